@@ -1,0 +1,1 @@
+"""Benchmarks: one file a question, rivals beside us, every answer asserted before it is timed."""

@@ -1,0 +1,492 @@
+"""The app. Start reading here: ``App.__call__`` is the walk of one request, on one screen.
+
+An ``App`` is the outermost ``Router``. ``assembly.py`` turns what was registered into a table, ``composition.py``
+gives each target its handler, and the walk only looks up, awaits and sends. Everything else in this file is
+how an app starts and stops, and what a program asks of it.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from microweb.asgi import ASGIApp, Receive, Scope, Send
+from microweb.assembly import Assembly, Target
+from microweb.composition import Composition
+from microweb.config import DEFAULTS, Config
+from microweb.context import AppContext, current
+from microweb.errors import ClientDisconnect, SetupError
+from microweb.finder import make_finder
+from microweb.incoming import Incoming
+from microweb.lifespan import Lifespan, ShutdownEvent
+from microweb.limits import Limits
+from microweb.links import build_url
+from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign_entrance, run_foreign
+from microweb.observers import Observers
+from microweb.onion import Handler
+from microweb.requests import Request
+from microweb.responses import Response
+from microweb.router import Router, find_place
+from microweb.threads import WorkerPool, ignore_variables
+
+__all__ = ["App"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+LifespanFunction = Callable[[Any], AsyncGenerator[Any, None]]
+
+logger = logging.getLogger("microweb")
+ENTERED = "microweb.entered"
+ignore_variables(current)
+
+
+class App(Router):
+    """An application: the outermost router, with config, a lifespan and the ASGI door.
+
+    ``import_name`` is usually ``__name__``; files are looked for beside that module. ``config`` is a mapping or
+    an object as for ``config.from_object``.
+
+    >>> from microweb import App
+    >>> app = App(__name__)
+    >>> @app.get("/")
+    ... async def hello():
+    ...     return "Hello, world!"
+    """
+
+    is_app = True
+
+    def __init__(
+        self,
+        import_name: str | None = None,
+        *,
+        config: Mapping[str, Any] | object | None = None,
+        secret_key: str | bytes | None = None,
+        debug: bool | None = None,
+        strict_slashes: bool = True,
+        request_class: type[Request] = Request,
+        static_folder: str | None = "static",
+        static_url_path: str | None = "/static",
+        template_folder: str | None = "templates",
+    ) -> None:
+        super().__init__(
+            "", import_name, static_folder=static_folder, static_url_path=static_url_path, template_folder=template_folder
+        )
+        self.root_path = find_root_path(import_name)
+        self.request_class = request_class
+        self.strict_slashes = strict_slashes
+        self.config = Config(self.root_path, DEFAULTS, on_change=self._config_changed)
+        self.limits = Limits.of(self.config)
+        """The config's figures, checked; renewed when handlers are composed."""
+        if isinstance(config, Mapping):
+            self.config.from_mapping(config)
+        elif config is not None:
+            self.config.from_object(config)
+        if secret_key is not None:
+            self.config["SECRET_KEY"] = secret_key
+        if debug is not None:
+            self.config["DEBUG"] = debug
+        self.extensions: dict[str, Any] = {}
+        self.state = State()
+        self.observers = Observers(self)
+        self.workers = WorkerPool(self.limits.sync_threads)
+        self._lifespans: list[LifespanFunction] = []
+        self._asgi_middleware: list[tuple[Callable[..., ASGIApp], dict[str, Any]]] = []
+        self._runtime = Lifespan(
+            self._enter,
+            grace=lambda: self.limits.graceful_timeout,
+            background_timeout=lambda: self.limits.background_timeout,
+        )
+        self._host: App | None = None
+        self._assembly: Assembly | None = None
+        self._assembly_version = -1
+        self._overrides: dict[Any, Any] = {}
+        self._entry: ASGIApp | None = None
+        self._ready = False
+        self._composed = False
+        self._find: Callable[[Scope], tuple[Target, dict[str, Any] | None]] = not_started
+
+    # The walk ------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection: an HTTP request, a websocket, or the server's lifespan."""
+        if not self._ready and scope["type"] != "lifespan":
+            await self._start()
+        if self._entry is not None and scope.get(ENTERED) is not self:
+            scope[ENTERED] = self
+            return await self._entry(scope, receive, send)
+        if scope["type"] != "http":
+            return await self._serve_other(scope, receive, send)
+
+        request = self.request_class(self, scope, receive)
+        target, request._view_args = self._find(scope)
+        request._target = target
+        token = current.set(request)
+        response: Response | None = None
+        try:
+            response = await target.handler(request)
+            if request._finishers is not None:
+                response = await self._finish(request, response)
+            await response.send(request, send)
+        except ClientDisconnect:
+            pass  # Nobody is left to answer, and it is nobody's mistake.
+        except Exception as error:
+            await self._answer_late(request, error, send)
+        finally:
+            if request._closers is not None or target.teardown is not None:
+                await self._close(request, target)
+            if request._answered is not None:
+                request._answered = request._unhandled = None
+                if response is not None:
+                    response._error = None
+            request.closed = True
+            current.reset(token)
+        return None
+
+    async def _finish(self, request: Request, response: Response) -> Response:
+        """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
+        while request._finishers:
+            finishers, request._finishers = request._finishers, None
+            for finish in finishers:
+                try:
+                    changed = finish(response)
+                    if hasattr(changed, "__await__"):
+                        changed = await changed
+                    if isinstance(changed, Response):
+                        response = changed
+                except Exception as error:  # noqa: BLE001 - the answer becomes an error page
+                    response = await self.answer_error(request, error)
+        return response
+
+    async def _answer_late(self, request: Request, error: Exception, send: Send) -> None:
+        """An error while the answer is sent: a 500 if nothing has left yet, else the connection must break."""
+        if request._started:
+            await self.report(request, error)
+            raise error
+        response = await self.answer_error(request, error)
+        await response.send(request, send)
+        response._error = None
+
+    async def _close(self, request: Request, target: Target) -> None:
+        """Close bodies and generators, then run teardown hooks; each runs whatever the others do."""
+        from anyio import CancelScope
+
+        with CancelScope(shield=True):
+            while request._closers:
+                close = request._closers.pop()
+                try:
+                    await close()
+                except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
+                    self.log_failure("closing what a request had opened failed", error)
+            request._closers = None
+            if target.teardown is not None:
+                await target.teardown(request, request._unhandled)
+
+    async def answer_error(self, request: Request, error: Exception) -> Response:
+        """The response that ``error`` becomes here; never raises an ``Exception``."""
+        placement = request._target.placement
+        return await self._composition.errors_of(placement).answer(request, error)
+
+    async def report(self, request: Request, error: BaseException) -> None:
+        """Note an unhandled error on the request, log it once, tell the observers."""
+        request._unhandled = error
+        if request.bubbles:
+            return  # The app that this one is mounted in will answer it, and report it then.
+        logger.error(
+            "unhandled error in %s %s", request.method, printable(request.path), exc_info=error
+        )
+        noted = (request.scope.get("extensions") or {}).get("microweb.errors")
+        if noted is not None:
+            noted.append(error)
+        await self.observers.notify("exception", request=request, error=error)
+
+    def log_failure(self, message: str, error: BaseException) -> None:
+        """Log an error that can no longer become an answer."""
+        logger.error("%s", message, exc_info=error)
+
+    # Start and stop ------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Compose, and run the lifespans if no server did."""
+        if self._host is not None and self._host._ready:
+            self._compose()
+            self._ready = True
+            return
+        if self._runtime.started:
+            self._compose()
+            self._ready = True
+        else:
+            await self._runtime.ensure()
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._runtime.serve(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._serve_websocket(scope, receive, send)
+            return
+        raise ValueError(f"an ASGI scope has type http, websocket or lifespan, not {scope['type']!r}")
+
+    async def _enter(self, stack: AsyncExitStack, state: MutableMapping[str, Any]) -> None:
+        """Build, freeze, then enter the lifespans: our own, in order, and those of mounted apps."""
+        self._compose()
+        stack.callback(self._stopped)
+        for function in self._lifespans:
+            given = await stack.enter_async_context(asynccontextmanager(function)(self))
+            if isinstance(given, Mapping):
+                state.update(given)
+        for target in self.assembly.targets:
+            if target.mount is None:
+                continue
+            inner = target.mount.target
+            if is_mountable_inside(inner):
+                if inner._host is None:
+                    inner._host = self
+                    await inner._enter(stack, state)
+            else:
+                await stack.enter_async_context(run_foreign(inner, state))
+        self._ready = True
+
+    def _stopped(self) -> None:
+        self._ready = False
+        self._host = None
+        self.workers.close()
+
+    def _compose(self) -> None:
+        """Give every target its handler. Called at start, and again after ``override()`` or a config write."""
+        if self._composed:
+            return
+        limits = Limits.of(self.config)
+        assembly = self.assembly if not self.frozen else Assembly(self)
+        composition = Composition(assembly, self)
+        composition.compose_all()
+        entry: ASGIApp | None = self if self._asgi_middleware else None
+        for factory, options in reversed(self._asgi_middleware):
+            assert entry is not None
+            entry = factory(entry, **options)
+        if limits.sync_threads != self.workers.size:
+            self.workers = WorkerPool(limits.sync_threads)
+        self.limits = limits
+        self._assembly, self._composition, self._entry = assembly, composition, entry
+        self._find = make_finder(assembly.table, limits, composition.refuse)
+        for placement in assembly.placements:
+            placement.router.frozen = True
+        self._composed = True
+
+    def _config_changed(self) -> None:
+        self._composed = self._ready = False
+
+    @property
+    def assembly(self) -> Assembly:
+        """The routes as registered so far; what was composed, once the app has started."""
+        version = count_registrations(self)
+        if self._assembly is None or (not self.frozen and version != self._assembly_version):
+            self._assembly = Assembly(self)
+            self._assembly_version = version
+        return self._assembly
+
+    # What composition asks for --------------------------------------------------------------------
+
+    def enter(self, target: Target) -> Handler:
+        """The handler of a mounted app."""
+        assert target.mount is not None
+        if is_mountable_inside(target.mount.target):
+            return make_app_entrance(target)
+        return make_foreign_entrance(target, self.answer_error)
+
+    def render_error(self, request: Request, error: BaseException) -> Response | None:
+        """The page of an unhandled error; None for the built-in one."""
+        return None
+
+    async def notify(self, event: str, **details: Any) -> None:
+        """Tell the observers of ``event``."""
+        await self.observers.notify(event, **details)
+
+    def observes(self, event: str) -> bool:
+        """Whether anybody listens to ``event``."""
+        return self.observers.observes(event)
+
+    @property
+    def cancels_on_disconnect(self) -> bool:
+        """The default of ``cancel_on_disconnect``."""
+        return self.limits.cancel_on_disconnect
+
+    # What a program asks for ----------------------------------------------------------------------
+
+    @property
+    def secret_key(self) -> str | bytes | None:
+        """``config["SECRET_KEY"]``."""
+        key: str | bytes | None = self.config["SECRET_KEY"]
+        return key
+
+    @secret_key.setter
+    def secret_key(self, value: str | bytes | None) -> None:
+        self.config["SECRET_KEY"] = value
+
+    @property
+    def debug(self) -> bool:
+        """``config["DEBUG"]``."""
+        return bool(self.config["DEBUG"])
+
+    @debug.setter
+    def debug(self, value: bool) -> None:
+        self.config["DEBUG"] = value
+
+    @property
+    def testing(self) -> bool:
+        """``config["TESTING"]``."""
+        return bool(self.config["TESTING"])
+
+    @testing.setter
+    def testing(self, value: bool) -> None:
+        self.config["TESTING"] = value
+
+    @property
+    def shutting_down(self) -> ShutdownEvent:
+        """Set when the server begins to stop: ``is_set()``, ``await wait()``."""
+        return self._host.shutting_down if self._host is not None else self._runtime.shutting_down
+
+    def lifespan(self, function: LifespanFunction) -> LifespanFunction:
+        """Run an async generator function around the app's life: before its ``yield`` at the start, after it at the stop.
+
+        Several nest in the order they are registered. A mapping that is yielded is added to ``request.state``.
+
+        Raises:
+            SetupError: it is no async generator function.
+            FrozenError: the app has started to serve.
+        """
+        from inspect import isasyncgenfunction
+
+        self._changed("add a lifespan")
+        if not isasyncgenfunction(function):
+            raise SetupError(
+                f"a lifespan is an `async def` with one `yield`, taking the app; {function!r} is not ({find_place()})"
+            )
+        self._lifespans.append(function)
+        return function
+
+    def add_asgi_middleware(self, factory: Callable[..., ASGIApp], **options: Any) -> None:
+        """Wrap the whole app in plain ASGI middleware, ``factory(app, **options)``; the first added is outermost.
+
+        Raises:
+            FrozenError: the app has started to serve.
+        """
+        self._changed("add ASGI middleware")
+        self._asgi_middleware.append((factory, options))
+
+    def add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run ``function(*args)`` beside the requests: guarded, logged, drained when the app stops.
+
+        It runs in a copy of the caller's context in which an app context stands for the request: ``g`` is new,
+        ``request`` and ``session`` are unbound. A ``def`` function runs in a worker thread. Callable from any thread.
+
+        Raises:
+            RuntimeError: the app is not started, or is shutting down.
+        """
+        host = self
+        while host._host is not None:
+            host = host._host
+        host._runtime.start_task(self._run_background, function, args)
+
+    async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        from microweb.binding import is_async
+
+        with AppContext(self):
+            value = function(*args) if is_async(function) else await self.workers.pick().run(function, *args)
+            if hasattr(value, "__await__"):
+                await value
+
+    def on(self, event: str) -> Callable[[Function], Function]:
+        """Call the decorated function at ``event``; see ``observers.py`` for the events and what each gives.
+
+        Raises:
+            SetupError: there is no such event.
+            FrozenError: the app has started to serve.
+        """
+        self._changed(f"observe {event!r}")
+        return self.observers.adder(event)
+
+    def url_for(
+        self,
+        endpoint: str,
+        *,
+        _anchor: str | None = None,
+        _method: str | None = None,
+        _scheme: str | None = None,
+        _external: bool | None = None,
+        **values: Any,
+    ) -> str:
+        """The URL of ``endpoint``; values that its rule has no place for become the query.
+
+        ``.name`` is looked for in the current router first. ``_external=True`` gives a whole URL, from the
+        current request or from ``SERVER_NAME``; ``_scheme`` implies it.
+
+        Raises:
+            BuildError: there is no such endpoint, or it needs other values; the message names them.
+            OutsideContextError: a whole URL is asked for, outside of a request and without ``SERVER_NAME``.
+        """
+        context = current.get(None)
+        incoming = context if isinstance(context, Incoming) and not context.closed else None
+        while incoming is not None and incoming.app is not self:
+            incoming = incoming.parent
+        return build_url(
+            self,
+            incoming,
+            endpoint,
+            values,
+            anchor=_anchor,
+            method=_method,
+            scheme=_scheme,
+            external=_external,
+        )
+
+    def app_context(self) -> AppContext:
+        """A context without a request: ``with app.app_context(): ...`` binds ``current_app`` and ``g``."""
+        return AppContext(self)
+
+    def __repr__(self) -> str:
+        return f"<App {self.import_name or ''}>"
+
+
+class State:
+    """A place for what a program's lifespans make: ``app.state.pool = ...``."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"app.state has no attribute {name!r}; a lifespan may not have set it yet")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+def not_started(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
+    """Stand where the finder will be."""
+    raise AssertionError("a request was walked before the app started")
+
+
+def count_registrations(router: Router) -> int:
+    """The number of registrations in a router and all that are mounted in it."""
+    count = 0
+    seen: set[int] = set()
+    waiting = [router]
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        count += here.version
+        waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
+    return count
+
+
+def find_root_path(import_name: str | None) -> Path:
+    """The folder of the module called ``import_name``; the working directory if it has no file."""
+    import sys
+
+    module = sys.modules.get(import_name or "")
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve().parent if file else Path.cwd()
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that could begin a new line in a log."""
+    # SECURITY: test_a_log_line_stays_one_line
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

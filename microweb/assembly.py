@@ -1,0 +1,219 @@
+"""The first half of the build step: from the tree of routers to one route table and one URL map.
+
+Routers are flattened into *placements* (a router mounted twice has two), rules are parsed, and each route and
+mount becomes a ``Target`` in the table. ``composition.py`` then gives every target its handler. ``app.py``
+makes an ``Assembly`` when it starts, and before that whenever a URL is built or a path explained.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from microweb.binding import Plan, describe
+from microweb.errors import SetupError
+from microweb.onion import Handler
+from microweb.patterns import Converter, HostPattern, Pattern, parse_host_pattern, parse_pattern
+from microweb.responses import Response
+from microweb.router import Mount, Registration, Route, Router
+from microweb.routetable import Miss, RouteTable
+from microweb.urlmap import UrlMap
+
+__all__ = ["Assembly", "Placement", "Target"]
+
+
+class Placement:
+    """A router at one place of the tree: a router mounted twice has two."""
+
+    def __init__(
+        self,
+        router: Router,
+        parent: "Placement | None",
+        name: str,
+        prefix: Pattern,
+        host: HostPattern | None,
+        converters: Mapping[str, type[Converter]],
+    ) -> None:
+        self.router = router
+        self.parent = parent
+        self.name = name
+        """The dotted name, ``""`` for the app."""
+        self.prefix = prefix
+        self.host = host
+        self.converters = converters
+        self.chain: list[Router] = [*(parent.chain if parent else ()), router]
+        """The routers from the app down to this one."""
+
+    def endpoint(self, name: str) -> str:
+        """The dotted endpoint of a view of this router."""
+        return f"{self.name}.{name}" if self.name else name
+
+    def gather(self, attribute: str) -> list[Registration]:
+        """What the routers of the chain registered, outermost first."""
+        return [registration for router in self.chain for registration in getattr(router, attribute)]
+
+    def __repr__(self) -> str:
+        return f"<Placement {self.name or 'app'} at {self.prefix.rule or '/'}>"
+
+
+class Target:
+    """What the table answers: a handler, and what the walk must know beside it."""
+
+    __slots__ = (
+        "depth",
+        "endpoint",
+        "handler",
+        "layers",
+        "max_content_length",
+        "miss",
+        "mount",
+        "placement",
+        "plan",
+        "route",
+        "teardown",
+        "variables",
+    )
+
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        route: Route | None = None,
+        mount: Mount | None = None,
+        miss: Miss[Placement] | None = None,
+    ) -> None:
+        self.placement = placement
+        self.route = route
+        self.mount = mount
+        self.miss = miss
+        self.endpoint = placement.endpoint(route.name) if route is not None else None
+        self.max_content_length = route.max_content_length if route is not None else None
+        self.variables: tuple[str, ...] = ()
+        """The names of the values that its path and host give."""
+        self.depth = 0
+        """The number of path segments up to a mounted app."""
+        self.plan: Plan | None = None
+        self.layers: list[tuple[Callable[..., Any], str]] = []
+        self.teardown: Callable[[Any, BaseException | None], Awaitable[None]] | None = None
+        self.handler: Handler = not_composed
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it answers websockets and nothing else."""
+        return self.route is not None and self.route.methods is None
+
+
+async def not_composed(request: Any) -> Response:
+    """Stand where a handler will be."""
+    raise AssertionError("a target was asked before it was composed")
+
+
+class Assembly:
+    """Everything derived from an app's registrations, for one version of them.
+
+    Made anew when registrations change before the app starts; composed once when it starts.
+    """
+
+    def __init__(self, app: Router) -> None:
+        self.app = app
+        self.placements: list[Placement] = []
+        self.targets: list[Target] = []
+        self.urls = UrlMap()
+        self.mounted_apps: list[tuple[str, Placement, Pattern, HostPattern | None, Mount]] = []
+        """Microweb apps mounted below: dotted name, owner, prefix, host."""
+        root = Placement(app, None, "", parse_pattern(""), None, app.converters)
+        self.table: RouteTable[Target, Placement] = RouteTable(root)
+        self.endpoints: dict[str, Route] = {}
+        """The route that first took each endpoint name."""
+        self._url_defaults: dict[str, list[Registration]] = {}
+        self._place(root)
+
+    # From routers to targets ---------------------------------------------------------------------
+
+    def _place(self, placement: Placement) -> None:
+        self.placements.append(placement)
+        if placement.parent is not None and placement.prefix.segments:
+            self.table.add_owner(placement.prefix, placement, host=placement.host)
+        for route in placement.router.routes:
+            self._add_route(placement, route)
+        for mount in placement.router.mounts:
+            self._add_mount(placement, mount)
+
+    def _add_route(self, placement: Placement, route: Route) -> None:
+        with located(route.place):
+            pattern = parse_pattern(route.rule, placement.converters).joined(placement.prefix)
+            host = parse_host_pattern(route.host, placement.converters) if route.host else placement.host
+        endpoint = placement.endpoint(route.name)
+        known = self.endpoints.setdefault(endpoint, route)
+        if known.view is not route.view:
+            raise SetupError(
+                f"the endpoint {endpoint!r} names two views: {describe(known.view)} ({known.place}) and "
+                f"{describe(route.view)} ({route.place}); give one of them endpoint=..."
+            )
+        self._url_defaults[endpoint] = placement.gather("url_defaults_hooks")
+        target = Target(placement, route=route)
+        target.variables = (*(host.variables if host else ()), *pattern.variables)
+        strict = route.strict_slashes
+        if strict is None:
+            strict = getattr(self.app, "strict_slashes", True)
+        self.targets.append(target)
+        with located(route.place):
+            self.table.add(
+                pattern,
+                target,
+                methods=route.methods,
+                owner=placement,
+                place=route.place,
+                host=host,
+                strict_slashes=strict,
+                defaults=route.defaults,
+            )
+            self.urls.add(endpoint, pattern, methods=route.methods, defaults=route.defaults, host=host)
+
+    def url_defaults_of(self, endpoint: str) -> list[Registration]:
+        """The ``url_defaults`` functions that fill values in for ``endpoint``, the app's first."""
+        return self._url_defaults.get(endpoint, [])
+
+    def _add_mount(self, placement: Placement, mount: Mount) -> None:
+        inner = mount.target
+        with located(mount.place):
+            prefix = parse_pattern(mount.prefix, placement.converters).joined(placement.prefix)
+        if isinstance(inner, Router) and not inner.is_app:
+            name = mount.name or inner.name
+            if not name or "." in name:
+                raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
+            if inner in placement.chain:
+                raise SetupError(f"{inner!r} is mounted inside itself ({mount.place})")
+            full_name = placement.endpoint(name)
+            taken = next((known for known in self.placements if known.name == full_name), None)
+            if taken is not None:
+                raise SetupError(
+                    f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})"
+                )
+            with located(inner.place):
+                converters = {**placement.converters, **inner.converters}
+                prefix = parse_pattern(inner.prefix, converters).joined(prefix)
+                host = parse_host_pattern(inner.host, converters) if inner.host else placement.host
+            self._place(Placement(inner, placement, full_name, prefix, host, converters))
+            return
+        target = Target(placement, mount=mount)
+        target.depth = len(prefix.segments)
+        self.targets.append(target)
+        if isinstance(inner, Router):
+            name = mount.name or inner.name
+            if name:
+                self.mounted_apps.append((placement.endpoint(name), placement, prefix, placement.host, mount))
+        with located(mount.place):
+            self.table.add_mount(prefix, target, owner=placement, place=mount.place, host=placement.host)
+
+
+class located:  # noqa: N801 - used like a keyword: `with located(place):`
+    """Add the place of a registration to the ``SetupError`` of whatever reads it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, SetupError) and self.place not in str(error):
+            raise type(error)(f"{error} ({self.place})") from None

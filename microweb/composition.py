@@ -1,0 +1,381 @@
+"""The second half of the build step: a handler for every target, composed once.
+
+Here every function that a program registered is looked at for the first and last time: plans are made of views,
+hooks, handlers and layers (which finds every ``SetupError``), hooks are put in order, and the onion is wrapped
+around each endpoint. After it a request runs no set-up code.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from microweb.assembly import Assembly, Placement, Target
+from microweb.binding import Plan, describe, is_async, make_plan
+from microweb.endpoint import make_endpoint
+from microweb.errorhandlers import ErrorHandlers, HandlerSet, StockAnswers
+from microweb.errors import (
+    BadRequest,
+    ClientDisconnect,
+    GatewayTimeout,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    SetupError,
+)
+from microweb.onion import Answer, Handler, compose
+from microweb.responses import AbandonedResponse, Response
+from microweb.router import Registration, is_token
+from microweb.routetable import Miss
+from microweb.url import quote_path
+from microweb.watcher import until_disconnect
+
+__all__ = ["Composition", "Services"]
+
+Teardown = Callable[[Any, BaseException | None], Awaitable[None]]
+
+
+class Services(Protocol):
+    """What the composed handlers need of the app."""
+
+    async def report(self, request: Any, error: BaseException) -> None:
+        """Log an unhandled error, once, and tell the observers."""
+
+    def render_error(self, request: Any, error: BaseException) -> Response | None:
+        """Another page than the built-in one for an unhandled error."""
+
+    async def notify(self, event: str, **details: Any) -> None:
+        """Tell the observers of ``event``."""
+
+    def observes(self, event: str) -> bool:
+        """Whether anybody listens to ``event``."""
+
+    def enter(self, target: Target) -> Handler:
+        """The handler of a mounted app."""
+
+    @property
+    def cancels_on_disconnect(self) -> bool:
+        """The default of ``cancel_on_disconnect``."""
+
+    def log_failure(self, message: str, error: BaseException) -> None:
+        """Log an error that can no longer become an answer."""
+
+
+class Composition:
+    """Fills the targets of one assembly; ``compose_all`` is called once, by the app."""
+
+    def __init__(self, assembly: Assembly, services: Services) -> None:
+        self.assembly = assembly
+        self.services = services
+        self._error_handlers: dict[Placement, ErrorHandlers] = {}
+        self._handler_sets: dict[Any, HandlerSet] = {}
+        self._hooks: dict[tuple[Placement, str], list[Plan]] = {}
+        self._teardowns: dict[tuple[Placement, str], Teardown | None] = {}
+
+    def compose_all(self) -> None:
+        """Give every target its handler, and the table its misses.
+
+        Raises:
+            SetupError: a function asks for what nothing provides, or a rule can never match.
+        """
+        for target in self.assembly.targets:
+            if not target.is_websocket:
+                self.compose(target)
+        self.assembly.table.freeze(self.make_miss)
+
+    def compose(self, target: Target, make_error: Callable[[], HTTPException] | None = None) -> None:
+        """Give one HTTP target its handler; ``make_error`` is what a miss answers instead of its own error."""
+        placement = target.placement
+        answer = self.errors_of(placement).answer
+        route = target.route
+        preprocessors = placement.gather("url_value_preprocessors") if route is not None else []
+        before = [make_preprocessing(preprocessors)] if preprocessors else []
+        before += self.hooks(placement, "before_request_hooks", "before_request function", 0)
+        after = self.hooks(placement, "after_request_hooks", "after_request function", 1)[::-1]
+        if target.miss is not None:
+            respond = (
+                self.make_error_function(make_error, placement)
+                if make_error is not None
+                else self.make_miss_function(target.miss, placement)
+            )
+            endpoint = make_miss_endpoint(respond, before, after, answer)
+        elif target.mount is not None:
+            endpoint = self.make_mount_endpoint(target, before, after, answer)
+        else:
+            assert route is not None
+            target.plan = make_plan(route.view, what="view", variables=variables_of(target))
+            endpoint = make_endpoint(target.plan, answer, before, after)
+            endpoint = self.guard_route(endpoint, target, answer)
+        registrations = placement.gather("layers")
+        if route is not None:
+            registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
+        target.layers = [make_layer(registration) for registration in registrations]
+        target.teardown = self.teardown(placement, "teardown_request_hooks")
+        handler = compose(target.layers, endpoint, answer)
+        if self.services.observes("request_started") or self.services.observes("request_finished"):
+            handler = self.observed(handler)
+        target.handler = handler
+
+    # Errors ------------------------------------------------------------------------------------
+
+    def errors_of(self, placement: Placement) -> ErrorHandlers:
+        """The error handlers as seen from one placement, nearest first."""
+        if placement not in self._error_handlers:
+            chain = [self._handler_set(router) for router in reversed(placement.chain)]
+            self._error_handlers[placement] = ErrorHandlers(
+                chain, self.services.report, self.services.render_error
+            )
+        return self._error_handlers[placement]
+
+    def _handler_set(self, router: Any) -> HandlerSet:
+        if router not in self._handler_sets:
+            self._handler_sets[router] = HandlerSet(
+                {status: make_error_handler(found) for status, found in router.status_handlers.items()},
+                {kind: make_error_handler(found) for kind, found in router.class_handlers.items()},
+            )
+        return self._handler_sets[router]
+
+    # Hooks -------------------------------------------------------------------------------------
+
+    def hooks(self, placement: Placement, attribute: str, what: str, leading: int) -> list[Plan]:
+        """The plans of one kind of hook, app first."""
+        key = (placement, attribute)
+        if key not in self._hooks:
+            self._hooks[key] = [
+                make_plan(registration.function, what=what, leading=leading)
+                for registration in placement.gather(attribute)
+            ]
+        return self._hooks[key]
+
+    def teardown(self, placement: Placement, attribute: str) -> Teardown | None:
+        """One function that runs all teardown hooks, the last registered first; each runs whatever the others do."""
+        key = (placement, attribute)
+        if key not in self._teardowns:
+            plans = self.hooks(placement, attribute, "teardown function", 1)[::-1]
+            listened = self.services.observes("context_torn_down")
+            self._teardowns[key] = make_teardown(plans, self.services, listened) if plans or listened else None
+        return self._teardowns[key]
+
+    def observed(self, handler: Handler) -> Handler:
+        """Tell the observers when a request starts and when its answer is ready."""
+        notify = self.services.notify
+
+        async def observed(request: Any) -> Response:
+            await notify("request_started", request=request)
+            response = await handler(request)
+            await notify("request_finished", request=request, response=response)
+            return response
+
+        return observed
+
+    # Endpoints that are no views -----------------------------------------------------------------
+
+    def refuse(self, make_error: Callable[[], HTTPException]) -> Target:
+        """A target that answers with an error, whatever the path: for requests beyond a limit."""
+        root = self.assembly.placements[0]
+        target = Target(root, miss=Miss("not_found", root))
+        self.compose(target, make_error)
+        return target
+
+    def make_miss(self, miss: Miss[Placement]) -> Target:
+        """The target that answers where no route does, inside its owner's hooks and middleware."""
+        target = Target(miss.owner, miss=miss)
+        self.compose(target)
+        return target
+
+    def make_miss_function(self, miss: Miss[Placement], placement: Placement) -> Handler:
+        """What a miss answers: a 404, 405, 400, redirect or automatic OPTIONS."""
+        if miss.kind in ("add_slash", "merge_slashes"):
+            return make_redirect(miss)
+        if miss.kind == "options":
+            return make_options(miss)
+        if miss.kind == "not_found":
+            return self.make_error_function(NotFound, placement)
+        if miss.kind == "bad_path":
+            return self.make_error_function(bad_path, placement)
+        refuse_method = self.make_error_function(lambda: MethodNotAllowed(allow=miss.allow), placement)
+
+        async def check_and_refuse(request: Any) -> Response:
+            check_method(request.method)
+            return await refuse_method(request)
+
+        return check_and_refuse
+
+    def make_error_function(self, make_error: Callable[[], HTTPException], placement: Placement) -> Handler:
+        """Raise an error for the handler that wants it; where none does, answer from stock."""
+        if self.errors_of(placement).find(make_error()) is None:
+            return StockAnswers(make_error).answer
+
+        async def raise_error(request: Any) -> Response:
+            raise make_error()
+
+        return raise_error
+
+    def make_mount_endpoint(
+        self, target: Target, before: list[Plan], after: list[Plan], answer: Answer
+    ) -> Handler:
+        """The endpoint of a mounted app."""
+        enter = self.services.enter(target)
+        return make_endpoint(Plan.of_endpoint(enter, "the mounted app"), answer, before, after)
+
+    def guard_route(self, endpoint: Handler, target: Target, answer: Answer) -> Handler:
+        """Add what a route asked for: a time limit, and an end when the client leaves."""
+        route = target.route
+        assert route is not None
+        if route.timeout is not None:
+            endpoint = make_timeout(endpoint, route.timeout, answer)
+        cancels = route.cancel_on_disconnect
+        if cancels is None:
+            cancels = self.services.cancels_on_disconnect
+        return make_cancelling(endpoint) if cancels else endpoint
+
+
+def variables_of(target: Target) -> tuple[str, ...]:
+    """The names that a target's path, host and defaults give to its view."""
+    assert target.route is not None
+    names = dict.fromkeys(target.variables)
+    names.update(dict.fromkeys(target.route.defaults or ()))
+    return tuple(names)
+
+
+def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:
+    """A middleware and its name for error texts.
+
+    Raises:
+        SetupError: it is a plain ``def``: a layer awaits ``call_next``.
+    """
+    layer = registration.function
+    if not is_async(layer):
+        raise SetupError(
+            f"the middleware {describe(layer)} must be `async def`, since it awaits call_next(request) "
+            f"({registration.place}); a plain def can be a before_request or after_request function"
+        )
+    return layer, f"middleware {describe(layer)}"
+
+
+def make_error_handler(registration: Registration) -> tuple[Callable[[Any, BaseException], Awaitable[Any]], str]:
+    """An error handler to be awaited, and its name for error texts."""
+    plan = make_plan(registration.function, what="error handler", leading=1)
+    call, label = plan.call, f"error handler {plan.label}"
+
+    async def handle(request: Any, error: BaseException) -> Any:
+        value = call(request, error) if plan.is_async else await request.worker.run(call, request, error, label=label)
+        return await value if hasattr(value, "__await__") else value
+
+    return handle, label
+
+
+def make_preprocessing(registrations: list[Registration]) -> Plan:
+    """All ``url_value_preprocessor`` functions as one stage before the hooks."""
+    functions = [registration.function for registration in registrations]
+
+    async def preprocess(request: Any) -> None:
+        for function in functions:
+            function(request.endpoint, request.view_args)
+
+    return Plan.of_endpoint(preprocess, "url_value_preprocessor")
+
+
+def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Teardown:
+    """All teardown hooks as one coroutine function that never raises an ``Exception``."""
+
+    async def teardown(request: Any, error: BaseException | None) -> None:
+        for plan in plans:
+            try:
+                if plan.is_async:
+                    value = plan.call(request, error)
+                else:
+                    value = await request.worker.run(plan.call, request, error, label=plan.label)
+                if hasattr(value, "__await__"):
+                    await value
+            except Exception as failure:  # noqa: BLE001 - the other hooks must still run
+                services.log_failure(f"the teardown function {plan.label} failed", failure)
+        if listened:
+            await services.notify("context_torn_down", request=request, error=error)
+
+    return teardown
+
+
+def make_miss_endpoint(respond: Handler, before: list[Plan], after: list[Plan], answer: Answer) -> Handler:
+    """The endpoint of a miss, with the hooks of its owner."""
+    if before or after:
+        return make_endpoint(Plan.of_endpoint(respond, "the answer to a miss"), answer, before, after)
+
+    async def endpoint(request: Any) -> Response:
+        try:
+            return await respond(request)
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
+            return await answer(request, error)
+
+    return endpoint
+
+
+def make_options(miss: Miss[Placement]) -> Handler:
+    """The automatic answer to OPTIONS (RFC 9110 §9.3.7)."""
+    allow = ", ".join(miss.allow)
+
+    async def options(request: Any) -> Response:
+        return Response(b"", 200, {"allow": allow})
+
+    return options
+
+
+def make_redirect(miss: Miss[Placement]) -> Handler:
+    """The redirect to the path as its rule writes it."""
+
+    async def redirect_to_rule(request: Any) -> Response:
+        # SECURITY: test_a_slash_redirect_never_names_a_host: the Location has a path and a query, nothing else.
+        scope = request.scope
+        path, raw_path = request.local_path()
+        location = quote_path(request.root_path) + miss.location(path, raw_path)
+        query: bytes = scope.get("query_string", b"")
+        if query:
+            location += "?" + quote_query(query)
+        return Response(b"", 308, {"location": location})
+
+    return redirect_to_rule
+
+
+def quote_query(query: bytes) -> str:
+    """A query string as it came, with everything escaped that may not stand in a header."""
+    from urllib.parse import quote
+
+    return quote(query, safe="!$&'()*+,;=:@/?%-._~[]")
+
+
+def bad_path() -> BadRequest:
+    """The answer to escapes that are no UTF-8."""
+    return BadRequest("The path's percent-escapes are not UTF-8.")
+
+
+def check_method(method: str) -> None:
+    """Refuse what is no method at all.
+
+    Raises:
+        BadRequest: ``method`` is not a token (RFC 9110 §9.1).
+    """
+    if not is_token(method):
+        raise BadRequest("The request's method is not an HTTP token.")
+
+
+def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:
+    """An endpoint that is answered 504 when it takes longer."""
+
+    async def limited(request: Any) -> Response:
+        from anyio import move_on_after
+
+        with move_on_after(seconds):
+            return await endpoint(request)
+        return await answer(request, GatewayTimeout(f"No answer within {seconds:g} seconds."))
+
+    return limited
+
+
+def make_cancelling(endpoint: Handler) -> Handler:
+    """An endpoint that is cancelled, in its own task, when the client leaves."""
+
+    async def cancelling(request: Any) -> Response:
+        try:
+            return await until_disconnect(request.connection, lambda: endpoint(request))
+        except ClientDisconnect as error:
+            return AbandonedResponse(error)
+
+    return cancelling

@@ -1,0 +1,101 @@
+"""What is current: one context variable, set once per request, and the objects that may stand in it.
+
+The walk binds the request (or websocket) itself; outside a request an ``AppContext`` stands there.
+The proxies on the top floor read this variable and nothing else does so behind a user's back.
+
+State of the variable in a task::
+
+    nothing  --App.__call__-->  Request  --teardown ended-->  nothing (and the Request is closed)
+    nothing  --app_context()->  AppContext --exit-->          nothing
+    Request  --background-->    AppContext with a new g, in a copied context
+"""
+
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+__all__ = ["AppContext", "Context", "Globals", "current"]
+
+
+class Globals:
+    """The namespace ``g``: anything a program wants to keep for the length of one context.
+
+    >>> g = Globals()
+    >>> g.user = "ada"
+    >>> "user" in g, g.get("theme", "light"), g.pop("user")
+    (True, 'light', 'ada')
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for what is not there; typed Any, since g holds whatever the program puts in it.
+        raise AttributeError(f"g has no attribute {name!r} in this context; set it first or use g.get({name!r})")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value under ``name``, or ``default``."""
+        return self.__dict__.get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Take the value under ``name`` out.
+
+        Raises:
+            KeyError: it is not there and no default was given.
+        """
+        return self.__dict__.pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The value under ``name``, set to ``default`` first if it is missing."""
+        return self.__dict__.setdefault(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
+
+    def __repr__(self) -> str:
+        return f"<g with {', '.join(self.__dict__) or 'nothing'}>"
+
+
+class Context(Protocol):
+    """What can be current: it belongs to an app, has a ``g``, and can be over."""
+
+    closed: bool
+
+    @property
+    def app(self) -> Any:
+        """The app it belongs to."""
+
+    @property
+    def g(self) -> Globals:
+        """Its namespace, made at first touch."""
+
+
+class AppContext:
+    """An app without a request: what commands, background tasks and scripts run in."""
+
+    def __init__(self, app: Any, on_exit: Callable[["AppContext"], None] | None = None) -> None:
+        self.app = app
+        self.g = Globals()
+        self.closed = False
+        self._on_exit = on_exit
+
+    def __enter__(self) -> "AppContext":
+        self._token = current.set(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            if self._on_exit is not None:
+                self._on_exit(self)
+        finally:
+            self.closed = True
+            current.reset(self._token)
+
+    def __repr__(self) -> str:
+        return f"<AppContext of {self.app!r}>"
+
+
+current: ContextVar[Context] = ContextVar("microweb.current")

@@ -1,0 +1,187 @@
+"""From an exception to a response: the nearest handler, or the built-in page.
+
+One ``ErrorHandlers`` stands for one place of the router tree. It looks in the router, then outwards to the
+app; in each it looks for the exception's status, then along its MRO. Unhandled errors are reported here, once:
+one log record, the observers, the request's own note for teardown.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from microweb import json
+from microweb.conversion import to_response
+from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, StatusError
+from microweb.incoming import Incoming
+from microweb.mediatype import Accept
+from microweb.requests import find_header
+from microweb.responses import AbandonedResponse, Response, new
+
+__all__ = ["ErrorHandlers", "default_answer"]
+
+Handler = Callable[[Any, BaseException], Awaitable[Any]]
+Report = Callable[[Any, BaseException], Awaitable[None]]
+
+
+class HandlerSet:
+    """The error handlers of one router, ready to be awaited with ``(request, error)``."""
+
+    __slots__ = ("by_class", "by_status")
+
+    def __init__(
+        self,
+        by_status: Mapping[int, tuple[Handler, str]],
+        by_class: Mapping[type[BaseException], tuple[Handler, str]],
+    ) -> None:
+        self.by_status = by_status
+        self.by_class = by_class
+
+
+class ErrorHandlers:
+    """Answers errors at one place of the router tree; ``chain`` is nearest first.
+
+    ``report`` is told of every unhandled error; ``render`` may give another page for it (the debugger's).
+    """
+
+    def __init__(
+        self,
+        chain: Sequence[HandlerSet],
+        report: Report,
+        render: Callable[[Any, BaseException], Response | None] | None = None,
+    ) -> None:
+        self.chain = [handlers for handlers in chain if handlers.by_status or handlers.by_class]
+        self.report = report
+        self.render = render
+
+    def find(self, error: BaseException) -> tuple[Handler, str] | None:
+        """The handler for ``error`` and the name of it, or None."""
+        status = error.status if isinstance(error, HTTPException) else None
+        for handlers in self.chain:
+            if status is not None and status in handlers.by_status:
+                return handlers.by_status[status]
+            for kind in type(error).__mro__:
+                if kind in handlers.by_class:
+                    return handlers.by_class[kind]
+                if kind is StatusError and HTTPException in handlers.by_class:
+                    return handlers.by_class[HTTPException]
+        return None
+
+    async def answer(self, request: Any, error: Exception) -> Response:
+        """The response that ``error`` becomes. Never raises an ``Exception``."""
+        answered = request._answered
+        if answered is not None and answered[0] is error:
+            response: Response = answered[1]
+            return response
+        shown: Exception = error
+        while isinstance(shown, ExceptionGroup) and len(shown.exceptions) == 1:
+            shown = shown.exceptions[0]
+        if isinstance(shown, ClientDisconnect):
+            response = AbandonedResponse(shown)
+        else:
+            response = await self._answer(request, shown)
+        response._error = error
+        request._answered = (error, response)
+        return response
+
+    async def _answer(self, request: Any, error: Exception) -> Response:
+        handler = self.find(error)
+        unhandled = handler is None and not isinstance(error, HTTPException)
+        shown = error
+        if unhandled:
+            shown = InternalServerError(original=error)
+            handler = self.find(shown)
+        response: Response | None = None
+        if handler is not None:
+            handle, source = handler
+            try:
+                response = to_response(await handle(request, shown), request, source)
+            except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
+                # `second` carries the first error as its context, so one record tells both.
+                if second is not shown and second.__context__ is None:
+                    second.__context__ = error
+                await self.report(request, second)
+                return default_answer(request, InternalServerError())
+        if unhandled:
+            await self.report(request, error)
+            if response is None and self.render is not None:
+                response = self.render(request, error)
+        if response is None:
+            assert isinstance(shown, HTTPException)
+            response = default_answer(request, shown)
+        return response
+
+
+# The built-in pages ------------------------------------------------------------------------------
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{status} {title}</title>
+<h1>{title}</h1>
+<p>{description}</p>
+</html>
+"""
+PROBLEM = b"application/problem+json"
+
+
+def default_answer(request: Incoming, error: HTTPException) -> Response:
+    """The page of an error that no handler answers: HTML for a browser, RFC 9457 problem+json for others."""
+    if wants_html(request):
+        page = PAGE.format(
+            status=error.status, title=escape(error.title), description=escape(error.description)
+        )
+        response = Response(page, error.status)
+    else:
+        problem: dict[str, Any] = {
+            "type": "about:blank",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.description,
+        }
+        if error.extensions:
+            problem.update(error.extensions)
+        response = Response(json.dumps(problem), error.status)
+        response._content_type = PROBLEM
+    if error.headers:
+        for name, value in error.headers.items():
+            response.headers.add(name, value)
+    return response
+
+
+def wants_html(request: Incoming) -> bool:
+    """Whether the client prefers HTML to JSON; one that accepts anything is taken for a program."""
+    accept = find_header(request.scope["headers"], b"accept")
+    if accept is None or b"html" not in accept:
+        return False
+    if b"json" not in accept:
+        return True
+    return Accept(accept.decode("latin-1")).best(["text/html", "application/json"]) == "text/html"
+
+
+class StockAnswers:
+    """The built-in answers to one status with its usual text, encoded once. PERF(walk.not_found)"""
+
+    def __init__(self, make_error: Callable[[], HTTPException]) -> None:
+        self.make_error = make_error
+        error = make_error()
+        self.status = error.status
+        self.headers = error.headers
+        scope: dict[str, Any] = {"headers": [(b"accept", b"text/html")]}
+        self.html = default_answer(Incoming(None, scope, None), error).body  # type: ignore[arg-type]
+        scope = {"headers": []}
+        self.problem = default_answer(Incoming(None, scope, None), error).body  # type: ignore[arg-type]
+
+    async def answer(self, request: Incoming) -> Response:
+        """A new response for ``request``; its ``error`` is made only if somebody looks."""
+        response = new(Response)
+        response._status = self.status
+        if wants_html(request):
+            response._body = self.html
+        else:
+            response._body = self.problem
+            response._content_type = PROBLEM
+        if self.headers:
+            for name, value in self.headers.items():
+                response.headers.add(name, value)
+        response._error = self.make_error
+        return response

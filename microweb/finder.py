@@ -1,0 +1,59 @@
+"""The first step of the walk: from a scope to a target, composed for one table and one set of limits.
+
+What every request must be checked for, whatever it asks, is checked here: the number of its headers and the
+length of its URL. A refusal is a target like any other, inside the app's hooks and middleware.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from microweb.asgi import Scope
+from microweb.assembly import Placement, Target
+from microweb.errors import HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
+from microweb.incoming import below_root
+from microweb.limits import Limits
+from microweb.requests import find_header
+from microweb.routetable import RouteTable
+from microweb.url import parse_host
+
+__all__ = ["make_finder"]
+
+Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
+
+
+def make_finder(
+    table: RouteTable[Target, Placement], limits: Limits, refuse: Callable[[Callable[[], HTTPException]], Target]
+) -> Finder:
+    """Compose the look-up of HTTP targets; ``refuse`` makes the target that answers with an error."""
+    max_headers, max_url_length = limits.max_headers, limits.max_url_length
+    match = table.match
+    uses_hosts = table.uses_hosts
+    too_many_headers = refuse(
+        lambda: RequestHeaderFieldsTooLarge(f"The request has more than {max_headers} headers (MAX_HEADERS).")
+    )
+    url_too_long = refuse(
+        lambda: RequestURITooLarge(f"The URL is longer than {max_url_length} bytes (MAX_URL_LENGTH).")
+    )
+
+    def find(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
+        path = scope["path"]
+        raw_path = scope.get("raw_path")
+        if len(path) + len(scope["query_string"]) > max_url_length or (
+            raw_path is not None and len(raw_path) > max_url_length
+        ):
+            return url_too_long, None
+        if len(scope["headers"]) > max_headers:
+            return too_many_headers, None
+        root = scope.get("root_path")
+        if root:
+            path, raw_path = below_root(root, path, raw_path)
+        return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
+
+    return find
+
+
+def find_host(scope: Scope) -> str | None:
+    """The host that was asked for, in lower case without its port; None when it is missing or malformed."""
+    header = find_header(scope["headers"], b"host")
+    parsed = parse_host(header.decode("latin-1")) if header is not None else None
+    return parsed[0] if parsed is not None else None

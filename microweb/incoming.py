@@ -1,0 +1,373 @@
+"""What came in: the scope of a request or a websocket, decoded when it is looked at.
+
+``Incoming`` holds everything that an HTTP request in coroutine code, the same request in a thread,
+and a websocket have in common. It never waits for anything; bodies and messages belong to its
+subclasses in ``requests.py`` and ``websockets.py``.
+"""
+
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from microweb.asgi import Receive, Scope
+from microweb.context import Globals
+from microweb.cookies import parse_cookies
+from microweb.errors import BadRequest
+from microweb.headers import RequestHeaders
+from microweb.mediatype import Accept, parse_media_type
+from microweb.multidict import MultiDict
+from microweb.threads import Worker
+from microweb.url import URL, parse_host, parse_query, quote_path
+
+if TYPE_CHECKING:
+    from microweb.app import App
+    from microweb.router import Route
+    from microweb.sessions import Session
+
+__all__ = ["Authorization", "Incoming"]
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class Authorization:
+    """The credentials of an ``Authorization`` header (RFC 9110 §11.6.2).
+
+    ``type`` is the scheme in lower case; ``username`` and ``password`` are set for "basic" (RFC 7617),
+    ``token`` for "bearer" (RFC 6750) and every other scheme.
+
+    >>> found = Authorization.parse("Basic YWRhOmxvdmVsYWNl")
+    >>> (found.type, found.username, found.password)
+    ('basic', 'ada', 'lovelace')
+    """
+
+    __slots__ = ("password", "token", "type", "username")
+
+    def __init__(
+        self, type: str, *, username: str | None = None, password: str | None = None, token: str | None = None
+    ) -> None:
+        self.type = type
+        self.username = username
+        self.password = password
+        self.token = token
+
+    @classmethod
+    def parse(cls, header: str) -> "Authorization | None":
+        """The credentials in ``header``, or None when they are malformed."""
+        scheme, _, rest = header.strip().partition(" ")
+        scheme, rest = scheme.lower(), rest.strip()
+        if not scheme or not rest:
+            return None
+        if scheme != "basic":
+            return cls(scheme, token=rest)
+        from base64 import b64decode
+
+        try:
+            username, colon, password = b64decode(rest, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        return cls(scheme, username=username, password=password) if colon else None
+
+    def __repr__(self) -> str:
+        # The secret stays out of logs and error pages.
+        return f"<Authorization {self.type}{f' {self.username!r}' if self.username else ''}>"
+
+
+class Incoming:
+    """A scope and what belongs to it; see ``Request``, ``SyncRequest`` and ``WebSocket``."""
+
+    # Class-level defaults stand for "not looked at yet": an instance sets only what it needs, so making
+    # one costs five assignments. PERF(walk.plaintext)
+    _headers: RequestHeaders | None = None
+    _args: MultiDict[str] | None = None
+    _cookies: MultiDict[str] | None = None
+    _url: URL | None = None
+    _g: Globals | None = None
+    _session: "Session | None" = None
+    _worker: Worker | None = None
+    _id: str | None = None
+    parent: "Incoming | None" = None
+    """What came in for the app that this one's app is mounted in."""
+    bubbles = False
+    """Whether unhandled errors go to the app that this one's app is mounted in (``mount(errors="bubble")``)."""
+    closed = False
+    """Whether teardown has ended: the proxies refuse it from then on."""
+
+    # The walk's own notes. ``_finishers`` run before the answer is sent, ``_closers`` after its last byte.
+    _finishers: list[Callable[..., Any]] | None = None
+    _closers: list[Callable[[], Coroutine[Any, Any, None]]] | None = None
+    _answered: tuple[BaseException, Any] | None = None
+    _unhandled: BaseException | None = None
+    _started = False
+
+    def __init__(self, app: "App", scope: Scope, receive: Receive) -> None:
+        self.app = app
+        self.scope = scope
+        self._receive = receive
+        self._target: Any = None
+        self._view_args: dict[str, Any] | None = None
+
+    # What was asked for ------------------------------------------------------------------------
+
+    @property
+    def scheme(self) -> str:
+        """``"http"`` or ``"https"``."""
+        return self.scope.get("scheme", "http")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS, as far as the server (or a trusted proxy) says."""
+        return self.scheme == "https"
+
+    @property
+    def http_version(self) -> str:
+        """``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``."""
+        return self.scope.get("http_version", "1.1")
+
+    @property
+    def path(self) -> str:
+        """The path below ``root_path``, percent-decoded, always with a leading slash.
+
+        It is what the router matched: guards that look at it see the same path.
+        """
+        return self.local_path()[0]
+
+    def local_path(self) -> tuple[str, bytes | None]:
+        """The path below ``root_path``, decoded, and its raw bytes if the server gave them."""
+        scope = self.scope
+        root: str = scope.get("root_path", "")
+        if root:
+            return below_root(root, scope["path"], scope.get("raw_path"))
+        return scope["path"] or "/", scope.get("raw_path")
+
+    @property
+    def root_path(self) -> str:
+        """Where the app is mounted: a path without a trailing slash, or ``""``."""
+        return self.scope.get("root_path", "")
+
+    @property
+    def query_string(self) -> bytes:
+        """What follows the ``?``, undecoded."""
+        return self.scope.get("query_string", b"")
+
+    @property
+    def host(self) -> str:
+        """Host and port as the client named them; without a Host header, the server's own address.
+
+        Raises:
+            BadRequest: the Host header is malformed (RFC 9110 §7.2).
+        """
+        header = self.headers.getlist("host")
+        if not header:
+            server = self.scope.get("server")
+            if not server:
+                return "localhost"
+            name, port = server
+            return f"{name}:{port}" if port and port != DEFAULT_PORTS.get(self.scheme) else str(name)
+        if len(header) > 1 or parse_host(header[0]) is None:
+            raise BadRequest("The Host header is malformed.")
+        return header[0].strip()
+
+    @property
+    def url(self) -> URL:
+        """The whole URL as the client sees it.
+
+        Raises:
+            BadRequest: the Host header is malformed.
+        """
+        if self._url is None:
+            query = self.query_string.decode("latin-1")
+            raw: bytes | None = self.scope.get("raw_path")
+            path = raw.decode("latin-1") if raw else quote_path(self.scope["path"])
+            self._url = URL(f"{self.scheme}://{self.host}{path}{'?' + query if query else ''}")
+        return self._url
+
+    @property
+    def base_url(self) -> URL:
+        """The URL without its query."""
+        return self.url.replace(query="")
+
+    @property
+    def args(self) -> MultiDict[str]:
+        """The query parameters.
+
+        Raises:
+            BadRequest: there are more than ``MAX_QUERY_PARAMETERS``.
+        """
+        if self._args is None:
+            self._args = parse_query(self.query_string, max_parameters=self.app.limits.max_query_parameters)
+        return self._args
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The headers; read them with ``get`` in any case.
+
+        Raises:
+            RequestHeaderFieldsTooLarge: at first look, if one line or all of them are too long.
+        """
+        if self._headers is None:
+            limits = self.app.limits
+            self._headers = RequestHeaders(
+                self.scope["headers"], max_line=limits.max_header_size, max_total=limits.max_headers_size
+            )
+        return self._headers
+
+    @property
+    def cookies(self) -> MultiDict[str]:
+        """The cookies by name."""
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.get("cookie", ""))
+        return self._cookies
+
+    @property
+    def accept(self) -> Accept:
+        """What the client would like: ``request.accept.best(["application/json", "text/html"])``."""
+        return Accept(self.headers.get("accept"))
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """The credentials sent along, or None if there are none or they are malformed."""
+        header = self.headers.get("authorization")
+        return Authorization.parse(header) if header else None
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type header as sent."""
+        return self.headers.get("content-type")
+
+    @property
+    def mimetype(self) -> str:
+        """The media type without its parameters, lower case; ``""`` if none was sent."""
+        return parse_media_type(self.headers.get("content-type", ""))[0]
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length of the body in bytes, or None."""
+        declared = self.headers.get("content-length", "")
+        return int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 17 else None
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent header, or ``""``."""
+        return self.headers.get("user-agent", "")
+
+    @property
+    def referrer(self) -> str | None:
+        """The Referer header."""
+        return self.headers.get("referer")
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer, or None on a unix socket."""
+        client = self.scope.get("client")
+        return (client[0], client[1]) if client else None
+
+    @property
+    def remote_addr(self) -> str | None:
+        """The peer's address. Behind a proxy it is the proxy's, unless ``ProxyHeaders`` trusts it."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    @property
+    def id(self) -> str:
+        """A name for this request, for logs; the ``RequestID`` middleware sets it from a header."""
+        if self._id is None:
+            self._id = uuid4().hex
+        return self._id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._id = value
+
+    # Where it arrived --------------------------------------------------------------------------
+
+    @property
+    def route(self) -> "Route | None":
+        """The route that matched; None on a miss (404, 405, redirect, automatic OPTIONS)."""
+        return self._target.route if self._target is not None else None
+
+    @property
+    def endpoint(self) -> str | None:
+        """The dotted name of the view that matched, or None on a miss."""
+        return self._target.endpoint if self._target is not None else None
+
+    @property
+    def blueprint(self) -> str | None:
+        """The dotted name of the router whose view matched, or None for the app's own."""
+        endpoint = self.endpoint
+        return endpoint.rpartition(".")[0] or None if endpoint else None
+
+    @property
+    def view_args(self) -> dict[str, Any]:
+        """The path variables by name, converted; a ``url_value_preprocessor`` may change them."""
+        if self._view_args is None:
+            self._view_args = {}
+        return self._view_args
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """This request's copy of what the lifespans put into the server's state (``scope["state"]``)."""
+        return self.scope.setdefault("state", {})  # type: ignore[no-any-return]
+
+    @property
+    def g(self) -> Globals:
+        """This request's own namespace."""
+        if self._g is None:
+            self._g = Globals()
+        return self._g
+
+    @property
+    def session(self) -> "Session":
+        """The client's session, loaded at first touch.
+
+        Raises:
+            RuntimeError: no secret key is set, or it is first touched after the answer has started.
+        """
+        if self._session is None:
+            self._session = self.app.open_session(self)
+        return self._session
+
+    # Afterwards --------------------------------------------------------------------------------
+
+    def after_response(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run ``function(*args)`` when the answer is out, in the app's task group, guarded and logged."""
+        app = self.app
+
+        async def start() -> None:
+            app.add_background_task(function, *args)
+
+        self.on_close(start)
+
+    def on_close(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await ``close()`` after the last byte, before teardown; last registered runs first."""
+        if self._closers is None:
+            self._closers = []
+        self._closers.append(close)
+
+    def on_finish(self, finish: Callable[..., Any]) -> None:
+        """Call ``finish(response)`` last before sending, awaited if it gives an awaitable."""
+        if self._finishers is None:
+            self._finishers = []
+        self._finishers.append(finish)
+
+    @property
+    def worker(self) -> Worker:
+        """The thread that runs the ``def`` callables of this request."""
+        if self._worker is None:
+            self._worker = self.parent.worker if self.parent is not None else self.app.workers.pick()
+        return self._worker
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.scope.get('method', self.scope['type'])} {self.path}>"
+
+
+def below_root(root: str, path: str, raw_path: bytes | None) -> tuple[str, bytes | None]:
+    """The path below ``root``, for servers that put the root into the path (ASGI) and for those that do not."""
+    root = root.rstrip("/")
+    if not path.startswith(root) or path[len(root) : len(root) + 1] not in ("", "/"):
+        return path or "/", raw_path
+    path = path[len(root) :] or "/"
+    if raw_path is not None:
+        raw_root = quote_path(root).encode("ascii")
+        # A root that is escaped in another way than ours is cut by the decoded path alone.
+        raw_path = (raw_path[len(raw_root) :] or b"/") if raw_path.startswith(raw_root) else None
+    return path, raw_path

@@ -1,0 +1,400 @@
+"""What settings the framework has, what each may hold, and the figures that the app reads.
+
+``KEYS`` is the table: a name, the value it has when nobody sets it, and a ``Kind`` that says in words what
+may stand there and checks it. ``Limits`` is what the app makes of a config when its handlers are composed:
+checked once, typed, so that no request looks into a dict or meets a wrong type. Nothing is obeyed here; what
+every key does is explained in ``docs/howto/configuration.md``. Called by ``config`` and the app.
+"""
+
+import types
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+from microweb.errors import SetupError
+from microweb.redaction import shown
+
+__all__ = ["DEFAULTS", "Limits"]
+
+
+# The longest that a lock can wait on Windows (threading.TIMEOUT_MAX there); elsewhere it is more.
+LONGEST_WAIT = 4_294_967
+
+# What a key may hold --------------------------------------------------------------------------------
+
+
+class Kind:
+    """What a key may hold: ``expected`` in words, ``read`` gives the value to use.
+
+    ``read`` raises ValueError, whose text, if it has one, says better than the value itself what came.
+    """
+
+    __slots__ = ("expected", "read")
+
+    def __init__(self, expected: str, read: Callable[[Any], Any]) -> None:
+        self.expected = expected
+        self.read = read
+
+    def or_none(self, meaning: str) -> "Kind":
+        """Give this kind with None allowed as well; ``meaning`` says what None stands for."""
+        read = self.read
+
+        def read_or_none(value: Any) -> Any:
+            return None if value is None else read(value)
+
+        return Kind(f"{self.expected}, or None ({meaning})", read_or_none)
+
+
+def whole_number(minimum: int, unit: str) -> Kind:
+    """Make the kind of a count: an int, which True and 16e6 are not."""
+
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ValueError
+        return value
+
+    return Kind(f"a whole number of {unit}, {minimum} or more", read)
+
+
+def seconds(*, zero: bool) -> Kind:
+    """Make the kind of a span of time, given in seconds or as a timedelta and read as a float."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError
+        # False for nan as well; a wait without end is written None, not inf.
+        if not (0 <= value <= LONGEST_WAIT) or (value == 0 and not zero):
+            raise ValueError
+        return float(value)
+
+    return Kind(f"seconds (a number or a timedelta), {'0 or more' if zero else 'more than 0'}", read)
+
+
+def read_switch(value: Any) -> bool:
+    """Read True, False, 1 or 0; the text "False" is refused, for it would be true."""
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValueError
+
+
+def read_lifetime(value: Any) -> timedelta:
+    """Read a timedelta or a number of seconds, as Flask does for the session's lifetime."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except OverflowError:
+            raise ValueError from None
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise ValueError
+    return value
+
+
+def read_max_age(value: Any) -> int:
+    """Read the whole seconds of a Cache-Control max-age (RFC 9111 §1.2.2)."""
+    if isinstance(value, timedelta):
+        value = int(value.total_seconds())
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError
+    return value
+
+
+def text(expected: str, fits: Callable[[str], bool]) -> Kind:
+    """Make the kind of a string for which ``fits`` holds."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not fits(value):
+            raise ValueError
+        return value
+
+    return Kind(expected, read)
+
+
+def read_secret(value: Any) -> str | bytes:
+    """Read a key to sign with; whether it is there and long enough is judged where it is first used."""
+    if not isinstance(value, str | bytes):
+        raise ValueError
+    return value
+
+
+def read_secrets(value: Any) -> tuple[str | bytes, ...]:
+    """Read older keys; one string alone is refused, for it would be taken letter by letter."""
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(map(read_secret, value))
+
+
+def names(expected: str, fits: Callable[[str], bool]) -> Kind:
+    """Make the kind of a list of strings, read in lower case; one string alone is refused, as with keys."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise ValueError
+        for name in value:
+            if not isinstance(name, str) or not fits(name):
+                raise ValueError(f"one with {shown('', name)}")
+        return tuple(name.lower() for name in value)
+
+    return Kind(expected, read)
+
+
+def is_token(value: str) -> bool:
+    """Tell whether this may name a cookie (RFC 6265 §4.1.1)."""
+    return (
+        value.isascii()
+        and value.isprintable()
+        and not set(value) & set('()<>@,;:\\"/[]?={} ')
+        and value != ""
+    )
+
+
+def is_host(value: str) -> bool:
+    """Tell whether this looks like ``host`` or ``host:port``, and not like a URL."""
+    return value.isprintable() and not set(value) & set("/?#@\\ ") and value != ""
+
+
+def is_origin(value: str) -> bool:
+    """Tell whether this can equal an Origin header (RFC 6454 §7): no path, not even a slash at the end."""
+    scheme, separator, host = value.partition("://")
+    return value in ("*", "null") or (separator != "" and scheme.isascii() and scheme != "" and is_host(host))
+
+
+def is_cookie_path(value: str) -> bool:
+    """Tell whether this may be the path of a cookie."""
+    return value.startswith("/") and value.isprintable() and ";" not in value
+
+
+switch = Kind("True or False", read_switch)
+
+
+# The keys -------------------------------------------------------------------------------------------
+
+# Name: (default, what it may hold). Flask's names keep Flask's meaning; where the default is another one, the
+# line says why. Each figure names who else uses it.
+
+SETTINGS: dict[str, tuple[Any, Kind]] = {
+    "DEBUG": (False, switch),
+    "TESTING": (False, switch),
+    "PROPAGATE_EXCEPTIONS": (None, switch.or_none("as the test client says")),
+    # Signing and the session cookie
+    "SECRET_KEY": (None, Kind("a string or bytes", read_secret).or_none("nothing can be signed")),
+    "SECRET_KEY_FALLBACKS": (None, Kind("a list of strings or bytes", read_secrets).or_none("no older keys")),
+    "SESSION_COOKIE_NAME": ("session", text("a cookie name (letters, digits, - and _)", is_token)),
+    "SESSION_COOKIE_DOMAIN": (None, text("a host", is_host).or_none("this host only")),
+    "SESSION_COOKIE_PATH": (
+        None,
+        text("a path that begins with /", is_cookie_path).or_none("APPLICATION_ROOT"),
+    ),
+    "SESSION_COOKIE_HTTPONLY": (True, switch),
+    # Flask's False sends the cookie in the clear from an https site whose owner forgot the key.
+    "SESSION_COOKIE_SECURE": (None, switch.or_none("on https requests")),
+    # Flask's None leaves cross-site requests to the browser's own rule, which differs between browsers.
+    "SESSION_COOKIE_SAMESITE": (
+        "Lax",
+        text("'Lax', 'Strict' or 'None'", lambda value: value.lower() in ("lax", "strict", "none")).or_none(
+            "the attribute is left out"
+        ),
+    ),
+    "SESSION_COOKIE_PARTITIONED": (False, switch),
+    # Flask's True puts a Set-Cookie on every answer of a permanent session, so none of them can be cached and
+    # parallel requests overwrite each other's session. Here a session is written when it changed.
+    "SESSION_REFRESH_EACH_REQUEST": (False, switch),
+    # Where the app lives
+    "SERVER_NAME": (None, text("a host or host:port, no scheme", is_host).or_none("as the request says")),
+    "APPLICATION_ROOT": ("/", text("a path that begins with /", is_cookie_path)),
+    "PREFERRED_URL_SCHEME": (
+        "http",
+        text("a scheme such as 'https'", lambda value: value.isascii() and value.isalpha()),
+    ),
+    # Templates
+    "TEMPLATES_AUTO_RELOAD": (None, switch.or_none("as DEBUG says")),
+}
+"""The keys that their parts read from the config itself, after ``Limits.of`` has checked it."""
+
+FIGURES: dict[str, tuple[Any, Kind]] = {
+    # Request line and headers
+    "MAX_HEADERS": (100, whole_number(1, "headers")),  # gunicorn, Kestrel
+    "MAX_HEADER_SIZE": (8190, whole_number(1, "bytes")),  # gunicorn, aiohttp
+    "MAX_HEADERS_SIZE": (32_768, whole_number(1, "bytes")),  # Kestrel
+    "MAX_URL_LENGTH": (8192, whole_number(1, "bytes")),  # nginx, Kestrel
+    "MAX_QUERY_PARAMETERS": (1000, whole_number(0, "parameters")),  # Django
+    "MAX_RANGES": (16, whole_number(1, "ranges")),
+    "TRUSTED_HOSTS": (None, names("a list of hosts", is_host).or_none("any host")),
+    # Bodies
+    "MAX_CONTENT_LENGTH": (16 * 1024 * 1024, whole_number(0, "bytes").or_none("no limit")),  # Quart
+    "MAX_FORM_MEMORY_SIZE": (500_000, whole_number(0, "bytes").or_none("no limit")),  # Werkzeug
+    "MAX_FORM_PARTS": (1000, whole_number(0, "parts").or_none("no limit")),  # Werkzeug, Django
+    "MAX_FORM_FILES": (100, whole_number(0, "files").or_none("no limit")),  # Django
+    "MAX_PART_HEADERS": (8, whole_number(1, "headers")),  # multipart, python-multipart
+    "MAX_PART_HEADER_SIZE": (4224, whole_number(1, "bytes")),  # python-multipart
+    "MAX_BOUNDARY_SIZE": (70, whole_number(1, "bytes")),  # RFC 2046 §5.1.1, aiohttp
+    "UPLOAD_SPOOL_SIZE": (1024 * 1024, whole_number(0, "bytes")),  # Starlette
+    "JSON_MAX_DEPTH": (64, whole_number(1, "levels")),  # System.Text.Json
+    "BODY_TIMEOUT": (30.0, seconds(zero=False).or_none("wait for ever")),  # nginx and Quart wait 60
+    "DECODE_REQUEST_BODIES": (False, switch),
+    # Work
+    "SYNC_THREADS": (40, whole_number(1, "threads")),  # anyio
+    "CANCEL_ON_DISCONNECT": (False, switch),
+    "GRACEFUL_TIMEOUT": (15.0, seconds(zero=True)),  # Sanic
+    "BACKGROUND_TIMEOUT": (5.0, seconds(zero=True)),  # Quart
+    # Websockets
+    "WEBSOCKET_ORIGINS": (
+        None,
+        names("a list of origins such as 'https://example.org'", is_origin).or_none("the app's own origin"),
+    ),
+    "WEBSOCKET_MAX_MESSAGE": (1024 * 1024, whole_number(1, "bytes").or_none("no limit")),  # Sanic
+    # Sessions. Browsers drop a larger cookie without a word: RFC 6265 §6.1 asks them for 4096.
+    "MAX_COOKIE_SIZE": (4093, whole_number(1, "bytes")),
+    "PERMANENT_SESSION_LIFETIME": (
+        timedelta(days=31),
+        Kind("a timedelta or seconds, more than 0", read_lifetime),
+    ),
+    # Files
+    "SEND_FILE_MAX_AGE_DEFAULT": (
+        None,
+        Kind("whole seconds or a timedelta, 0 or more", read_max_age).or_none("browsers ask each time"),
+    ),
+    "STATIC_PRECOMPRESSED": (True, switch),
+    "STATIC_FINGERPRINTS": (False, switch),
+}
+"""The keys that make up ``Limits``."""
+
+KEYS = SETTINGS | FIGURES
+
+DEFAULTS: Mapping[str, Any] = types.MappingProxyType({name: default for name, (default, _) in KEYS.items()})
+"""Every key of the framework with the value it has until somebody sets it. Read-only."""
+
+
+class Limits:
+    """The figures and switches of a config, checked and typed.
+
+    Sizes are in bytes, times in seconds. The fields are the keys in lower case, explained in
+    ``docs/howto/configuration.md``. A Limits never changes: ``replace`` gives another one, as a route with
+    limits of its own needs.
+
+    >>> limits = Limits.of(DEFAULTS)
+    >>> (limits.max_content_length, limits.replace(max_content_length=1000).max_content_length)
+    (16777216, 1000)
+    """
+
+    __slots__ = tuple(name.lower() for name in FIGURES)
+
+    max_headers: int
+    max_header_size: int
+    max_headers_size: int
+    max_url_length: int
+    max_query_parameters: int
+    max_ranges: int
+    trusted_hosts: tuple[str, ...] | None
+    max_content_length: int | None
+    max_form_memory_size: int | None
+    max_form_parts: int | None
+    max_form_files: int | None
+    max_part_headers: int
+    max_part_header_size: int
+    max_boundary_size: int
+    upload_spool_size: int
+    json_max_depth: int
+    body_timeout: float | None
+    decode_request_bodies: bool
+    sync_threads: int
+    cancel_on_disconnect: bool
+    graceful_timeout: float
+    background_timeout: float
+    websocket_origins: tuple[str, ...] | None
+    websocket_max_message: int | None
+    max_cookie_size: int
+    permanent_session_lifetime: timedelta
+    send_file_max_age_default: int | None
+    static_precompressed: bool
+    static_fingerprints: bool
+
+    def __init__(self, **fields: Any) -> None:
+        for name in Limits.__slots__:
+            object.__setattr__(self, name, fields[name])
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Check every key of the framework in ``config`` and give the figures.
+
+        A key that is missing has its default; keys of the program's own are not looked at.
+
+        Raises:
+            SetupError: keys hold what they may not; the message lists all of them, and no secret.
+        """
+        read: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, (default, kind) in KEYS.items():
+            value = config.get(name, default)
+            try:
+                read[name] = kind.read(value)
+            except ValueError as error:
+                problems.append(problem(name, kind, value, error))
+        if not problems:
+            problems = cookie_conflicts(read)
+        if problems:
+            raise SetupError("app.config is wrong:\n  " + "\n  ".join(problems))
+        return cls(**{name.lower(): read[name] for name in FIGURES})
+
+    def replace(self, **changes: Any) -> Self:
+        """Give these limits with some of them changed, checked as in the config.
+
+        Raises:
+            SetupError: there is no such limit, or it may not hold that.
+        """
+        fields = {name: getattr(self, name) for name in Limits.__slots__}
+        for name, value in changes.items():
+            if name not in fields:
+                raise SetupError(f"there is no limit called {name!r}; there are {', '.join(fields)}")
+            kind = FIGURES[name.upper()][1]
+            try:
+                fields[name] = kind.read(value)
+            except ValueError as error:
+                raise SetupError(problem(name, kind, value, error)) from None
+        return type(self)(**fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"Limits do not change: set {name.upper()} in app.config, or call replace()")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("Limits do not change: set the key in app.config, or call replace()")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Limits):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Limits.__slots__)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in Limits.__slots__))
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={getattr(self, name)!r}' for name in Limits.__slots__)})"
+
+
+def problem(name: str, kind: Kind, value: Any, error: ValueError) -> str:
+    """Say what was expected under a key and what came."""
+    return f"{name}: expected {kind.expected}; came {str(error) or shown(name, value)}"
+
+
+def cookie_conflicts(settings: Mapping[str, Any]) -> list[str]:
+    """List what browsers would refuse about the session cookie (RFC 6265bis §5.7), a line each."""
+    name = settings["SESSION_COOKIE_NAME"]
+    host_only = name.lower().startswith("__host-")
+    conflicts: list[str] = []
+    if settings["SESSION_COOKIE_SECURE"] is False:
+        needs_secure = {
+            "SESSION_COOKIE_SAMESITE 'None'": (settings["SESSION_COOKIE_SAMESITE"] or "").lower() == "none",
+            "SESSION_COOKIE_PARTITIONED": settings["SESSION_COOKIE_PARTITIONED"],
+            f"the name {name!r}": host_only or name.lower().startswith("__secure-"),
+        }
+        conflicts += [
+            f"SESSION_COOKIE_SECURE: expected True or None, for browsers refuse {what} without it; came False"
+            for what, applies in needs_secure.items()
+            if applies
+        ]
+    if host_only and settings["SESSION_COOKIE_DOMAIN"] is not None:
+        conflicts.append(f"SESSION_COOKIE_DOMAIN: expected None, for the name {name!r} allows no domain")
+    if host_only and (settings["SESSION_COOKIE_PATH"] or settings["APPLICATION_ROOT"]) != "/":
+        conflicts.append(f"SESSION_COOKIE_PATH: expected '/', for the name {name!r} allows no other path")
+    return conflicts

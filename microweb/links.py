@@ -1,0 +1,132 @@
+"""``url_for``: from an endpoint's name to a URL, as seen from where the caller stands.
+
+Names are looked for locally first, then upwards: ``.post`` in the current router, then in the ones around it;
+any name in the current app, then in the app that it is mounted in. An app's own names reach into the microweb
+apps that are mounted in it: ``shop.cart`` is the endpoint ``cart`` of the app mounted as ``shop``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from microweb.assembly import Assembly
+from microweb.errors import BuildError, OutsideContextError
+from microweb.incoming import Incoming
+from microweb.url import build_query, quote_path
+
+__all__ = ["build_url"]
+
+
+class Found(NamedTuple):
+    """A URL's parts below the app that was asked."""
+
+    path: str
+    query: dict[str, Any]
+    host: str | None
+    is_websocket: bool
+
+
+def build_url(
+    app: Any,
+    incoming: Incoming | None,
+    endpoint: str,
+    values: dict[str, Any],
+    *,
+    anchor: str | None,
+    method: str | None,
+    scheme: str | None,
+    external: bool | None,
+) -> str:
+    """The URL of ``endpoint``.
+
+    Raises:
+        BuildError: there is no such endpoint, or it needs other values; the message names them.
+        OutsideContextError: a whole URL is asked for outside of a request and no ``SERVER_NAME`` is set.
+    """
+    base, root, found = find(app, incoming, endpoint, values, method)
+    path = quote_path(root.rstrip("/")) + found.path
+    query = build_query(found.query)
+    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote(anchor, safe=SAFE_IN_FRAGMENT) if anchor else ''}"
+    host = found.host
+    if external is None:
+        external = scheme is not None or (host is not None and (base is None or host != base.host.partition(":")[0]))
+    if not external:
+        return url
+    if base is not None:
+        asked_host, asked_scheme = base.host, base.scheme
+    else:
+        asked_host, asked_scheme = app.config["SERVER_NAME"], app.config["PREFERRED_URL_SCHEME"]
+        if not asked_host and host is None:
+            raise OutsideContextError(
+                f"url_for({endpoint!r}, _external=True) outside of a request needs config['SERVER_NAME']"
+            )
+    if scheme is None:
+        scheme = TO_WEBSOCKET.get(asked_scheme, asked_scheme) if found.is_websocket else TO_HTTP.get(asked_scheme, asked_scheme)
+    if host is not None:
+        port = (asked_host or "").partition(":")[2]
+        host = f"{host}:{port}" if port else host
+    return f"{scheme}://{host or asked_host}{url}"
+
+
+SAFE_IN_FRAGMENT = "!$&'()*+,;=:@/?-._~"
+TO_WEBSOCKET = {"http": "ws", "https": "wss"}
+TO_HTTP = {"ws": "http", "wss": "https"}
+
+
+def find(
+    app: Any, incoming: Incoming | None, endpoint: str, values: dict[str, Any], method: str | None
+) -> tuple[Incoming | None, str, Found]:
+    """Look for ``endpoint`` from here upwards; gives the request it was found at, its root path, and the parts."""
+    failure: BuildError | None = None
+    here, asked = incoming, app
+    relative = endpoint.startswith(".")
+    name = endpoint.lstrip(".")
+    while True:
+        root: str = here.root_path if here is not None else (asked.config["APPLICATION_ROOT"] or "").rstrip("/")
+        routers = enclosing(here) if relative else [""]
+        for router in routers:
+            try:
+                return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method)
+            except BuildError as error:
+                failure = failure or error
+        if here is None or here.parent is None:
+            assert failure is not None
+            raise failure
+        here = here.parent
+        asked = here.app
+
+
+def enclosing(incoming: Incoming | None) -> list[str]:
+    """The dotted names of the current router and those around it, nearest first; the app itself is ``""``."""
+    if incoming is None or incoming._target is None:
+        return [""]
+    name: str = incoming._target.placement.name
+    names = []
+    while name:
+        names.append(name)
+        name = name.rpartition(".")[0]
+    return [*names, ""]
+
+
+def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | None) -> Found:
+    """The parts of ``endpoint``'s URL in one app and the apps mounted in it.
+
+    Raises:
+        BuildError: it is not there, or needs other values.
+    """
+    assembly: Assembly = app.assembly
+    values = dict(values)
+    route = assembly.endpoints.get(endpoint)
+    if route is None:
+        for name, placement, prefix, host, mount in assembly.mounted_apps:
+            if endpoint.startswith(f"{name}."):
+                here = {key: values.pop(key) for key in prefix.variables if key in values}
+                inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method)
+                hosts = {key: values.pop(key) for key in (host.variables if host else ()) if key in values}
+                asked_host = inner.host or (host.build(hosts) if host else None)
+                return Found(prefix.build(here) + inner.path, inner.query, asked_host, inner.is_websocket)
+    else:
+        for registration in assembly.url_defaults_of(endpoint):
+            registration.function(endpoint, values)
+    built = assembly.urls.build(endpoint, values, method=method)
+    return Found(built.path, built.query, built.host, route is not None and route.methods is None)

@@ -1,0 +1,100 @@
+"""Entering a mounted app: a microweb app below its ``__call__``, any other as an ``ASGIResponse``.
+
+The scope that a mounted app sees follows the ASGI specification: ``path`` is the whole path, ``root_path``
+the part of it up to where the app is mounted.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from microweb.asgi import Scope
+from microweb.assembly import Target
+from microweb.context import current
+from microweb.foreign import ASGIResponse
+from microweb.lifespan import run_foreign
+from microweb.onion import Handler
+from microweb.responses import Response
+from microweb.router import Router
+from microweb.url import quote_path
+
+__all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope", "run_foreign"]
+
+
+def is_mountable_inside(app: Any) -> bool:
+    """Whether a mounted app is ours and can be entered below its ``__call__``.
+
+    One that is wrapped in plain ASGI middleware cannot: its own wrapping would be missed.
+    """
+    return isinstance(app, Router) and app.is_app and not app._asgi_middleware
+
+
+def make_scope(request: Any, target: Target) -> Scope:
+    """The scope of an app that is mounted where ``target`` stands."""
+    scope: Scope = dict(request.scope)
+    path, raw_path = request.local_path()
+    root: str = request.root_path.rstrip("/")
+    depth = target.depth + 1
+    mounted = "/".join(path.split("/")[:depth])
+    scope["path"] = root + path
+    scope["root_path"] = root + mounted
+    if raw_path is not None:
+        scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
+    return scope
+
+
+def make_app_entrance(target: Target) -> Handler:
+    """The handler of a mounted microweb app: its own walk, without the sending."""
+    assert target.mount is not None
+    app, bubbles = target.mount.target, target.mount.errors == "bubble"
+
+    async def enter(request: Any) -> Response:
+        if not app._ready:
+            await app._start()
+        scope = make_scope(request, target)
+        child = app.request_class(app, scope, request._receive)
+        child.parent = request
+        child.bubbles = bubbles
+        child._connection = request.connection
+        found, child._view_args = app._find(scope)
+        child._target = found
+        if child._connection.cached is None:
+            child._connection.limit = child.max_content_length
+        token = current.set(child)
+
+        async def close() -> None:
+            token = current.set(child)
+            try:
+                await app._close(child, found)
+            finally:
+                child._answered = child._unhandled = None
+                child.closed = True
+                current.reset(token)
+
+        request.on_close(close)
+        try:
+            response: Response = await found.handler(child)
+            if child._finishers is not None:
+                response = await app._finish(child, response)
+        finally:
+            current.reset(token)
+        if bubbles and child._unhandled is not None:
+            raise child._unhandled
+        # It is the outer request's answer from here on; its body still sees the inner one.
+        response._inner = child
+        response._owner = request
+        return response
+
+    return enter
+
+
+def make_foreign_entrance(
+    target: Target, answer: Callable[[Any, Exception], Awaitable[Response]]
+) -> Handler:
+    """The handler of any other ASGI app."""
+    assert target.mount is not None
+    app = target.mount.target
+
+    async def enter(request: Any) -> Response:
+        return ASGIResponse(app, make_scope(request, target), answer)
+
+    return enter

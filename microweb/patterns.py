@@ -1,0 +1,966 @@
+"""Path and host patterns in Flask's syntax: what a rule's text means, for matching and for building.
+
+``/user/<name>``, ``/<int(min=1):page>``, ``/<path:rest>``, ``/<first>-<second>.txt``: a rule becomes a ``Pattern``
+of segments, each a literal, one variable, or a mixture of both. A pattern knows how one of its own
+segments matches and how its path is built. It does not know other patterns: which of many rules wins is
+the route table's business (``routetable.py``), which one a URL is built from the URL map's (``urlmap.py``).
+
+A variable's text is read and written by a ``Converter``. Of everything that fits, the order of
+precedence is ``Segment.order``: small means specific.
+"""
+
+import math
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Final
+
+from microweb.errors import BuildError, SetupError
+from microweb.url import SEGMENT, quote_again, quote_path, quote_segment
+
+__all__ = [
+    "BUILTIN_CONVERTERS",
+    "NO_MATCH",
+    "AnyConverter",
+    "Converter",
+    "FloatConverter",
+    "HostPattern",
+    "IntConverter",
+    "PathConverter",
+    "Pattern",
+    "Segment",
+    "StringConverter",
+    "Tail",
+    "UUIDConverter",
+    "Variable",
+    "parse_host_pattern",
+    "parse_pattern",
+]
+
+NO_MATCH: Final[Any] = object()
+"""What a ``convert`` function returns for text that does not fit; every other value is a value."""
+
+Convert = Callable[[str], Any]
+
+
+# Converters --------------------------------------------------------------------------------------
+
+
+class Converter:
+    """Reads and writes one variable of a rule; derive from it to add a kind, and put it in ``app.converters``.
+
+    ``regex`` says which text fits. It sees one decoded segment, or the rest of the path when it
+    can match a slash (``part_isolating``, found from the regex unless the class sets it). ``weight`` orders
+    converters that stand at the same place, small first. The arguments in a rule,
+    ``<list(";"):tags>``, are those of ``__init__``; a ``ValueError`` there is an error in the rule.
+
+    >>> class ListConverter(Converter):
+    ...     regex = "[a-z,]+"
+    ...     def to_python(self, value: str) -> list[str]:
+    ...         return value.split(",")
+    ...     def to_url(self, value: list[str]) -> str:
+    ...         return ",".join(value)
+    >>> pattern = parse_pattern("/tags/<list:tags>", {"list": ListConverter})
+    >>> pattern.build({"tags": ["a", "b"]})
+    '/tags/a,b'
+    """
+
+    regex: str = "[^/]+"
+    weight: int = 100
+    part_isolating: bool = True
+
+    def __init_subclass__(cls) -> None:
+        if "regex" in cls.__dict__ and "part_isolating" not in cls.__dict__:
+            cls.part_isolating = "/" not in NEGATED_SLASH.sub("", cls.regex)
+
+    def to_python(self, value: str) -> Any:
+        """Turn the decoded text into the view's value; a ``ValueError`` means that the rule does not match."""
+        return value
+
+    def to_url(self, value: Any) -> str:
+        """Turn a value into text for the path, percent-encoded where it has to be.
+
+        Raises:
+            ValueError: the value does not fit.
+        """
+        text = str(value)
+        return quote_segment(text) if self.part_isolating else quote_path(text)
+
+
+NEGATED_SLASH = re.compile(r"\[\^[^\]]*\]")
+
+
+class BuiltinConverter(Converter):
+    """A converter of our own: matched without its regex, and able to say how it compares with the others."""
+
+    breadth: float = math.inf
+    """How much text fits, roughly: of two converters with the same weight the narrower one comes first."""
+
+    def key(self) -> Hashable:
+        """Two converters with the same key accept the same text."""
+        return (type(self),)
+
+    def convert(self) -> Convert:
+        """Make the function that turns a whole text into a value or ``NO_MATCH``."""
+        raise NotImplementedError
+
+
+class StringConverter(BuiltinConverter):
+    """One segment of text, the converter of a plain ``<name>``."""
+
+    def __init__(
+        self, minlength: int | None = None, maxlength: int | None = None, length: int | None = None
+    ) -> None:
+        check_numbers(int, minlength=minlength, maxlength=maxlength, length=length)
+        if length is not None:
+            if minlength is not None or maxlength is not None:
+                raise ValueError("length stands alone, without minlength and maxlength")
+            minlength = maxlength = length
+        self.minlength = 1 if minlength is None else minlength
+        self.maxlength = maxlength
+        if self.minlength < 1:
+            raise ValueError("a segment has at least one character")
+        if maxlength is not None and maxlength < self.minlength:
+            raise ValueError(f"maxlength={maxlength} is less than minlength={self.minlength}")
+        upper = "" if maxlength is None else maxlength
+        self.regex = f"[^/]{{{self.minlength},{upper}}}"
+        self.breadth = 1e300 if maxlength is None else 1e200 + 1e190 * (maxlength - self.minlength)
+        if maxlength is None and self.minlength > 1:
+            self.breadth = 1e299 / self.minlength
+
+    @property
+    def is_plain(self) -> bool:
+        """Any text at all, but for the empty one."""
+        return self.minlength == 1 and self.maxlength is None
+
+    def key(self) -> Hashable:
+        return (StringConverter, self.minlength, self.maxlength)
+
+    def convert(self) -> Convert:
+        low, high = self.minlength, self.maxlength
+        if high is not None:
+            return lambda text: text if low <= len(text) <= high else NO_MATCH
+        if low > 1:
+            return lambda text: text if len(text) >= low else NO_MATCH
+        return lambda text: text or NO_MATCH
+
+    def to_url(self, value: Any) -> str:
+        text = str(value)
+        if len(text) < self.minlength or (self.maxlength is not None and len(text) > self.maxlength):
+            raise ValueError(f"{text!r} is not of the right length")
+        return quote_segment(text)
+
+
+class AnyConverter(BuiltinConverter):
+    """One of the items given: ``<any(about, help, "foo,bar"):page>``."""
+
+    def __init__(self, *items: str | int) -> None:
+        for item in items:
+            if isinstance(item, bool) or not isinstance(item, str | int) or item == "":
+                raise ValueError(f"an item is a word or a quoted text, not {item!r}")
+        if not items:
+            raise ValueError("any() needs at least one item")
+        self.items = tuple(dict.fromkeys(str(item) for item in items))
+        self.regex = f"(?:{'|'.join(re.escape(item) for item in self.items)})"
+        self.breadth = len(self.items)
+
+    def key(self) -> Hashable:
+        return (AnyConverter, frozenset(self.items))
+
+    def convert(self) -> Convert:
+        items = frozenset(self.items)
+        return lambda text: text if text in items else NO_MATCH
+
+    def to_url(self, value: Any) -> str:
+        text = str(value)
+        if text not in self.items:
+            raise ValueError(f"{text!r} is not one of {', '.join(map(repr, self.items))}")
+        return quote_segment(text)
+
+
+class PathConverter(BuiltinConverter):
+    """Any number of segments, their slashes included; it does not begin with a slash."""
+
+    regex = r"[^/][\s\S]*?"
+    weight = 200
+    part_isolating = False
+
+    def convert(self) -> Convert:
+        return lambda text: text if text and text[0] != "/" else NO_MATCH
+
+    def to_url(self, value: Any) -> str:
+        text = str(value)
+        if not text or text[0] == "/":
+            raise ValueError(f"{text!r} is empty or begins with a slash")
+        return quote_path(text)
+
+
+class IntConverter(BuiltinConverter):
+    """ASCII digits, as an ``int``; a sign only with ``signed=True``, an exact length with ``fixed_digits``."""
+
+    weight = 50
+
+    def __init__(
+        self, fixed_digits: int = 0, min: int | None = None, max: int | None = None, signed: bool = False
+    ) -> None:
+        check_numbers(int, fixed_digits=fixed_digits, min=min, max=max)
+        check_sign(signed)
+        if fixed_digits < 0:
+            raise ValueError("fixed_digits is not negative")
+        if not signed and min is not None and min <= 0:
+            min = None
+        floor = (-math.inf if signed else 0) if min is None else min
+        ceiling = math.inf if max is None else max
+        if fixed_digits:
+            if fixed_digits > 4300:
+                raise ValueError("an int has at most 4300 digits")
+            ceiling = builtin_min(ceiling, 10**fixed_digits - 1)
+            floor = builtin_max(floor, -(10 ** (fixed_digits - 1)) + 1)
+        if floor > ceiling:
+            raise ValueError("no number is within these limits")
+        self.fixed_digits, self.min, self.max, self.signed = fixed_digits, min, max, signed
+        digits = f"[0-9]{{{fixed_digits}}}" if fixed_digits and not signed else "[0-9]+"
+        self.regex = f"-?{digits}" if signed else digits
+        self.breadth = breadth_between(floor, ceiling) + (0 if fixed_digits else 1)
+
+    def key(self) -> Hashable:
+        return (IntConverter, self.fixed_digits, self.min, self.max, self.signed)
+
+    @property
+    def is_plain(self) -> bool:
+        """No limits, no sign: ``isdigit`` and ``int`` are all there is to it."""
+        return not self.fixed_digits and self.min is None and self.max is None and not self.signed
+
+    def convert(self) -> Convert:
+        if self.is_plain:
+            return convert_int
+        length, signed = self.fixed_digits, self.signed
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+
+        def convert(text: str) -> Any:
+            digits = text[1:] if signed and text[:1] == "-" else text
+            if not digits.isdigit() or not digits.isascii() or (length and len(text) != length):
+                return NO_MATCH
+            try:
+                value = int(text)
+            except ValueError:
+                return NO_MATCH
+            return value if low <= value <= high else NO_MATCH
+
+        return convert
+
+    def to_url(self, value: Any) -> str:
+        number = int(value)
+        if number != value and not isinstance(value, str):
+            raise ValueError(f"{value!r} is no whole number")
+        text = str(number).zfill(self.fixed_digits)
+        if self.convert()(text) is NO_MATCH:
+            raise ValueError(f"{text} is not within the limits")
+        return text
+
+
+def convert_int(text: str) -> Any:
+    # int() alone would also take "+1", " 1", "1_000" and other scripts' digits.
+    if text.isdigit() and text.isascii():
+        try:
+            return int(text)
+        except ValueError:  # More digits than sys.set_int_max_str_digits allows.
+            return NO_MATCH
+    return NO_MATCH
+
+
+class FloatConverter(BuiltinConverter):
+    """Digits, a point, digits, as a ``float``; a sign only with ``signed=True``."""
+
+    weight = 50
+
+    def __init__(self, min: float | None = None, max: float | None = None, signed: bool = False) -> None:
+        check_numbers((int, float), min=min, max=max)
+        check_sign(signed)
+        if not signed and min is not None and min <= 0:
+            min = None
+        floor = (-math.inf if signed else 0.0) if min is None else min
+        ceiling = math.inf if max is None else max
+        if floor > ceiling:
+            raise ValueError("no number is within these limits")
+        self.min, self.max, self.signed = min, max, signed
+        self.regex = r"-?[0-9]+\.[0-9]+" if signed else r"[0-9]+\.[0-9]+"
+        self.breadth = breadth_between(floor, ceiling)
+
+    def key(self) -> Hashable:
+        return (FloatConverter, self.min, self.max, self.signed)
+
+    def convert(self) -> Convert:
+        signed = self.signed
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+
+        def convert(text: str) -> Any:
+            whole, _, fraction = text.partition(".")
+            if signed and whole[:1] == "-":
+                whole = whole[1:]
+            if not (whole.isdigit() and fraction.isdigit() and text.isascii()):
+                return NO_MATCH
+            value = float(text)
+            # A number too large for a float would be inf, which no path can be built from.
+            return value if low <= value <= high and not math.isinf(value) else NO_MATCH
+
+        return convert
+
+    def to_url(self, value: Any) -> str:
+        text = repr(float(value))
+        if "e" in text:
+            from decimal import Decimal
+
+            text = format(Decimal(text), "f")
+            if "." not in text:
+                text += ".0"
+        if self.convert()(text) is NO_MATCH:
+            raise ValueError(f"{text} is not within the limits")
+        return text
+
+
+class UUIDConverter(BuiltinConverter):
+    """A UUID in its usual form with hyphens, as a ``uuid.UUID``."""
+
+    regex = "[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{12}"
+    breadth = 1e38
+
+    def __init__(self) -> None:
+        from uuid import UUID
+
+        self.type = UUID
+
+    def convert(self) -> Convert:
+        make = self.type
+
+        def convert(text: str) -> Any:
+            if len(text) != 36 or not text[8] == text[13] == text[18] == text[23] == "-":
+                return NO_MATCH
+            # The class itself also takes braces, prefixes, signs and underscores.
+            digits = text.replace("-", "")
+            if len(digits) != 32 or not digits.isalnum() or not digits.isascii():
+                return NO_MATCH
+            try:
+                return make(digits)
+            except ValueError:
+                return NO_MATCH
+
+        return convert
+
+    def to_url(self, value: Any) -> str:
+        return str(value if isinstance(value, self.type) else self.type(str(value)))
+
+
+builtin_min, builtin_max = min, max
+
+BUILTIN_CONVERTERS: Final[Mapping[str, type[Converter]]] = {
+    "default": StringConverter,
+    "string": StringConverter,
+    "any": AnyConverter,
+    "path": PathConverter,
+    "int": IntConverter,
+    "float": FloatConverter,
+    "uuid": UUIDConverter,
+}
+
+
+def check_numbers(kind: type | tuple[type, ...], **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise ValueError(f"{name} is a number, not {value!r}")
+
+
+def check_sign(signed: object) -> None:
+    if not isinstance(signed, bool):
+        raise ValueError(f"signed is True or False, not {signed!r}")
+
+
+def breadth_between(floor: float, ceiling: float) -> float:
+    try:
+        return float(ceiling - floor)
+    except OverflowError:
+        return 1e308
+
+
+# Patterns ----------------------------------------------------------------------------------------
+
+
+class Variable:
+    """One ``<converter(arguments):name>`` of a rule."""
+
+    __slots__ = ("breadth", "convert", "converter", "key", "name", "text")
+
+    def __init__(self, name: str, converter: Converter, text: str, key: Hashable) -> None:
+        self.name = name
+        self.converter = converter
+        self.text = text
+        if isinstance(converter, BuiltinConverter) and type(converter) in BUILTIN_TYPES:
+            self.key = converter.key()
+            self.breadth = converter.breadth
+            self.convert = converter.convert()
+        else:
+            self.key = key
+            self.breadth = 1e100
+            self.convert = convert_by_regex(converter)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it may span several segments."""
+        return not self.converter.part_isolating
+
+    def quote(self, value: Any) -> str:
+        """The text of a value in a path.
+
+        Raises:
+            ValueError: the value does not fit the converter.
+        """
+        text = self.converter.to_url(value)
+        if type(self.converter) in BUILTIN_TYPES:
+            return text
+        # A converter of the program may quote or not, as werkzeug's do; what it wrote stays in its segment.
+        return quote_again(text, SEGMENT + b"/" if self.is_path else SEGMENT)
+
+
+BUILTIN_TYPES = frozenset(BUILTIN_CONVERTERS.values())
+
+
+def convert_by_regex(converter: Converter) -> Convert:
+    fullmatch = re.compile(converter.regex).fullmatch
+    to_python = converter.to_python
+
+    def convert(text: str) -> Any:
+        if fullmatch(text) is None:
+            return NO_MATCH
+        try:
+            return to_python(text)
+        except ValueError:
+            return NO_MATCH
+
+    return convert
+
+
+Part = str | Variable
+
+
+class Segment:
+    """What stands between two slashes of a rule: literals and variables in turn.
+
+    ``convert`` takes the decoded text of a segment: for one variable it returns its value, for a mixture the
+    tuple of its values, and ``NO_MATCH`` if the text does not fit. ``key`` is equal for segments that
+    match the same text, whatever their variables are called; ``order`` sorts the more specific first.
+    """
+
+    __slots__ = ("convert", "key", "literal", "order", "parts", "text", "variables")
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        self.parts = parts
+        self.variables = tuple(part for part in parts if isinstance(part, Variable))
+        self.literal: str | None = None
+        self.text = "".join(part if isinstance(part, str) else part.text for part in parts)
+        self.key: Hashable = tuple(part if isinstance(part, str) else (part.key,) for part in parts)
+        literals = [part for part in parts if isinstance(part, str)]
+        # As in werkzeug: more literals, then longer ones, then more variables, then their weights.
+        self.order = (
+            -len(literals),
+            tuple(-len(literal) for literal in literals),
+            -len(self.variables),
+            tuple(variable.converter.weight for variable in self.variables),
+            tuple(variable.breadth for variable in self.variables),
+            self.text,
+        )
+        self.convert: Convert
+        if not self.variables:
+            self.literal = literal = "".join(literals)
+            self.convert = lambda text: () if text == literal else NO_MATCH
+        elif self.is_single:
+            self.convert = self.variables[0].convert
+        else:
+            self.convert = convert_mixture(parts)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one variable and nothing else."""
+        return len(self.parts) == 1 and bool(self.variables)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it may match more than one segment of a path."""
+        return any(variable.is_path for variable in self.variables)
+
+    def build(self, values: Mapping[str, Any]) -> str:
+        """Percent-encoded text; raises as ``Pattern.build``."""
+        return "".join(
+            quote_segment(part) if isinstance(part, str) else build_variable(part, values)
+            for part in self.parts
+        )
+
+
+def build_variable(variable: Variable, values: Mapping[str, Any]) -> str:
+    try:
+        value = values[variable.name]
+    except KeyError:
+        raise BuildError(f"the value for {variable.name!r} is missing") from None
+    try:
+        return variable.quote(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{value!r} does not fit <{variable.text[1:-1]}:{variable.name}>: {error}"
+        ) from error
+
+
+def convert_mixture(parts: tuple[Part, ...]) -> Convert:
+    """The convert function of literals mixed with variables: a tuple of values, in order."""
+    prefix = parts[0] if isinstance(parts[0], str) else ""
+    suffix = parts[-1] if isinstance(parts[-1], str) else ""
+    variables = [part for part in parts if isinstance(part, Variable)]
+    fixed = len(prefix) + len(suffix)
+    if len(variables) == 1:
+        convert_one = variables[0].convert
+        start, stop = len(prefix), -len(suffix) or None
+
+        def convert_affixed(text: str) -> Any:
+            if len(text) < fixed or not text.startswith(prefix) or not text.endswith(suffix):
+                return NO_MATCH
+            value = convert_one(text[start:stop])
+            return value if value is NO_MATCH else (value,)
+
+        return convert_affixed
+
+    pieces = [re.escape(part) if isinstance(part, str) else f"({part.converter.regex})" for part in parts]
+    fullmatch = re.compile("".join(pieces)).fullmatch
+
+    def convert(text: str) -> Any:
+        match = fullmatch(text)
+        if match is None:
+            return NO_MATCH
+        values = []
+        for variable, piece in zip(variables, match.groups(), strict=True):
+            value = variable.convert(piece)
+            if value is NO_MATCH:
+                return NO_MATCH
+            values.append(value)
+        return tuple(values)
+
+    return convert
+
+
+class Tail:
+    """The end of a pattern from its first path-like segment on: it matches a varying number of segments."""
+
+    __slots__ = ("_convert", "_rest", "_simple", "ends_in_path", "key", "order", "variables")
+
+    def __init__(self, segments: tuple[Segment, ...]) -> None:
+        self.variables = tuple(variable for segment in segments for variable in segment.variables)
+        self.key: Hashable = tuple(segment.key for segment in segments)
+        literals = [part for segment in segments for part in segment.parts if isinstance(part, str)]
+        self.order = (
+            -len(literals),
+            tuple(-len(literal) for literal in literals),
+            -len(self.variables),
+            tuple(variable.converter.weight for variable in self.variables),
+            tuple(variable.breadth for variable in self.variables),
+            "/".join(segment.text for segment in segments),
+        )
+        first, *rest = segments
+        last = segments[-1].parts[-1]
+        self.ends_in_path = isinstance(last, Variable) and last.is_path
+        self._simple = first.is_single and not any(segment.is_path for segment in rest)
+        self._rest = rest
+        self._convert: Convert
+        if self._simple:
+            self._convert = first.convert
+        else:
+            parts: list[Part] = []
+            for position, segment in enumerate(segments):
+                if position:
+                    parts.append("/")
+                parts.extend(segment.parts)
+            self._convert = convert_mixture(tuple(merge_literals(parts)))
+
+    def match(self, parts: list[str], start: int, stop: int, *, before_slash: bool) -> Any:
+        """The tuple of values that ``parts[start:stop]`` give, or ``NO_MATCH``.
+
+        With ``before_slash`` the rule goes on with a slash, so that a path in front of it may not end with one.
+        """
+        if stop <= start or (before_slash and self.ends_in_path and parts[stop - 1][-1:] in ("", "/")):
+            return NO_MATCH
+        if not self._simple:
+            return self._convert("/".join(parts[start:stop]))
+        rest = self._rest
+        end = stop - len(rest)
+        if end <= start:
+            return NO_MATCH
+        value = self._convert("/".join(parts[start:end]))
+        if value is NO_MATCH or not rest:
+            return value if value is NO_MATCH else (value,)
+        values = [value]
+        for segment, part in zip(rest, parts[end:stop], strict=True):
+            value = segment.convert(part)
+            if value is NO_MATCH:
+                return NO_MATCH
+            if segment.is_single:
+                values.append(value)
+            else:
+                values.extend(value)
+        return tuple(values)
+
+
+def merge_literals(parts: list[Part]) -> Iterator[Part]:
+    literal = ""
+    for part in parts:
+        if isinstance(part, str):
+            literal += part
+            continue
+        if literal:
+            yield literal
+            literal = ""
+        yield part
+    if literal:
+        yield literal
+
+
+class Pattern:
+    """A rule, parsed: immutable, and equal to nothing but itself.
+
+    ``segments`` are those of the path without the empty one that a trailing slash makes; the empty pattern
+    ``""`` is a prefix of nothing, ``"/"`` has no segment and a trailing slash. ``fixed`` segments match one
+    segment of a path each; ``tail`` is the rest, None in most rules.
+
+    >>> pattern = parse_pattern("/user/<name>/<int:page>", BUILTIN_CONVERTERS)
+    >>> pattern.variables
+    ('name', 'page')
+    >>> pattern.build({"name": "a/b", "page": 2})
+    '/user/a%2Fb/2'
+    """
+
+    __slots__ = ("fixed", "rule", "segments", "tail", "trailing_slash", "variables")
+
+    rule: str
+    segments: tuple[Segment, ...]
+    variables: tuple[str, ...]
+    trailing_slash: bool
+    fixed: tuple[Segment, ...]
+    tail: Tail | None
+
+    def __init__(self, rule: str, segments: tuple[Segment, ...], trailing_slash: bool) -> None:
+        set_attribute = object.__setattr__
+        set_attribute(self, "rule", rule)
+        set_attribute(self, "segments", segments)
+        set_attribute(self, "trailing_slash", trailing_slash)
+        set_attribute(self, "variables", check_names(rule, segments))
+        count = 0
+        while count < len(segments) and not segments[count].is_path:
+            count += 1
+        set_attribute(self, "fixed", segments[:count])
+        set_attribute(self, "tail", Tail(segments[count:]) if count < len(segments) else None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a pattern is immutable; {name!r} cannot be set")
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has no variable."""
+        return not self.variables
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for patterns that match the same paths, whatever their variables are called."""
+        return (tuple(segment.key for segment in self.segments), self.trailing_slash)
+
+    def joined(self, prefix: "Pattern") -> "Pattern":
+        """This pattern under a prefix, with one slash between the two.
+
+        Raises:
+            SetupError: a variable is in both.
+        """
+        trailing_slash = self.trailing_slash if self.rule else prefix.trailing_slash
+        rule = f"{prefix.rule.rstrip('/')}/{self.rule.lstrip('/')}" if self.rule else prefix.rule
+        return Pattern(rule, prefix.segments + self.segments, trailing_slash)
+
+    def __truediv__(self, other: "Pattern") -> "Pattern":
+        return other.joined(self)
+
+    def build(self, values: Mapping[str, Any]) -> str:
+        """The percent-encoded path for these values; what is not a variable here is not looked at.
+
+        Raises:
+            BuildError: a value is missing.
+            ValueError: a value does not fit its converter.
+        """
+        path = "".join(["/" + segment.build(values) for segment in self.segments])
+        return path + "/" if self.trailing_slash else path
+
+    def __repr__(self) -> str:
+        return f"<Pattern {self.rule!r}>"
+
+
+class HostPattern:
+    """A host, or hosts with variables in them: ``<tenant>.example.com``. Case does not matter, nor do ports.
+
+    >>> parse_host_pattern("<tenant>.example.com", BUILTIN_CONVERTERS).match("acme.example.com")
+    ('acme',)
+    """
+
+    __slots__ = ("key", "order", "rule", "segments", "variables")
+
+    def __init__(self, rule: str, segments: tuple[Segment, ...]) -> None:
+        self.rule = rule
+        self.segments = segments
+        self.variables = check_names(rule, segments)
+        self.key: Hashable = tuple(segment.key for segment in segments)
+        # The labels at the end say most about a host.
+        self.order = tuple(
+            (0,) if segment.literal is not None else (1, segment.order) for segment in reversed(segments)
+        )
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is one host, without variables."""
+        return not self.variables
+
+    def match(self, host: str) -> tuple[Any, ...] | None:
+        """The values in a host (lower case, no port), None if it does not fit."""
+        labels = host.split(".")
+        if len(labels) != len(self.segments):
+            return None
+        values: list[Any] = []
+        for segment, label in zip(self.segments, labels, strict=True):
+            value = segment.convert(label)
+            if value is NO_MATCH:
+                return None
+            if segment.is_single:
+                values.append(value)
+            else:
+                values.extend(value)
+        return tuple(values)
+
+    def build(self, values: Mapping[str, Any]) -> str:
+        """The host for these values; raises as ``Pattern.build``."""
+        host = ".".join([segment.build(values) for segment in self.segments])
+        if self.variables and (not HOST.fullmatch(host) or host.count(".") != len(self.segments) - 1):
+            raise ValueError(f"{host!r} is no host of {self.rule!r}")
+        return host.lower()
+
+    def __repr__(self) -> str:
+        return f"<HostPattern {self.rule!r}>"
+
+
+HOST = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_names(rule: str, segments: tuple[Segment, ...]) -> tuple[str, ...]:
+    names = tuple(variable.name for segment in segments for variable in segment.variables)
+    for name in names:
+        if names.count(name) > 1:
+            raise SetupError(f"The rule {rule!r} has the variable {name!r} twice.")
+    return names
+
+
+# Reading a rule ----------------------------------------------------------------------------------
+
+#   rule       = *( "/" segment )
+#   segment    = *( literal / variable )
+#   variable   = "<" [ converter [ "(" arguments ")" ] ":" ] name ">"
+#   arguments  = argument *( "," argument )
+#   argument   = [ name "=" ] ( quoted / word )
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ARGUMENT = re.compile(r"""\s*(?:([A-Za-z_]\w*)\s*=\s*)?("[^"]*"|'[^']*'|[^\s,()"'=<>]+)\s*([,)])""")
+EMPTY_ARGUMENTS = re.compile(r"\s*\)")
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})")
+DECIMAL = re.compile(r"-?[0-9]{1,99}\.[0-9]{1,99}")
+CONSTANTS: Mapping[str, object] = {"None": None, "True": True, "False": False}
+
+
+def parse_pattern(rule: str, converters: Mapping[str, type[Converter]] = BUILTIN_CONVERTERS) -> Pattern:
+    """Read a path rule; ``""`` gives the empty pattern.
+
+    The text between the variables is a path as people write it, not percent-encoded.
+
+    Raises:
+        SetupError: the rule cannot be read; the message says where and why.
+    """
+    if not rule:
+        return Pattern("", (), False)
+    if rule[0] != "/":
+        raise SetupError(f"The rule {rule!r} must start with a slash.")
+    segments = read_segments(rule, 1, "/", converters)
+    trailing_slash = not segments[-1]
+    if trailing_slash:
+        segments.pop()
+    if [] in segments:
+        raise SetupError(
+            f"The rule {rule!r} has an empty segment: no path gets there, since '//' is read as '/'."
+        )
+    return Pattern(rule, tuple(Segment(tuple(parts)) for parts in segments), trailing_slash)
+
+
+def parse_host_pattern(
+    rule: str, converters: Mapping[str, type[Converter]] = BUILTIN_CONVERTERS
+) -> HostPattern:
+    """Read a host rule.
+
+    Raises:
+        SetupError: the rule cannot be read, has a port, or a variable that could span labels.
+    """
+    if rule.count(":") > 1 and "<" not in rule:  # An IPv6 address has no labels.
+        return HostPattern(rule, (Segment((rule.lower().strip("[]"),)),))
+    segments: list[Segment] = []
+    for parts in read_segments(rule, 0, ".", converters):
+        if not parts:
+            raise SetupError(f"The host {rule!r} has an empty label.")
+        for position, part in enumerate(parts):
+            if isinstance(part, str):
+                parts[position] = read_label(rule, part)
+            elif part.is_path:
+                raise SetupError(
+                    f"The host {rule!r} has the variable {part.name!r}, which could match slashes."
+                )
+        segments.append(Segment(tuple(parts)))
+    return HostPattern(rule, tuple(segments))
+
+
+def read_label(rule: str, label: str) -> str:
+    if not label.isascii():
+        try:
+            label = label.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise SetupError(f"The host {rule!r} has the label {label!r}, which is no host name.") from None
+    if ":" in label:
+        raise SetupError(
+            f"The host {rule!r} has a port; a route is chosen by the name alone, so leave it out."
+        )
+    if not HOST.fullmatch(label):
+        raise SetupError(f"The host {rule!r} has the label {label!r}, which is no host name.")
+    return label.lower()
+
+
+def read_segments(
+    rule: str, position: int, separator: str, converters: Mapping[str, type[Converter]]
+) -> list[list[Part]]:
+    segments: list[list[Part]] = [[]]
+    literal = re.compile(f"[^<>{separator}]+")
+    while position < len(rule):
+        character = rule[position]
+        if character == separator:
+            segments.append([])
+            position += 1
+        elif character == "<":
+            variable, position = read_variable(rule, position, converters)
+            segments[-1].append(variable)
+        elif (match := literal.match(rule, position)) is not None:
+            check_literal(rule, match.group())
+            segments[-1].append(match.group())
+            position = match.end()
+        else:
+            raise SetupError(f"The rule {rule!r} has a '>' without a '<' before it, at position {position}.")
+    return segments
+
+
+def check_literal(rule: str, text: str) -> None:
+    for character in text:
+        if character in "?#" or character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff":
+            raise SetupError(f"The rule {rule!r} has a {character!r} in it, which is no part of a path.")
+
+
+def read_variable(rule: str, start: int, converters: Mapping[str, type[Converter]]) -> tuple[Variable, int]:
+    def fail(why: str) -> SetupError:
+        return SetupError(
+            f"The rule {rule!r} has a variable that cannot be read, at position {start}: {why}."
+        )
+
+    match = NAME.match(rule, start + 1)
+    if match is None:
+        raise fail("a name of letters, digits and underscores follows the '<'")
+    converter_name, name, position = "default", match.group(), match.end()
+    arguments: list[Any] = []
+    options: dict[str, Any] = {}
+    source = ""
+    if rule[position : position + 1] in ("(", ":"):
+        converter_name = name
+        if rule[position] == "(":
+            opening = position
+            position = read_arguments(rule, position + 1, arguments, options, fail)
+            source = rule[opening:position]
+            if rule[position : position + 1] != ":":
+                raise fail("a ':' and the name of the variable follow the arguments")
+        match = NAME.match(rule, position + 1)
+        if match is None:
+            raise fail("a name of letters, digits and underscores follows the ':'")
+        name, position = match.group(), match.end()
+    if rule[position : position + 1] != ">":
+        raise fail("a '>' ends it")
+    converter = make_converter(rule, converter_name, arguments, options, converters)
+    text = "<>" if converter_name == "default" else f"<{converter_name}{source}>"
+    key = (type(converter), tuple(arguments), tuple(sorted(options.items())))
+    return Variable(name, converter, text, key), position + 1
+
+
+def read_arguments(
+    rule: str,
+    position: int,
+    arguments: list[Any],
+    options: dict[str, Any],
+    fail: Callable[[str], SetupError],
+) -> int:
+    """Read to the closing parenthesis; return the position after it."""
+    empty = EMPTY_ARGUMENTS.match(rule, position)
+    if empty is not None:
+        return empty.end()
+    while True:
+        match = ARGUMENT.match(rule, position)
+        if match is None:
+            raise fail(
+                "arguments are words, numbers or quoted texts, with commas between them and a ')' at the end"
+            )
+        name, value, end = match.groups()
+        if name is None:
+            if options:
+                raise fail("an argument without a name stands after one with a name")
+            arguments.append(read_value(value))
+        elif name in options:
+            raise fail(f"the argument {name!r} is there twice")
+        else:
+            options[name] = read_value(value)
+        position = match.end()
+        if end == ")":
+            return position
+
+
+def read_value(text: str) -> Any:
+    if text[0] in "\"'":
+        return text[1:-1]
+    if text in CONSTANTS:
+        return CONSTANTS[text]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if DECIMAL.fullmatch(text):
+        return float(text)
+    return text
+
+
+def make_converter(
+    rule: str,
+    name: str,
+    arguments: list[Any],
+    options: dict[str, Any],
+    converters: Mapping[str, type[Converter]],
+) -> Converter:
+    found = converters.get(name)
+    if found is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, converters, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(converters))}"
+        raise SetupError(f"The rule {rule!r} names the converter {name!r}, which does not exist{hint}")
+    try:
+        converter = found(*arguments, **options)
+        re.compile(converter.regex)
+    except (TypeError, ValueError) as error:
+        raise SetupError(f"The rule {rule!r} gives {name!r} arguments that do not fit: {error}.") from error
+    except re.error as error:
+        raise SetupError(
+            f"The regex of the converter {name!r}, {converter.regex!r}, is no regex: {error}."
+        ) from error
+    return converter

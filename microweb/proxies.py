@@ -1,0 +1,237 @@
+"""The proxies, and what works on whatever is current: ``request``, ``session``, ``g``, ``current_app``, ``url_for``.
+
+A proxy looks the current object up at each use and behaves as that object in every way; type checkers see the
+real class. In ``def`` code, which runs in a worker thread, ``request`` is the ``SyncRequest`` face.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from microweb.app import App
+from microweb.binding import is_async
+from microweb.context import AppContext, Context, Globals, current
+from microweb.errors import OutsideContextError
+from microweb.incoming import Incoming
+from microweb.requests import Request, SyncRequest
+from microweb.threads import current_worker
+
+if TYPE_CHECKING:
+    from microweb.sessions import Session
+    from microweb.websockets import WebSocket
+
+__all__ = ["after_this_request", "copy_current_context", "current_app", "g", "request", "session", "url_for", "websocket"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def find_context(name: str) -> Context:
+    """What is current, for the proxy called ``name``.
+
+    Raises:
+        OutsideContextError: nothing is, or it is over.
+    """
+    context = current.get(None)
+    if context is None:
+        raise OutsideContextError(
+            f"{name} was used outside of a request and without an app context; inside a view it just works, in scripts "
+            "and tests use `with app.app_context():` or `with app.test_request_context():`"
+        )
+    if context.closed:
+        raise OutsideContextError(
+            f"{name} was used after its request was over, in a task or thread that outlived it; wrap the function with "
+            "copy_current_context(function) before you hand it on, or use app.add_background_task"
+        )
+    return context
+
+
+def find_incoming(name: str) -> Incoming:
+    """The current request or websocket, for the proxy called ``name``.
+
+    Raises:
+        OutsideContextError: there is none.
+    """
+    context = find_context(name)
+    if not isinstance(context, Incoming):
+        raise OutsideContextError(
+            f"{name} was used in an app context, where there is no request: pass what you need as an argument, or use "
+            "`with app.test_request_context():` in a test"
+        )
+    return context
+
+
+def find_request() -> Any:
+    """What ``request`` stands for now."""
+    found = find_incoming("request")
+    if isinstance(found, Request) and current_worker() is not None:
+        return SyncRequest.of(found)
+    return found
+
+
+def find_session() -> Any:
+    """What ``session`` stands for now."""
+    return find_incoming("session").session
+
+
+def find_globals() -> Globals:
+    """What ``g`` stands for now."""
+    return find_context("g").g
+
+
+def find_app() -> Any:
+    """What ``current_app`` stands for now."""
+    return find_context("current_app").app
+
+
+def forward(name: str) -> Any:
+    """A special method that is looked up on the current object."""
+
+    def method(self: "Proxy", *args: Any) -> Any:
+        return getattr(self._find_current(), name)(*args)
+
+    method.__name__ = name
+    return method
+
+
+class Proxy:
+    """Stands for an object that is found anew at each use."""
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        object.__setattr__(self, "_find", find)
+
+    def _find_current(self) -> Any:
+        return object.__getattribute__(self, "_find")()
+
+    def _get_current_object(self) -> Any:
+        """The object itself, for handing it on: Flask's spelling."""
+        return self._find_current()
+
+    @property
+    def __class__(self) -> Any:
+        """The class of the current object, so that ``isinstance`` sees through the proxy."""
+        return type(self._find_current())
+
+    @property
+    def __dict__(self) -> Any:
+        """The attributes of the current object."""
+        return self._find_current().__dict__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find_current(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._find_current(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._find_current(), name)
+
+    def __repr__(self) -> str:
+        try:
+            return repr(self._find_current())
+        except OutsideContextError:
+            return "<unbound proxy>"
+
+    def __bool__(self) -> bool:
+        try:
+            return bool(self._find_current())
+        except OutsideContextError:
+            return False
+
+    def __dir__(self) -> list[str]:
+        try:
+            return dir(self._find_current())
+        except OutsideContextError:
+            return []
+
+    __str__ = forward("__str__")
+    __len__ = forward("__len__")
+    __iter__ = forward("__iter__")
+    __contains__ = forward("__contains__")
+    __getitem__ = forward("__getitem__")
+    __setitem__ = forward("__setitem__")
+    __delitem__ = forward("__delitem__")
+    __eq__ = forward("__eq__")
+    __ne__ = forward("__ne__")
+    __hash__ = forward("__hash__")
+    __call__ = forward("__call__")
+
+
+if TYPE_CHECKING:
+    request: Request
+    session: Session
+    g: Globals
+    current_app: App
+    websocket: WebSocket
+else:
+    request = Proxy(find_request)
+    session = Proxy(find_session)
+    g = Proxy(find_globals)
+    current_app = Proxy(find_app)
+    websocket = Proxy(lambda: find_incoming("websocket"))
+
+
+def url_for(endpoint: str, **values: Any) -> str:
+    """The URL of an endpoint of the current app; see ``App.url_for``.
+
+    Raises:
+        BuildError: there is no such endpoint, or it needs other values.
+        OutsideContextError: there is no current app.
+    """
+    app: App = find_context("url_for").app
+    return app.url_for(endpoint, **values)
+
+
+def after_this_request(function: Function) -> Function:
+    """Pass this request's answer through ``function(response)``, last before it is sent; None keeps it.
+
+    Raises:
+        OutsideContextError: there is no current request.
+    """
+    find_incoming("after_this_request").on_finish(function)
+    return function
+
+
+def copy_current_context(function: Function) -> Function:
+    """``function``, bound to a copy of what is current: for tasks and threads that outlive the request.
+
+    The copy shares ``g`` and the session with the original and stays usable after the request is over;
+    the body is there if it was read before.
+
+    Raises:
+        OutsideContextError: nothing is current.
+    """
+    context = find_context("copy_current_context")
+    copied: Context
+    if isinstance(context, Incoming):
+        copied = object.__new__(type(context))
+        copied.__dict__.update(context.__dict__)
+        copied.__dict__["_g"] = context.g
+    else:
+        copied = AppContext(context.app)
+        copied.g = context.g
+
+    if is_async(function):
+
+        @wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            token = current.set(copied)
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                current.reset(token)
+
+        return run_async  # type: ignore[return-value]  # the same signature, which wraps() cannot say
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        token = current.set(copied)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            current.reset(token)
+
+    return run  # type: ignore[return-value]
+
+

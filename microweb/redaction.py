@@ -1,0 +1,86 @@
+"""What of a setting may be shown: in an error message, in a ``repr``, on a debug page.
+
+Messages end up in logs and on screens that are shared, so a value that may be a secret is named by its type
+only. The judgement is by name and by look and errs on the careful side; it protects what this framework
+prints and is no defence against a program that prints its own secrets. Called by ``config`` and ``settings``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["NOT_SHOWN", "is_secret_name", "redacted", "shown"]
+
+NOT_SHOWN = "(not shown)"
+"""What ``shown`` ends with when it kept the value to itself."""
+
+# Parts of names that people give to secrets. "PASS" covers password, passwd and passphrase.
+SECRET_WORDS = ("SECRET", "PASS", "TOKEN", "KEY", "CREDENTIAL", "PRIVATE", "SIGNATURE", "DSN")
+LONGEST_SHOWN = 80
+
+
+class Hidden:
+    """Stands where a secret was: the ``repr`` of it is ``<hidden>``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether what bears this name may be a secret.
+
+    >>> (is_secret_name("SECRET_KEY"), is_secret_name("database.password"), is_secret_name("PORT"))
+    (True, True, False)
+    """
+    upper = name.upper()
+    return any(word in upper for word in SECRET_WORDS)
+
+
+def is_secret_text(text: str) -> bool:
+    """Tell whether a text looks as if it held a secret: a URL with a password in it, a connection string."""
+    return ("://" in text and "@" in text) or is_secret_name(text)
+
+
+def shown(name: str, value: Any) -> str:
+    """Say what came under this name: value and type where that is harmless, else the type alone.
+
+    >>> shown("PORT", "eighty")
+    "'eighty' (str)"
+    >>> shown("SECRET_KEY", "hunter2")
+    'a value of type str (not shown)'
+    """
+    # SECURITY(test_the_value_of_a_secret_is_never_in_a_message): only the plainest types are looked into, for
+    # a dict, a struct or bytes may hold anything.
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    if type(value) not in (str, int, float, bool) or is_secret_name(name):
+        return f"a value of type {kind} {NOT_SHOWN}"
+    if isinstance(value, str):
+        if is_secret_text(value):
+            return f"a value of type {kind} {NOT_SHOWN}"
+        if len(value) > LONGEST_SHOWN:
+            return f"{value[:LONGEST_SHOWN]!r}... ({kind}, {len(value)} characters)"
+    elif isinstance(value, int) and value.bit_length() > LONGEST_SHOWN:
+        # Writing out an int takes time that grows with the square of its length.
+        return f"a number of {value.bit_length()} bits ({kind})"
+    return f"{value!r} ({kind})"
+
+
+def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a copy for showing, in which secrets are replaced, in dicts inside it too.
+
+    >>> redacted({"DEBUG": True, "DATABASE": {"host": "db1", "password": "hunter2"}})
+    {'DEBUG': True, 'DATABASE': {'host': 'db1', 'password': <hidden>}}
+    """
+    copy: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is not None and (
+            is_secret_name(str(name)) or (isinstance(value, str) and is_secret_text(value))
+        ):
+            value = Hidden()
+        elif isinstance(value, Mapping):
+            value = redacted(value)
+        copy[name] = value
+    return copy

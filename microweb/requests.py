@@ -1,0 +1,247 @@
+"""The request: one HTTP exchange as a view wants to see it.
+
+``Request`` is what coroutine code gets: attributes for what is there at once, awaitable methods for
+what must first arrive. ``SyncRequest`` is the same request as Flask shows it, for ``def`` views in
+worker threads: plain values everywhere. Both are faces of one state (they share their ``__dict__``).
+
+Built by the walk in ``app.py``, once per request; mounted apps get a child that shares the body.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, TypeVar, overload
+
+from microweb import json
+from microweb.asgi import RawHeaders
+from microweb.connection import Connection
+from microweb.errors import BadRequest, UnsupportedMediaType
+from microweb.incoming import Incoming
+from microweb.mediatype import parse_media_type
+from microweb.threads import call_from_thread, current_worker
+
+__all__ = ["Request", "SyncRequest"]
+
+T = TypeVar("T")
+
+
+class HTTPIncoming(Incoming):
+    """What both faces of an HTTP request share."""
+
+    _connection: Connection | None = None
+    _max_content_length: int | None = None
+    _json_value: Any = None
+
+    @property
+    def method(self) -> str:
+        """The method, upper case: ``"GET"``."""
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def max_content_length(self) -> int | None:
+        """The most body bytes this request may have; setting it before the body is read changes that."""
+        if self._max_content_length is not None:
+            return self._max_content_length
+        if self._target is not None and self._target.max_content_length is not None:
+            limit: int = self._target.max_content_length
+            return limit
+        return self.app.limits.max_content_length
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        self._max_content_length = value
+        if self._connection is not None:
+            self._connection.limit = value
+
+    @property
+    def connection(self) -> Connection:
+        """The reader of this request's messages."""
+        if self._connection is None:
+            self._connection = Connection(
+                self._receive,
+                limit=self.max_content_length,
+                timeout=self.app.limits.body_timeout,
+                declared=find_header(self.scope["headers"], b"content-length"),
+            )
+        return self._connection
+
+
+class Request(HTTPIncoming):
+    """One HTTP request, in coroutine code.
+
+    >>> from microweb import App, Request
+    >>> app = App(__name__)
+    >>> @app.post("/echo")
+    ... async def echo(request: Request):
+    ...     return {"you sent": await request.json(), "by": request.method}
+    """
+
+    async def body(self) -> bytes:
+        """The whole body; read once, then kept.
+
+        Raises:
+            RequestEntityTooLarge: it is larger than ``max_content_length``.
+            RequestTimeout: it stood still for ``BODY_TIMEOUT`` seconds.
+            ClientDisconnect: the client left before its end.
+        """
+        return await self.connection.read()
+
+    async def text(self) -> str:
+        """The body decoded by its charset (UTF-8 if none is given).
+
+        Raises:
+            BadRequest: it is not text in that charset; and what ``body`` raises.
+        """
+        return decode_text(await self.connection.read("text()"), self.headers.get("content-type", ""))
+
+    @overload
+    async def json(self, type: type[T], *, force: bool = ..., silent: bool = ...) -> T: ...
+    @overload
+    async def json(self, type: None = None, *, force: bool = ..., silent: bool = ...) -> Any: ...
+    async def json(self, type: Any = None, *, force: bool = False, silent: bool = False) -> Any:
+        """The body as JSON; with ``type``, as a value of that type.
+
+        ``force`` reads it whatever its content type says; ``silent`` gives None instead of an error.
+
+        Raises:
+            UnsupportedMediaType: the content type is not JSON.
+            BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``.
+        """
+        if not force and not is_json(self.scope["headers"]):
+            if silent:
+                return None
+            raise not_json(self)
+        body = await self.connection.read("json()")
+        try:
+            if type is None:
+                return json.loads(body, max_depth=self.app.limits.json_max_depth)
+            return json.loads(body, type, max_depth=self.app.limits.json_max_depth)
+        except BadRequest:
+            if silent:
+                return None
+            raise
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body chunk by chunk as it arrives, within the same limit, not kept.
+
+        Raises: as ``body``; RuntimeError when another reader already took part of it.
+        """
+        async for chunk in self.connection.stream("request.stream()"):
+            yield chunk
+
+    async def is_disconnected(self) -> bool:
+        """Whether the client is known to be gone. Does not wait."""
+        return await self.connection.is_disconnected()
+
+
+class SyncRequest(HTTPIncoming):
+    """A request as ``def`` code sees it, with Flask's attributes: values, nothing to await.
+
+    Body attributes are read on first use through the event loop, within the same limits, while the
+    thread waits. In a template of a coroutine view they give what the view awaited before.
+
+    >>> from microweb import App, SyncRequest
+    >>> app = App(__name__)
+    >>> @app.post("/echo")
+    ... def echo(request: SyncRequest):
+    ...     return {"you sent": request.json, "by": request.method}
+    """
+
+    @classmethod
+    def of(cls, request: Request) -> "SyncRequest":
+        """The face of ``request`` for ``def`` code; no copy, no cycle."""
+        face = object.__new__(cls)
+        face.__dict__ = request.__dict__
+        return face
+
+    @property
+    def data(self) -> bytes:
+        """The whole body.
+
+        Raises: as ``Request.body``.
+        """
+        return self.get_data()
+
+    def get_data(self, *, as_text: bool = False) -> Any:
+        """The whole body, as text if asked (``bytes`` otherwise).
+
+        Raises: as ``Request.body`` and ``Request.text``.
+        """
+        connection = self.connection
+        body = connection.cached
+        if body is None:
+            body = self._await(connection.read, "request.data")
+        return decode_text(body, self.headers.get("content-type", "")) if as_text else body
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises: as ``Request.json``.
+        """
+        return self.get_json()
+
+    def get_json(self, force: bool = False, silent: bool = False) -> Any:
+        """The body as JSON; the parameters and errors are those of ``Request.json``."""
+        if not force and not is_json(self.scope["headers"]):
+            if silent:
+                return None
+            raise not_json(self)
+        if self._json_value is None:
+            try:
+                self._json_value = json.loads(self.data, max_depth=self.app.limits.json_max_depth)
+            except BadRequest:
+                if silent:
+                    return None
+                raise
+        return self._json_value
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the content type says JSON."""
+        return is_json(self.scope["headers"])
+
+    def _await(self, function: Any, *args: Any) -> Any:
+        if current_worker() is None:
+            raise RuntimeError(
+                f"{args[0]} was used on the event loop before the body was read; "
+                "`await request.body()` (or json(), form()) in the view first"
+            )
+        return call_from_thread(function, *args)
+
+
+def find_header(headers: RawHeaders, sought: bytes) -> bytes | None:
+    """The first line of that name, without building an index."""
+    for name, value in headers:
+        if name == sought:
+            return value
+    return None
+
+
+def is_json(headers: RawHeaders) -> bool:
+    """Whether the Content-Type is ``application/json`` or one with the suffix ``+json`` (RFC 6839)."""
+    content_type = find_header(headers, b"content-type")
+    if content_type == b"application/json":
+        return True
+    if content_type is None:
+        return False
+    kind = parse_media_type(content_type.decode("latin-1"))[0]
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def not_json(request: Incoming) -> UnsupportedMediaType:
+    """The answer to a body that should have been JSON; says what came."""
+    came = request.content_type or "no Content-Type"
+    return UnsupportedMediaType(f"Expected a JSON body (Content-Type: application/json), got {came}.")
+
+
+def decode_text(body: bytes, content_type: str) -> str:
+    """The body as text, by the charset of its content type.
+
+    Raises:
+        BadRequest: the charset is unknown or the bytes are not in it.
+    """
+    charset = parse_media_type(content_type)[1].get("charset", "utf-8")
+    try:
+        return body.decode(charset)
+    except (LookupError, ValueError):
+        raise BadRequest(f"The body is not text in the charset {charset[:40]!r}.") from None

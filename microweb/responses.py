@@ -1,0 +1,409 @@
+"""The response: a value with a status, headers and a body, and the only code that speaks to ``send``.
+
+``Response`` carries bytes; ``StreamingResponse`` an iterator. ``convert`` turns what a view returns into one of
+them. A response knows nothing of routes or apps; ``files.py``, ``foreign.py`` and ``events.py`` add kinds
+that send something else.
+
+The life of a response::
+
+    made --returned by a view--> owned by that request --layers edit it--> sent (final)
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from microweb.asgi import RawHeaders, Send
+from microweb.conditional import evaluate, generate_etag, http_date, parse_date, quote_etag
+from microweb.cookies import dump_cookie
+from microweb.errors import ClientDisconnect
+from microweb.headers import Headers, encode_value
+from microweb.incoming import Incoming
+from microweb.json import dumps
+from microweb.url import location
+
+__all__ = [
+    "BODYLESS",
+    "AbandonedResponse",
+    "JSONResponse",
+    "Response",
+    "jsonify",
+    "redirect",
+]
+
+HTML = b"text/html; charset=utf-8"
+JSON = b"application/json"
+BINARY = b"application/octet-stream"
+CONTENT_LENGTH = b"content-length"
+
+BODYLESS = frozenset({204, 205, 304})
+"""Statuses whose answers have no body bytes (RFC 9110 §15)."""
+
+HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class Response:
+    """An answer whose body is known: text or bytes.
+
+    ``status_code``, ``headers`` and ``body`` may be changed until it is sent. A response belongs to the
+    first request that returns it; build one per request.
+
+    >>> response = Response("Hello", 201, {"x-greeting": "yes"})
+    >>> (response.status_code, response.body, response.headers["content-type"])
+    (201, b'Hello', 'text/html; charset=utf-8')
+
+    Raises:
+        ValueError: the status is no integer from 200 to 599, or a header's name or value may not go on the wire.
+    """
+
+    # Class-level defaults: a plain answer sets its body and nothing else. PERF(walk.plaintext)
+    _status = 200
+    _body: bytes = b""
+    _headers: Headers | None = None
+    _content_type: bytes | None = HTML
+    _error: BaseException | Callable[[], BaseException] | None = None
+    _owner: Incoming | None = None
+    _inner: Incoming | None = None
+
+    def __init__(
+        self,
+        body: str | bytes = b"",
+        status: int = 200,
+        headers: HeaderItems | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        if body:
+            self.body = body
+        if status != 200:
+            self.status_code = status
+        if content_type is not None:
+            self._content_type = encode_value(content_type, "content-type")
+        if headers is not None:
+            self._take_headers(headers)
+
+    @property
+    def status_code(self) -> int:
+        """The status, 200 to 599."""
+        return self._status
+
+    @status_code.setter
+    def status_code(self, value: int) -> None:
+        if not isinstance(value, int) or not 200 <= value <= 599:
+            raise ValueError(f"a status is an integer from 200 to 599, not {value!r}")
+        self._status = int(value)
+
+    @property
+    def body(self) -> bytes:
+        """The bytes to send; text that is set is encoded as UTF-8."""
+        return self._body
+
+    @body.setter
+    def body(self, value: str | bytes) -> None:
+        if isinstance(value, str):
+            self._body = value.encode()
+        elif isinstance(value, bytes | bytearray | memoryview):
+            self._body = bytes(value)
+        else:
+            raise TypeError(f"a body is str or bytes, not {type(value).__name__}")
+
+    data = body
+
+    def get_data(self, as_text: bool = False) -> Any:
+        """The body, decoded if asked: Flask's spelling for ``after_request`` code."""
+        return self._body.decode() if as_text else self._body
+
+    def set_data(self, value: str | bytes) -> None:
+        """Replace the body: Flask's spelling."""
+        self.body = value
+
+    @property
+    def headers(self) -> Headers:
+        """The headers. Content-Length is added when the answer is sent."""
+        if self._headers is None:
+            self._headers = Headers.from_raw(
+                [] if self._content_type is None else [(b"content-type", self._content_type)]
+            )
+        return self._headers
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type header; None for none."""
+        if self._headers is not None:
+            return self._headers.get("content-type")
+        return None if self._content_type is None else self._content_type.decode("latin-1")
+
+    @content_type.setter
+    def content_type(self, value: str | None) -> None:
+        encoded = None if value is None else encode_value(value, "content-type")
+        if self._headers is None:
+            self._content_type = encoded
+        elif value is None:
+            self._headers.remove("content-type")
+        else:
+            self._headers["content-type"] = value
+
+    @property
+    def mimetype(self) -> str | None:
+        """The media type without its parameters."""
+        content_type = self.content_type
+        return content_type.partition(";")[0].strip() if content_type else None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the body is produced while it is sent."""
+        return False
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that became this answer, if one did; dropped when the request is over."""
+        error = self._error
+        if error is not None and not isinstance(error, BaseException):
+            # A miss makes its NotFound only for whoever looks at it. PERF(walk.not_found)
+            error = self._error = error()
+        return error
+
+    @error.setter
+    def error(self, value: BaseException | None) -> None:
+        self._error = value
+
+    def raise_for_error(self) -> None:
+        """Raise ``error`` again, unchanged, if there is one.
+
+        In a middleware, inside a transaction: the exception rolls it back, and the guard around the
+        middleware recognises it and gives the same answer again.
+        """
+        error = self.error
+        if error is not None:
+            raise error
+
+    # Cookies and caching -----------------------------------------------------------------------
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str = "",
+        *,
+        max_age: int | timedelta | None = None,
+        expires: datetime | str | int | float | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: str | None = None,
+        partitioned: bool = False,
+    ) -> None:
+        """Add a Set-Cookie header (RFC 6265bis); ``max_age`` in seconds.
+
+        Raises:
+            ValueError: a part may not stand in a cookie, or the attributes contradict each other.
+        """
+        cookie = dump_cookie(
+            name,
+            value,
+            max_age=max_age,
+            expires=expires,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
+        self.headers.add("set-cookie", cookie)
+
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: str | None = None,
+        partitioned: bool = False,
+    ) -> None:
+        """Tell the client to forget a cookie; path, domain and flags must be those it was set with."""
+        self.set_cookie(
+            name,
+            max_age=0,
+            expires=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
+
+    def set_etag(self, etag: str, weak: bool = False) -> None:
+        """Set the ETag header (RFC 9110 §8.8.3)."""
+        self.headers["etag"] = quote_etag(etag, weak=weak)
+
+    def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
+        """Set the ETag header from the body's bytes, unless there is one already."""
+        if overwrite or "etag" not in self.headers:
+            self.set_etag(generate_etag(self._body), weak)
+
+    @property
+    def last_modified(self) -> datetime | None:
+        """The Last-Modified header as a time in UTC; set it with a ``datetime``."""
+        value = self.headers.get("last-modified")
+        return parse_date(value) if value else None
+
+    @last_modified.setter
+    def last_modified(self, value: datetime) -> None:
+        self.headers["last-modified"] = http_date(value)
+
+    def make_conditional(self, request: Incoming) -> "Response":
+        """Become a 304 or 412 if the request's conditions say so (RFC 9110 §13.2.2); returns itself."""
+        asked = request.headers
+        verdict = evaluate(
+            request.scope.get("method", "GET"),
+            etag=self.headers.get("etag"),
+            last_modified=self.last_modified,
+            if_match=asked.get("if-match"),
+            if_none_match=asked.get("if-none-match"),
+            if_modified_since=asked.get("if-modified-since"),
+            if_unmodified_since=asked.get("if-unmodified-since"),
+        )
+        if verdict is not None:
+            self._status = verdict
+            if verdict == 412:
+                self.body = b""
+        return self
+
+    # Sending -----------------------------------------------------------------------------------
+
+    async def send(self, request: Incoming, send: Send) -> None:
+        """Write the answer. Called once, by the walk.
+
+        HEAD, 204, 205 and 304 carry no body bytes; HEAD and 304 keep the Content-Length of the whole.
+        """
+        body = self._body
+        status = self._status
+        if self._headers is None and self._content_type is not None:
+            # PERF(walk.plaintext): the list is written here, no Headers object was ever needed.
+            lines = [(b"content-type", self._content_type), (CONTENT_LENGTH, b"%d" % len(body))]
+        else:
+            lines = self._lines(len(body))
+        if status in BODYLESS or request.scope["method"] == "HEAD":
+            body = b""
+            if status in BODYLESS:
+                lines = without_body_headers(lines, status)
+        request._started = True
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": lines})
+            await send({"type": "http.response.body", "body": body})
+        except OSError:
+            # ASGI HTTP 2.4: send raises OSError once the client has left.
+            raise ClientDisconnect("the client left while its answer was being sent") from None
+
+    def _lines(self, length: int) -> RawHeaders:
+        lines = self.headers.raw
+        declared = [value for name, value in lines if name == CONTENT_LENGTH]
+        if declared and not length and declared[0].isdigit() and len(declared) == 1:
+            return lines  # An answer to HEAD that says how long the body would be.
+        if declared:
+            lines = [line for line in lines if line[0] != CONTENT_LENGTH]
+        return [*lines, (CONTENT_LENGTH, b"%d" % length)]
+
+    def _take_headers(self, headers: HeaderItems) -> None:
+        items = headers.items() if isinstance(headers, Mapping) else headers
+        own = self.headers
+        replaced: set[str] = set()
+        for name, value in items:
+            # The first of a name replaces the response's own line, the next ones are repeats.
+            if name.lower() in replaced:
+                own.add(name, value)
+            else:
+                own[name] = value
+                replaced.add(name.lower())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._status}>"
+
+
+class JSONResponse(Response):
+    """An answer whose body is ``value`` as JSON.
+
+    >>> JSONResponse({"ok": True}, 201).body
+    b'{"ok":true}'
+
+    Raises:
+        TypeError: a value has no JSON form; the message names its type.
+    """
+
+    _content_type = JSON
+
+    def __init__(
+        self,
+        value: Any = None,
+        status: int = 200,
+        headers: HeaderItems | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        super().__init__(dumps(value), status, headers, content_type)
+
+
+class AbandonedResponse(Response):
+    """What ``call_next`` returns when the client has left: status 499, never sent."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(status=499)
+        self._error = error
+
+    async def send(self, request: Incoming, send: Send) -> None:
+        """Send nothing: nobody is there."""
+
+
+def without_body_headers(lines: RawHeaders, status: int) -> RawHeaders:
+    """The header lines without those that an answer of this status must not have.
+
+    204 has no Content-Length (RFC 9110 §8.6); a 205 says it is empty; a 304 keeps what describes the whole,
+    but a Content-Length of an empty body would be wrong.
+    """
+    kept = [line for line in lines if line[0] != CONTENT_LENGTH]
+    if status == 205:
+        kept.append((CONTENT_LENGTH, b"0"))
+    if status != 304:
+        kept = [line for line in kept if line[0] not in (b"content-type", b"transfer-encoding")]
+    return kept
+
+
+new = object.__new__
+
+
+def from_json(value: Any) -> Response:
+    """Make a JSON answer."""
+    response = new(Response)
+    response._body = dumps(value)
+    response._content_type = JSON
+    return response
+
+
+def jsonify(*args: Any, **kwargs: Any) -> Response:
+    """A JSON answer of one value, a list of several, or an object of keywords, as in Flask.
+
+    Raises:
+        TypeError: both positional and keyword values were given, or a value has no JSON form.
+    """
+    if args and kwargs:
+        raise TypeError("jsonify() takes either values or keywords, not both")
+    return from_json(args[0] if len(args) == 1 else (list(args) if args else kwargs))
+
+
+def redirect(target: str, status: int = 302, headers: HeaderItems | None = None) -> Response:
+    """An answer that sends the client to ``target``; non-ASCII is percent-encoded.
+
+    Raises:
+        ValueError: ``target`` holds a control character, or the status is no redirect.
+    """
+    if status not in (300, 301, 302, 303, 305, 307, 308):
+        raise ValueError(f"a redirect has status 301, 302, 303, 307 or 308, not {status!r}")
+    address = location(target)
+    from markupsafe import escape
+
+    page = f'<!doctype html>\n<title>Redirecting</title>\n<p>See <a href="{escape(address)}">{escape(address)}</a>.\n'
+    response = Response(page, status, headers)
+    response.headers["location"] = address
+    return response

@@ -1,0 +1,506 @@
+"""Routers: what a program registers, and where it stands in the source.
+
+A ``Router`` is Flask's blueprint and the base of ``App``: it collects routes, mounts, hooks, middleware,
+error handlers and template additions, and does nothing with them. ``assembly.py`` reads these lists when
+the app starts and composes the handlers. After that the router is frozen.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from microweb.asgi import ASGIApp
+from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
+from microweb.patterns import BUILTIN_CONVERTERS, Converter
+
+__all__ = ["Mount", "Registration", "Route", "Router"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+View = Callable[..., Any]
+
+PACKAGE = str(Path(__file__).parent)
+
+
+def find_place() -> str:
+    """File and line of the program's own code that called into microweb."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class Registration:
+    """A function and the place where it was registered."""
+
+    __slots__ = ("function", "place")
+
+    def __init__(self, function: Callable[..., Any], place: str) -> None:
+        self.function = function
+        self.place = place
+
+
+class Route:
+    """One rule and its view, as registered. The app may hold it at several places, under several names."""
+
+    __slots__ = (
+        "cancel_on_disconnect",
+        "defaults",
+        "host",
+        "max_content_length",
+        "methods",
+        "middleware",
+        "name",
+        "options",
+        "place",
+        "rule",
+        "strict_slashes",
+        "timeout",
+        "view",
+    )
+
+    def __init__(
+        self,
+        rule: str,
+        view: View,
+        *,
+        name: str,
+        methods: frozenset[str] | None,
+        place: str,
+        defaults: Mapping[str, Any] | None = None,
+        strict_slashes: bool | None = None,
+        host: str | None = None,
+        middleware: Iterable[Callable[..., Any]] = (),
+        timeout: float | None = None,
+        cancel_on_disconnect: bool | None = None,
+        max_content_length: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.rule = rule
+        self.view = view
+        self.name = name
+        self.methods = methods
+        """The methods it answers; None for a websocket."""
+        self.place = place
+        self.defaults = defaults
+        self.strict_slashes = strict_slashes
+        self.host = host
+        self.middleware = tuple(middleware)
+        self.timeout = timeout
+        self.cancel_on_disconnect = cancel_on_disconnect
+        self.max_content_length = max_content_length
+        self.options = options or {}
+        """Anything else that was given to ``route``, for extensions to read."""
+
+    def __repr__(self) -> str:
+        methods = "WEBSOCKET" if self.methods is None else " ".join(sorted(self.methods))
+        return f"<Route {methods} {self.rule} -> {self.name}>"
+
+
+class Mount:
+    """A router or an app under a prefix, as registered."""
+
+    __slots__ = ("errors", "name", "place", "prefix", "target")
+
+    def __init__(
+        self, prefix: str, target: Any, name: str | None, errors: Literal["own", "bubble"], place: str
+    ) -> None:
+        self.prefix = prefix
+        self.target = target
+        self.name = name
+        self.errors = errors
+        self.place = place
+
+
+class Router:
+    """A set of routes with their own hooks, middleware, error handlers, templates and static files.
+
+    >>> from microweb import App, Router
+    >>> blog = Router("blog", __name__, prefix="/blog")
+    >>> @blog.get("/<int:post>")
+    ... async def post(post: int):
+    ...     return f"post {post}"
+    >>> app = App(__name__)
+    >>> app.mount("", blog)
+    >>> app.url_for("blog.post", post=7)
+    '/blog/7'
+
+    Raises:
+        SetupError: the name holds a dot or is empty, or the prefix does not start with a slash.
+    """
+
+    is_app = False
+    """Whether it serves by itself: an ``App`` that is mounted keeps its own table, config and lifespan."""
+
+    def __init__(
+        self,
+        name: str,
+        import_name: str | None = None,
+        *,
+        prefix: str = "",
+        host: str | None = None,
+        static_folder: str | None = None,
+        static_url_path: str | None = None,
+        template_folder: str | None = None,
+    ) -> None:
+        self.name = name
+        self.import_name = import_name
+        self.prefix = check_prefix(prefix)
+        self.host = host
+        self.static_folder = static_folder
+        self.static_url_path = static_url_path
+        self.template_folder = template_folder
+        self.place = find_place()
+        self.routes: list[Route] = []
+        self.mounts: list[Mount] = []
+        self.converters: dict[str, type[Converter]] = RecordingDict(self._changed, BUILTIN_CONVERTERS)
+        self.before_request_hooks: list[Registration] = []
+        self.after_request_hooks: list[Registration] = []
+        self.teardown_request_hooks: list[Registration] = []
+        self.before_websocket_hooks: list[Registration] = []
+        self.teardown_websocket_hooks: list[Registration] = []
+        self.layers: list[Registration] = []
+        self.websocket_layers: list[Registration] = []
+        self.status_handlers: dict[int, Registration] = {}
+        self.class_handlers: dict[type[BaseException], Registration] = {}
+        self.url_defaults_hooks: list[Registration] = []
+        self.url_value_preprocessors: list[Registration] = []
+        self.context_processors: list[Registration] = []
+        self.template_filters: dict[str, Registration] = {}
+        self.template_tests: dict[str, Registration] = {}
+        self.template_globals: dict[str, Registration] = {}
+        self.version = 0
+        """Counts registrations, so that what was derived from them can be derived anew."""
+        self.frozen = False
+
+    # Routes ------------------------------------------------------------------------------------
+
+    def route(
+        self,
+        rule: str,
+        *,
+        methods: Iterable[str] | None = None,
+        endpoint: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        strict_slashes: bool | None = None,
+        host: str | None = None,
+        middleware: Iterable[Callable[..., Any]] = (),
+        timeout: float | None = None,
+        cancel_on_disconnect: bool | None = None,
+        max_content_length: int | None = None,
+        **options: Any,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated view for ``rule``.
+
+        ``methods`` defaults to GET (HEAD and OPTIONS come by themselves); ``timeout`` is in seconds,
+        ``max_content_length`` in bytes; what is None is decided by the app's config.
+
+        Raises:
+            SetupError: a method is no token, the endpoint holds a dot, or the view cannot be called.
+            FrozenError: the app has started to serve.
+        """
+
+        def register(view: Function) -> Function:
+            self.add_route(
+                rule,
+                view,
+                methods=methods,
+                endpoint=endpoint,
+                defaults=defaults,
+                strict_slashes=strict_slashes,
+                host=host,
+                middleware=middleware,
+                timeout=timeout,
+                cancel_on_disconnect=cancel_on_disconnect,
+                max_content_length=max_content_length,
+                **options,
+            )
+            return view
+
+        return register
+
+    def get(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """``route`` for GET (and HEAD)."""
+        return self.route(rule, methods=("GET",), **options)
+
+    def post(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """``route`` for POST."""
+        return self.route(rule, methods=("POST",), **options)
+
+    def put(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """``route`` for PUT."""
+        return self.route(rule, methods=("PUT",), **options)
+
+    def patch(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """``route`` for PATCH."""
+        return self.route(rule, methods=("PATCH",), **options)
+
+    def delete(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """``route`` for DELETE."""
+        return self.route(rule, methods=("DELETE",), **options)
+
+    def websocket(self, rule: str, **options: Any) -> Callable[[Function], Function]:
+        """Register the decorated view for websockets on ``rule``; the options are those of ``route``."""
+
+        def register(view: Function) -> Function:
+            self._add(rule, view, methods=None, **options)
+            return view
+
+        return register
+
+    def add_route(
+        self, rule: str, view: View, *, methods: Iterable[str] | None = None, **options: Any
+    ) -> None:
+        """``route`` without the decorator; the options are the same.
+
+        Raises: as ``route``.
+        """
+        if methods is None:
+            methods = getattr(view, "methods", None) or ("GET",)
+        self._add(rule, view, methods=check_methods(methods), **options)
+
+    def _add(
+        self,
+        rule: str,
+        view: View,
+        *,
+        methods: frozenset[str] | None,
+        endpoint: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        strict_slashes: bool | None = None,
+        host: str | None = None,
+        middleware: Iterable[Callable[..., Any]] = (),
+        timeout: float | None = None,
+        cancel_on_disconnect: bool | None = None,
+        max_content_length: int | None = None,
+        **options: Any,
+    ) -> None:
+        place = find_place()
+        self._changed(f"add the route {rule!r}")
+        if not callable(view):
+            raise SetupError(
+                f"the view of {rule!r} must be a function, not {type(view).__name__} ({place}); "
+                "`@app.get(...)` goes directly above the function"
+            )
+        name = endpoint or getattr(view, "__name__", "") or type(view).__name__
+        if "." in name:
+            raise SetupError(f"the endpoint {name!r} must not hold a dot: dots join the names of routers ({place})")
+        self.routes.append(
+            Route(
+                rule,
+                view,
+                name=name,
+                methods=methods,
+                place=place,
+                defaults=defaults,
+                strict_slashes=strict_slashes,
+                host=host,
+                middleware=middleware,
+                timeout=timeout,
+                cancel_on_disconnect=cancel_on_disconnect,
+                max_content_length=max_content_length,
+                options=options,
+            )
+        )
+
+    def mount(
+        self,
+        prefix: str,
+        target: "Router | ASGIApp",
+        *,
+        name: str | None = None,
+        errors: Literal["own", "bubble"] = "own",
+    ) -> None:
+        """Put a router, another app, any ASGI app or ``WSGI(app)`` under ``prefix``.
+
+        Prefixes add up: ``mount("/a", Router(prefix="/b"))`` serves ``/a/b``. ``name`` replaces the router's
+        own name in endpoints, so that one router can be mounted twice. ``errors="bubble"`` lets the
+        handlers here answer the unhandled errors of a mounted microweb app.
+
+        Raises:
+            SetupError: the prefix is malformed, or the target is no app.
+            FrozenError: the app has started to serve.
+        """
+        place = find_place()
+        self._changed(f"mount {prefix!r}")
+        if not callable(target) and not isinstance(target, Router):
+            raise SetupError(
+                f"mount({prefix!r}, ...) takes a Router or an ASGI app, not {type(target).__name__} ({place})"
+            )
+        if errors not in ("own", "bubble"):
+            raise SetupError(f'mount(errors=...) is "own" or "bubble", not {errors!r} ({place})')
+        if target is self:
+            raise SetupError(f"{self!r} cannot be mounted in itself ({place})")
+        self.mounts.append(Mount(check_prefix(prefix), target, name, errors, place))
+
+    # Hooks -------------------------------------------------------------------------------------
+
+    def before_request(self, function: Function) -> Function:
+        """Run before each view here; what it returns, if not None, is the answer."""
+        return self._record(self.before_request_hooks, function, "before_request")
+
+    def after_request(self, function: Function) -> Function:
+        """Pass each answer through ``function(response)``, the last registered first; None keeps it."""
+        return self._record(self.after_request_hooks, function, "after_request")
+
+    def teardown_request(self, function: Function) -> Function:
+        """Run ``function(error)`` after the last byte, whatever happened; error is the unhandled one or None."""
+        return self._record(self.teardown_request_hooks, function, "teardown_request")
+
+    def before_websocket(self, function: Function) -> Function:
+        """``before_request`` for websockets."""
+        return self._record(self.before_websocket_hooks, function, "before_websocket")
+
+    def teardown_websocket(self, function: Function) -> Function:
+        """``teardown_request`` for websockets."""
+        return self._record(self.teardown_websocket_hooks, function, "teardown_websocket")
+
+    def middleware(self, function: Function) -> Function:
+        """Wrap every answer here in ``async def function(request, call_next)``; the first registered is outermost."""
+        return self._record(self.layers, function, "middleware")
+
+    def add_middleware(self, layer: Callable[..., Any]) -> None:
+        """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``."""
+        self._record(self.layers, layer, "add_middleware")
+
+    def websocket_middleware(self, function: Function) -> Function:
+        """Wrap every websocket here in ``async def function(websocket, call_next)``."""
+        return self._record(self.websocket_layers, function, "websocket_middleware")
+
+    def errorhandler(self, kind: int | type[BaseException]) -> Callable[[Function], Function]:
+        """Answer errors of a status or a class with ``function(error)``; the nearest one wins.
+
+        Raises:
+            SetupError: ``kind`` is neither a status from 400 to 599 nor an exception class.
+            FrozenError: the app has started to serve.
+        """
+        place = find_place()
+        if isinstance(kind, int) and not 400 <= kind <= 599:
+            raise SetupError(f"errorhandler takes a status from 400 to 599, not {kind} ({place})")
+        if not isinstance(kind, int) and not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise SetupError(f"errorhandler takes a status or an exception class, not {kind!r} ({place})")
+
+        def register(function: Function) -> Function:
+            self._changed("add an error handler")
+            registration = Registration(function, place)
+            if isinstance(kind, int):
+                self.status_handlers[kind] = registration
+            elif issubclass(kind, StatusError) and HTTPException.by_status.get(kind.status) is kind:
+                # NotFound and 404 are the same thing, also for `raise HTTPException(404)`.
+                self.status_handlers[kind.status] = registration
+            else:
+                self.class_handlers[kind] = registration
+            return function
+
+        return register
+
+    def url_defaults(self, function: Function) -> Function:
+        """Let ``function(endpoint, values)`` fill values in before a URL of this router is built."""
+        return self._record(self.url_defaults_hooks, function, "url_defaults")
+
+    def url_value_preprocessor(self, function: Function) -> Function:
+        """Let ``function(endpoint, values)`` change the path variables before hooks and views see them."""
+        return self._record(self.url_value_preprocessors, function, "url_value_preprocessor")
+
+    # Templates ---------------------------------------------------------------------------------
+
+    def context_processor(self, function: Function) -> Function:
+        """Add what ``function()`` returns, a dict, to the variables of every template rendered here."""
+        return self._record(self.context_processors, function, "context_processor")
+
+    def template_filter(self, name: str | None = None) -> Callable[[Function], Function]:
+        """Register a template filter under ``name``, or under the function's own."""
+        return self._name(self.template_filters, name, "template_filter")
+
+    def template_test(self, name: str | None = None) -> Callable[[Function], Function]:
+        """Register a template test under ``name``, or under the function's own."""
+        return self._name(self.template_tests, name, "template_test")
+
+    def template_global(self, name: str | None = None) -> Callable[[Function], Function]:
+        """Register a template global under ``name``, or under the function's own."""
+        return self._name(self.template_globals, name, "template_global")
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _record(self, registrations: list[Registration], function: Function, what: str) -> Function:
+        place = find_place()
+        self._changed(f"add a function with {what}")
+        if not callable(function):
+            raise SetupError(f"{what} takes a function, not {type(function).__name__} ({place})")
+        registrations.append(Registration(function, place))
+        return function
+
+    def _name(
+        self, registrations: dict[str, Registration], name: str | None, what: str
+    ) -> Callable[[Function], Function]:
+        if callable(name):
+            raise SetupError(f"{what} is used with parentheses: @app.{what}() ({find_place()})")
+
+        def register(function: Function) -> Function:
+            self._changed(f"add a function with {what}")
+            registrations[name or function.__name__] = Registration(function, find_place())
+            return function
+
+        return register
+
+    def _changed(self, what: str) -> None:
+        if self.frozen:
+            raise FrozenError(
+                f"cannot {what} on {self!r}: the app has started to serve, and everything was composed then "
+                f"({find_place()}); register it before the first request"
+            )
+        self.version += 1
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class RecordingDict(dict[str, type[Converter]]):
+    """The converters of a router; a write counts as a registration."""
+
+    def __init__(self, changed: Callable[[str], None], items: Mapping[str, type[Converter]]) -> None:
+        super().__init__(items)
+        self._changed = changed
+
+    def __setitem__(self, name: str, converter: type[Converter]) -> None:
+        self._changed(f"add the converter {name!r}")
+        super().__setitem__(name, converter)
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix without a trailing slash.
+
+    Raises:
+        SetupError: it is neither empty nor starts with a slash.
+    """
+    if prefix and not prefix.startswith("/"):
+        raise SetupError(f"a prefix starts with a slash, not {prefix!r} ({find_place()})")
+    return prefix.rstrip("/")
+
+
+def check_methods(methods: Iterable[str]) -> frozenset[str]:
+    """The methods in upper case.
+
+    Raises:
+        SetupError: there are none, or one is not an HTTP token.
+    """
+    if isinstance(methods, str):
+        raise SetupError(f"methods is a list such as [{methods!r}], not a string ({find_place()})")
+    checked = frozenset(method.upper() for method in methods)
+    for method in checked:
+        if not is_token(method):
+            raise SetupError(f"{method!r} is not an HTTP method ({find_place()})")
+    if not checked:
+        raise SetupError(f"a route needs at least one method ({find_place()})")
+    return checked
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` is a token of RFC 9110 §5.6.2."""
+    return text.isascii() and bool(text) and not text.translate(NO_TOKEN_CHARACTERS)
+
+
+NO_TOKEN_CHARACTERS = {
+    ord(character): None
+    for character in "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+}

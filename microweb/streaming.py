@@ -1,0 +1,148 @@
+"""Streamed bodies: iterators sent chunk by chunk, as they are produced.
+
+A coroutine generator runs in the request's own task; a plain one in the request's worker thread.
+Each chunk is handed to the server before the next is asked for, so a slow client slows the producer
+down. Whatever happens, the iterator is closed before teardown. Server-sent events are in
+``events.py``; files in ``files.py``.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any
+
+from microweb.asgi import Send
+from microweb.context import current
+from microweb.errors import ClientDisconnect
+from microweb.incoming import Incoming
+from microweb.requests import Request
+from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers
+from microweb.threads import iterate
+from microweb.watcher import until_disconnect
+
+__all__ = ["StreamingResponse"]
+
+
+class StreamingResponse(Response):
+    """An answer whose body is an iterable of ``bytes`` or ``str``, async or not.
+
+    >>> async def numbers():
+    ...     for number in range(3):
+    ...         yield f"{number}\\n"
+    >>> StreamingResponse(numbers(), content_type="text/plain; charset=utf-8").is_streamed
+    True
+    """
+
+    watches_disconnect = False
+    """Whether to notice a client that leaves while the body is idle, whatever the server offers."""
+
+    _source = ""
+
+    def __init__(
+        self,
+        body: AsyncIterable[str | bytes] | Iterable[str | bytes],
+        status: int = 200,
+        headers: HeaderItems | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        super().__init__(b"", status, headers, content_type)
+        if isinstance(body, str | bytes) or not (hasattr(body, "__aiter__") or hasattr(body, "__iter__")):
+            raise TypeError(f"a streamed body is an iterable of str or bytes, not {type(body).__name__}")
+        self.iterable: AsyncIterable[str | bytes] | Iterable[str | bytes] = body
+        """What is sent; a middleware may wrap it. The one it wraps must be closed by the wrapper."""
+        self._first_iterable = body
+
+    @property
+    def is_streamed(self) -> bool:
+        """Always true."""
+        return True
+
+    async def send(self, request: Incoming, send: Send) -> None:
+        """Write the head, then each chunk as it is produced.
+
+        Raises:
+            ClientDisconnect: the client left before the end.
+            TypeError: a chunk is neither ``str`` nor ``bytes``.
+        """
+        status = self._status
+        lines = self.headers.raw
+        request._started = True
+        if status in BODYLESS or request.scope["method"] == "HEAD":
+            if status in BODYLESS:
+                lines = without_body_headers(lines, status)
+            await send({"type": "http.response.start", "status": status, "headers": lines})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        token = None
+        if self._inner is not None:
+            # A mounted app's answer: its body sees the request of that app, not ours.
+            token = current.set(self._inner)
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": lines})
+            if self.watches_disconnect or spec_version(request) < (2, 4):
+                assert isinstance(request, Request)
+                await until_disconnect(request.connection, lambda: self._pump(request, send))
+            else:
+                await self._pump(request, send)
+        finally:
+            if token is not None:
+                current.reset(token)
+
+    def adopt(self, request: Incoming, source: str) -> None:
+        """Let ``request`` close the body, sent or not; ``source`` names the view in warnings."""
+        self._source = source
+        request.on_close(self.close)
+
+    async def close(self) -> None:
+        """Close the body and what a middleware wrapped around it. Harmless when it has ended."""
+        try:
+            if self.iterable is not self._first_iterable:
+                await close_iterable(self.iterable)
+        finally:
+            await close_iterable(self._first_iterable)
+
+    async def _pump(self, request: Incoming, send: Send) -> None:
+        body = self._chunks(request)
+        try:
+            async for chunk in body:
+                if chunk.__class__ is str:
+                    chunk = chunk.encode()
+                elif not isinstance(chunk, bytes | bytearray | memoryview):
+                    raise TypeError(f"a streamed body gives str or bytes, not {type(chunk).__name__}")
+                try:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                except OSError:
+                    raise ClientDisconnect("the client left while its answer was being sent") from None
+        finally:
+            if body is not self.iterable:
+                await body.aclose()  # type: ignore[attr-defined]  # iterate() is a generator
+        if self.iterable is self._first_iterable and request._closers is not None:
+            # PERF(walk.stream): run to its end, it has nothing left to close.
+            if request._closers == [self.close]:
+                request._closers = None
+        await send({"type": "http.response.body", "body": b""})
+
+    def _chunks(self, request: Incoming) -> AsyncIterator[Any]:
+        iterable = self.iterable
+        if isinstance(iterable, AsyncIterable):
+            return iterable.__aiter__()
+        return iterate(request.worker, iterable, label=self._source)
+
+
+async def close_iterable(iterable: object) -> None:
+    """Close a generator, or anything else with ``aclose`` or ``close``."""
+    aclose = getattr(iterable, "aclose", None)
+    if aclose is not None:
+        await aclose()
+        return
+    close = getattr(iterable, "close", None)
+    if close is not None:
+        # One that ran in a thread was closed there by iterate(); this is for one that never started.
+        close()
+
+
+def spec_version(request: Incoming) -> tuple[int, ...]:
+    """The server's version of the HTTP spec; from 2.4 on ``send`` raises OSError once the client has left."""
+    version: str = request.scope.get("asgi", {}).get("spec_version", "2.0")
+    return SPEC_VERSIONS.get(version) or tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+SPEC_VERSIONS = {f"2.{minor}": (2, minor) for minor in range(6)}

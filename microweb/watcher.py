@@ -1,0 +1,106 @@
+"""Noticing that the client left while something else is going on.
+
+``until_disconnect`` runs one piece of work in the request's own task and cancels it, there, when the
+server says ``http.disconnect``. The one task that microweb ever puts beside a request is the watcher
+in here; on asyncio it is made only if the work suspends at all, so a stream that is ready at once
+costs one callback that is taken back. Used for streamed bodies, event streams and
+``cancel_on_disconnect``.
+"""
+
+from asyncio import AbstractEventLoop, CancelledError, Task, _get_running_loop, current_task
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from microweb.connection import Connection
+from microweb.errors import ClientDisconnect
+
+__all__ = ["until_disconnect"]
+
+T = TypeVar("T")
+
+
+async def until_disconnect(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
+    """``await work()``, cancelled when the client leaves before it ends.
+
+    Raises:
+        ClientDisconnect: the client left; ``work`` was cancelled and has ended.
+    """
+    loop = _get_running_loop()
+    if loop is None:
+        return await _until_disconnect_anyio(connection, work)
+    watch = _Watch(connection, loop)
+    # PERF(walk.stream): the callback runs only when this task first waits for something.
+    start = loop.call_soon(watch.start)
+    try:
+        return await work()
+    except CancelledError:
+        if watch.claim_cancellation():
+            raise ClientDisconnect("the client left while its answer was being made") from None
+        raise
+    finally:
+        start.cancel()
+        if watch.task is not None:
+            await watch.stop()
+
+
+class _Watch:
+    """The watcher of one request on asyncio; the cancellation is counted as ``asyncio.timeout`` does."""
+
+    def __init__(self, connection: Connection, loop: AbstractEventLoop) -> None:
+        self.connection = connection
+        self.loop = loop
+        self.task: Task[None] | None = None
+        self.fired = False
+        watched: Task[Any] | None = current_task(loop)
+        assert watched is not None
+        self.watched = watched
+        self.cancelling = watched.cancelling()
+
+    def start(self) -> None:
+        self.task = self.loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await self.connection.wait_disconnect()
+        self.fired = True
+        self.watched.cancel()
+
+    def claim_cancellation(self) -> bool:
+        return self.fired and self.watched.uncancel() <= self.cancelling
+
+    async def stop(self) -> None:
+        task = self.task
+        assert task is not None
+        if not task.done():
+            from anyio import CancelScope
+
+            task.cancel()
+            with CancelScope(shield=True):
+                try:
+                    await task
+                except CancelledError:
+                    if not task.cancelled():
+                        raise
+        elif self.fired and self.watched.cancelling() > self.cancelling:
+            self.watched.uncancel()
+
+
+async def _until_disconnect_anyio(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
+    from anyio import create_task_group
+
+    left = False
+
+    async with create_task_group() as group:
+
+        async def watch() -> None:
+            nonlocal left
+            await connection.wait_disconnect()
+            left = True
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        result = await work()
+        left = False
+        group.cancel_scope.cancel()
+    if left:
+        raise ClientDisconnect("the client left while its answer was being made")
+    return result

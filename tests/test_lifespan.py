@@ -1,0 +1,1389 @@
+import asyncio
+import contextvars
+import gc
+import logging
+import threading
+import weakref
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import anyio
+import pytest
+import trio
+
+from microweb.errors import ServiceUnavailable
+from microweb.lifespan import ForeignLifespan, Lifespan, LifespanFailed, ShutdownEvent
+
+RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(lambda main: trio.run(lambda: main), id="trio")]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request):
+    """Run an async function on a loop of its own, as a program does."""
+
+    def run(function, *args):
+        if request.param == "trio":
+            return trio.run(function, *args)
+        return asyncio.run(function(*args))
+
+    return run
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+def resource(calls, name="resource", *, on_exit=None):
+    @asynccontextmanager
+    async def opened():
+        calls.append(f"{name} in")
+        yield name
+        calls.append(f"{name} out")
+        if on_exit is not None:
+            await on_exit()
+
+    return opened()
+
+
+def lifespan_of(*make_resources, **limits):
+    """A lifespan that enters what the functions make, in order."""
+
+    async def enter(stack, state):
+        for make in make_resources:
+            await stack.enter_async_context(make())
+
+    return Lifespan(enter, **{name: (lambda value=value: value) for name, value in limits.items()})
+
+
+class Server:
+    """The other side of the lifespan protocol: what a server sends, and what it got."""
+
+    def __init__(self, **scope):
+        self.scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}, **scope}
+        self.sent = []
+        self.answered = [anyio.Event(), anyio.Event()]
+        self.shut_down = anyio.Event()
+        self._started = False
+
+    async def receive(self):
+        if not self._started:
+            self._started = True
+            return {"type": "lifespan.startup"}
+        await self.shut_down.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def send(self, message):
+        self.sent.append(message["type"].removeprefix("lifespan."))
+        self.message = message.get("message")
+        self.answered[len(self.sent) - 1].set()
+
+    @asynccontextmanager
+    async def serving(self, lifespan):
+        async with anyio.create_task_group() as group:
+            group.start_soon(lifespan.serve, self.scope, self.receive, self.send)
+            await self.answered[0].wait()
+            yield self
+            self.shut_down.set()
+
+
+def errors_in(caplog):
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def fail():
+    raise ValueError("no such host")
+
+
+def hang_until(seen):
+    async def hang():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("cancelled")
+
+    return hang
+
+
+# With a server that speaks the protocol
+
+
+@pytest.mark.anyio
+async def test_everything_entered_is_left_in_reverse_order(calls):
+    lifespan = lifespan_of(lambda: resource(calls, "pool"), lambda: resource(calls, "cache"))
+
+    async with Server().serving(lifespan) as server:
+        assert lifespan.started
+        assert calls == ["pool in", "cache in"]
+
+    assert calls[2:] == ["cache out", "pool out"]
+    assert server.sent == ["startup.complete", "shutdown.complete"]
+    assert not lifespan.started
+
+
+@pytest.mark.anyio
+async def test_enter_fills_the_state_that_the_server_gives():
+    async def enter(stack, state):
+        state["pool"] = 42
+
+    lifespan = Lifespan(enter)
+    async with Server().serving(lifespan) as server:
+        assert server.scope["state"] == {"pool": 42}
+        assert lifespan.state is server.scope["state"]
+
+    assert lifespan.state == {}
+
+
+@pytest.mark.anyio
+async def test_a_server_without_state_is_served():
+    lifespan = lifespan_of()
+    server = Server()
+    del server.scope["state"]
+
+    async with server.serving(lifespan):
+        assert lifespan.state == {}
+
+    assert server.sent == ["startup.complete", "shutdown.complete"]
+
+
+@pytest.mark.anyio
+async def test_a_failed_start_unwinds_what_was_entered_and_is_reported_once(calls, caplog):
+    @asynccontextmanager
+    async def broken():
+        await fail()
+        yield
+
+    lifespan = lifespan_of(lambda: resource(calls), broken)
+    server = Server(extensions={"microweb.errors": []})
+    await lifespan.serve(server.scope, server.receive, server.send)
+
+    assert calls == ["resource in", "resource out"]
+    assert server.sent == ["startup.failed"]
+    assert server.message == "the app could not start: ValueError: no such host"
+    [record] = errors_in(caplog)
+    assert [record.exc_info[1]] == server.scope["extensions"]["microweb.errors"]
+    assert not lifespan.started
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_lifespan_that_exits_the_program_is_a_failed_start(error):
+    async def enter(stack, state):
+        raise error
+
+    server = Server()
+    await Lifespan(enter).serve(server.scope, server.receive, server.send)
+
+    assert server.sent == ["startup.failed"]
+
+
+@pytest.mark.anyio
+async def test_every_exit_runs_although_others_fail(calls, caplog):
+    lifespan = lifespan_of(*(lambda n=n: resource(calls, n, on_exit=fail) for n in "abc"))
+    server = Server(extensions={"microweb.errors": []})
+    async with server.serving(lifespan):
+        pass
+
+    assert calls[3:] == ["c out", "b out", "a out"]
+    assert server.sent == ["startup.complete", "shutdown.failed"]
+    assert server.message == "; ".join(["ValueError: no such host"] * 3)
+    assert len(errors_in(caplog)) == len(server.scope["extensions"]["microweb.errors"]) == 3
+
+
+@pytest.mark.anyio
+async def test_every_kind_of_exit_runs_although_others_fail(calls):
+    @contextmanager
+    def plain():
+        yield "value"
+        calls.append("plain")
+        raise ValueError("plain")
+
+    def callback():
+        calls.append("callback")
+        raise ValueError("callback")
+
+    async def async_callback():
+        calls.append("async callback")
+        raise ValueError("async callback")
+
+    async def pushed(*details):
+        calls.append("pushed")
+        raise ValueError("pushed")
+
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls, "first"))
+        assert stack.enter_context(plain()) == "value"
+        assert stack.callback(callback) is callback
+        assert stack.push_async_callback(async_callback) is async_callback
+        stack.push_async_exit(pushed)
+
+    lifespan = Lifespan(enter)
+    await lifespan.ensure()
+    with pytest.raises(LifespanFailed) as caught:
+        await lifespan.stop()
+
+    assert calls == ["first in", "pushed", "async callback", "callback", "plain", "first out"]
+    assert sorted(map(str, caught.value.__cause__.exceptions)) == ["async callback", "callback", "plain", "pushed"]
+
+
+@pytest.mark.anyio
+async def test_the_code_after_a_yield_runs_also_when_a_later_lifespan_cannot_start(calls):
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls))
+        await fail()
+
+    with pytest.raises(LifespanFailed):
+        await Lifespan(enter).ensure()
+
+    assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+async def test_an_exit_that_hangs_is_cancelled_and_the_others_still_get_their_share(calls):
+    async def take_a_turn():
+        await anyio.lowlevel.checkpoint()
+        calls.append("done")
+
+    lifespan = lifespan_of(
+        lambda: resource(calls, "first", on_exit=take_a_turn),
+        lambda: resource(calls, "hanging", on_exit=anyio.sleep_forever),
+        grace=0.2,
+    )
+    async with Server().serving(lifespan) as server:
+        pass
+
+    assert calls[2:] == ["hanging out", "first out", "done"]
+    assert server.sent[-1] == "shutdown.failed"
+    assert "opened was cancelled: its exit took over 0.1" in server.message
+
+
+@pytest.mark.anyio
+async def test_a_callback_that_hangs_is_cancelled():
+    async def enter(stack, state):
+        stack.push_async_callback(anyio.sleep_forever)
+
+    lifespan = Lifespan(enter, grace=lambda: 0.0)
+    await lifespan.ensure()
+
+    with pytest.raises(LifespanFailed, match="an exit callback was cancelled: it took over 0 s"):
+        await lifespan.stop()
+
+
+@pytest.mark.anyio
+async def test_a_bad_limit_is_a_failed_start_not_a_lost_exit():
+    lifespan = lifespan_of(grace="a while")
+
+    with pytest.raises(LifespanFailed, match="ValueError: could not convert"):
+        await lifespan.ensure()
+
+
+@pytest.mark.anyio
+async def test_a_server_that_cancels_during_the_start_gets_it_unwound(calls):
+    entering = anyio.Event()
+
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls))
+        entering.set()
+        await anyio.sleep_forever()
+
+    lifespan, server = Lifespan(enter), Server()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.serve, server.scope, server.receive, server.send)
+        await entering.wait()
+        group.cancel_scope.cancel()
+
+    assert calls == ["resource in", "resource out"]
+    assert server.sent == []
+
+
+@pytest.mark.anyio
+async def test_a_server_that_cancels_while_serving_gets_the_exits_run_first(calls):
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=anyio.lowlevel.checkpoint))
+
+    async with anyio.create_task_group() as group:
+        server = Server()
+        group.start_soon(lifespan.serve, server.scope, server.receive, server.send)
+        await server.answered[0].wait()
+        group.cancel_scope.cancel()
+
+    assert calls == ["resource in", "resource out"]
+    assert not lifespan.started
+
+
+@pytest.mark.anyio
+async def test_a_server_that_fails_to_send_gets_the_app_stopped(calls):
+    async def broken_send(message):
+        raise OSError("pipe")
+
+    lifespan, server = lifespan_of(lambda: resource(calls)), Server()
+    with pytest.raises(OSError, match="pipe"):
+        await lifespan.serve(server.scope, server.receive, broken_send)
+
+    assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+async def test_a_server_that_starts_with_another_message_is_told():
+    async def receive():
+        return {"type": "http.request"}
+
+    with pytest.raises(RuntimeError, match=r"expected the message 'lifespan\.startup'.*'http\.request'"):
+        await lifespan_of().serve({"type": "lifespan"}, receive, receive)
+
+
+@pytest.mark.anyio
+async def test_two_servers_share_one_start_and_the_last_one_ends_it(calls):
+    async def enter(stack, state):
+        state["pool"] = 42
+        await stack.enter_async_context(resource(calls))
+
+    lifespan = Lifespan(enter)
+    async with Server().serving(lifespan):
+        async with Server().serving(lifespan) as second:
+            assert second.scope["state"] == {"pool": 42}
+        assert second.sent == ["startup.complete", "shutdown.complete"]
+        assert lifespan.started
+
+    assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+async def test_a_server_takes_over_what_an_early_request_started(calls):
+    lifespan = lifespan_of(lambda: resource(calls))
+
+    await lifespan.ensure()
+    async with Server().serving(lifespan):
+        pass
+
+    assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_runs_in_the_context_of_the_server_that_started_it():
+    variable = contextvars.ContextVar("variable", default="unset")
+    seen = []
+
+    async def enter(stack, state):
+        seen.append(variable.get())
+
+    variable.set("server")
+    async with Server().serving(Lifespan(enter)):
+        pass
+
+    assert seen == ["server"]
+
+
+# Without one: the lazy start
+
+
+@pytest.mark.anyio
+async def test_a_task_group_cannot_be_closed_by_another_task_than_its_own(anyio_backend):
+    """Why a start has its own task: this is what would happen in the task of the first request."""
+    stack = AsyncExitStack()
+    outcome = []
+
+    async def first_request():
+        with anyio.CancelScope() as scope:
+            await stack.enter_async_context(anyio.create_task_group())
+            scope.cancel()
+
+    async def last_request():
+        await stack.aclose()
+
+    for request in (first_request, last_request):
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(request)
+        except BaseException as error:
+            outcome.append(error)
+
+    assert outcome
+
+
+@pytest.mark.anyio
+async def test_a_task_group_entered_at_the_first_request_is_closed_at_the_stop(calls):
+    @asynccontextmanager
+    async def workers():
+        async with anyio.create_task_group() as group:
+            group.start_soon(hang_until(calls))
+            yield
+            group.cancel_scope.cancel()
+
+    lifespan = lifespan_of(workers)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.ensure)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.stop)
+
+    assert calls == ["cancelled"]
+
+
+@pytest.mark.anyio
+async def test_the_first_requests_wait_for_one_start(calls):
+    gate = anyio.Event()
+
+    async def enter(stack, state):
+        calls.append("start")
+        await gate.wait()
+
+    async def request():
+        await lifespan.ensure()
+        assert lifespan.started
+        calls.append("request")
+
+    lifespan = Lifespan(enter)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
+        assert calls == ["start"]
+        gate.set()
+
+    assert calls == ["start", "request", "request", "request"]
+    await lifespan.stop()
+
+
+@pytest.mark.anyio
+async def test_cancelling_one_waiter_does_not_cancel_the_start(calls):
+    gate = anyio.Event()
+
+    async def enter(stack, state):
+        await gate.wait()
+
+    lifespan = Lifespan(enter)
+    async with anyio.create_task_group() as patient, anyio.create_task_group() as impatient:
+        patient.start_soon(lifespan.ensure)
+        impatient.start_soon(lifespan.ensure)
+        await anyio.wait_all_tasks_blocked()
+        impatient.cancel_scope.cancel()
+        gate.set()
+
+    assert lifespan.started
+    await lifespan.stop()
+
+
+@pytest.mark.anyio
+async def test_a_failed_start_is_raised_to_each_waiter_anew_and_tried_again(caplog):
+    attempts, caught = [], []
+
+    async def enter(stack, state):
+        attempts.append(1)
+        await anyio.lowlevel.checkpoint()
+        if len(attempts) == 1:
+            await fail()
+
+    async def request():
+        try:
+            await lifespan.ensure()
+        except LifespanFailed as error:
+            caught.append(error)
+
+    lifespan = Lifespan(enter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(request)
+        group.start_soon(request)
+    await lifespan.ensure()
+
+    assert caught[0] is not caught[1]
+    assert caught[0].__cause__ is caught[1].__cause__
+    assert len(attempts) == 2
+    assert len(errors_in(caplog)) == 1
+    await lifespan.stop()
+
+
+@pytest.mark.anyio
+async def test_a_failed_start_leaves_nothing_for_the_garbage_collector():
+    class Failure(Exception):
+        pass
+
+    async def enter(stack, state):
+        raise Failure
+
+    lifespan = Lifespan(enter)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(LifespanFailed) as caught:
+            await lifespan.ensure()
+        cause = weakref.ref(caught.value.__cause__)
+        del caught
+        await anyio.wait_all_tasks_blocked()
+        assert cause() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.anyio
+async def test_the_start_carries_nothing_of_the_first_request():
+    current_request = contextvars.ContextVar("current_request", default=None)
+    seen = []
+
+    async def enter(stack, state):
+        seen.append(current_request.get())
+
+    lifespan = Lifespan(enter)
+    current_request.set("alice's")
+    await lifespan.ensure()
+    await lifespan.stop()
+
+    assert seen == [None]
+
+
+@pytest.mark.anyio
+async def test_a_start_under_way_can_be_stopped(calls, caplog):
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls))
+        await anyio.sleep_forever()
+
+    async def request():
+        with pytest.raises(LifespanFailed, match="the start was cancelled"):
+            await lifespan.ensure()
+
+    lifespan = Lifespan(enter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
+        await lifespan.stop()
+
+    assert calls == ["resource in", "resource out"]
+    assert errors_in(caplog) == []
+
+
+@pytest.mark.anyio
+async def test_a_start_can_be_stopped_before_its_first_step(calls):
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=anyio.lowlevel.checkpoint))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.ensure)
+        group.start_soon(lifespan.stop)
+
+    await lifespan.stop()
+    assert calls in ([], ["resource in", "resource out"])
+    assert not lifespan.started
+
+
+@pytest.mark.anyio
+async def test_stopping_what_is_not_started_is_quiet():
+    await lifespan_of().stop()
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_stop_goes_on_by_itself(calls):
+    gate, exiting = anyio.Event(), anyio.Event()
+
+    async def slowly():
+        exiting.set()
+        await gate.wait()
+        calls.append("done")
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=slowly))
+    await lifespan.ensure()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.stop)
+        await exiting.wait()
+        group.cancel_scope.cancel()
+    gate.set()
+    await lifespan.stop()
+
+    assert calls == ["resource in", "resource out", "done"]
+
+
+@pytest.mark.anyio
+async def test_an_exit_that_fails_is_raised_by_stop():
+    lifespan = lifespan_of(lambda: resource([], on_exit=fail))
+    await lifespan.ensure()
+
+    with pytest.raises(LifespanFailed, match="did not stop cleanly: ValueError: no such host") as caught:
+        await lifespan.stop()
+
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.anyio
+async def test_a_request_during_the_exits_is_refused(calls):
+    async def request_own_app():
+        with pytest.raises(ServiceUnavailable):
+            await lifespan.ensure()
+        calls.append("refused")
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=request_own_app))
+    await lifespan.ensure()
+    await lifespan.stop()
+
+    assert calls[-1] == "refused"
+
+
+@pytest.mark.anyio
+async def test_a_server_that_starts_during_the_exits_is_refused(calls):
+    async def serve_again():
+        server = Server()
+        await lifespan.serve(server.scope, server.receive, server.send)
+        calls.extend(server.sent)
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=serve_again))
+    await lifespan.ensure()
+    await lifespan.stop()
+
+    assert calls[-1] == "startup.failed"
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_that_waits_for_its_own_app_is_told():
+    async def enter(stack, state):
+        await lifespan.ensure()
+
+    lifespan = Lifespan(enter)
+    with pytest.raises(LifespanFailed, match="used its own app before the app had started"):
+        await lifespan.ensure()
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_that_stops_its_own_app_is_told():
+    async def enter(stack, state):
+        await lifespan.stop()
+
+    lifespan = Lifespan(enter)
+    with pytest.raises(LifespanFailed, match="it would wait for itself"):
+        await lifespan.ensure()
+
+
+@pytest.mark.anyio
+async def test_a_task_group_that_fails_ends_the_start_and_the_next_request_makes_a_new_one(calls, caplog):
+    crash, left = anyio.Event(), anyio.Event()
+
+    async def worker():
+        await crash.wait()
+        await fail()
+
+    @asynccontextmanager
+    async def workers():
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker)
+                yield
+                group.cancel_scope.cancel()
+        finally:
+            left.set()
+
+    lifespan = lifespan_of(workers, lambda: resource(calls, on_exit=anyio.lowlevel.checkpoint))
+    async with Server().serving(lifespan) as server:
+        crash.set()
+        await left.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert calls == ["resource in", "resource out"]
+        assert not lifespan.started
+        crash = anyio.Event()
+        await lifespan.ensure()
+
+    assert calls == ["resource in", "resource out"] * 2
+    assert server.sent == ["startup.complete", "shutdown.complete"]
+    [record] = errors_in(caplog)
+    assert isinstance(record.exc_info[1].exceptions[0], ValueError)
+
+
+# The end of the loop
+
+
+def test_the_end_of_the_loop_runs_the_exits(run, calls):
+    async def close_slowly():
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        calls.append("closed")
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=close_slowly))
+    run(lifespan.ensure)
+
+    assert calls == ["resource in", "resource out", "closed"]
+    assert not lifespan.started
+
+
+def test_the_end_of_the_loop_during_the_start_unwinds_it(run, calls):
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
+        await anyio.sleep_forever()
+
+    async def main():
+        with anyio.move_on_after(0.01):
+            await lifespan.ensure()
+
+    lifespan = Lifespan(enter)
+    run(main)
+
+    assert calls == ["resource in", "resource out"]
+
+
+def test_an_exit_that_hangs_at_the_end_of_the_loop_is_cancelled(run, calls, caplog):
+    lifespan = lifespan_of(
+        lambda: resource(calls, "first", on_exit=anyio.lowlevel.checkpoint),
+        lambda: resource(calls, "second", on_exit=anyio.sleep_forever),
+        grace=0.05,
+    )
+    run(lifespan.ensure)
+
+    assert calls[2:] == ["second out", "first out"]
+    assert "was cancelled: its exit took over" in str(errors_in(caplog)[0].exc_info[1])
+
+
+def test_the_app_starts_again_on_every_new_loop(run, calls):
+    lifespan = lifespan_of(lambda: resource(calls))
+
+    for _ in range(3):
+        run(lifespan.ensure)
+
+    assert calls == ["resource in", "resource out"] * 3
+
+
+def test_the_app_moves_from_asyncio_to_trio_and_back(calls):
+    lifespan = lifespan_of(lambda: resource(calls))
+
+    asyncio.run(lifespan.ensure())
+    trio.run(lifespan.ensure)
+    asyncio.run(lifespan.ensure())
+
+    assert calls == ["resource in", "resource out"] * 3
+
+
+def new_loops():
+    yield asyncio.new_event_loop
+    uvloop = pytest.importorskip("uvloop")
+    yield uvloop.new_event_loop
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["asyncio", "uvloop"])
+def test_a_loop_closed_without_a_word_is_noticed_at_once(index, calls, caplog):
+    loop = list(new_loops())[index]()
+    lifespan = lifespan_of(lambda: resource(calls))
+    loop.run_until_complete(lifespan.ensure())
+    assert lifespan.started
+
+    loop.close()
+
+    assert not lifespan.started
+    assert "its exits did not run" in caplog.text
+    asyncio.run(lifespan.ensure())
+    assert calls == ["resource in", "resource in", "resource out"]
+    gc.collect()
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["asyncio", "uvloop"])
+def test_a_stop_in_time_leaves_no_timer_to_a_loop(index, caplog):
+    loop = list(new_loops())[index]()
+    lifespan = lifespan_of()
+
+    loop.run_until_complete(lifespan.ensure())
+    loop.run_until_complete(lifespan.stop())
+    loop.close()
+
+    assert caplog.records == []
+
+
+def test_a_loop_that_only_stopped_is_given_up_when_another_one_asks(calls, caplog):
+    lifespan = lifespan_of(lambda: resource(calls))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(lifespan.ensure())
+
+    asyncio.run(lifespan.ensure())
+
+    assert calls == ["resource in", "resource in", "resource out"]
+    loop.run_until_complete(cancel_all())
+    loop.close()
+    assert calls[-1] == "resource out"
+    assert not lifespan.started
+
+
+async def cancel_all():
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_stopping_from_a_new_loop_gives_up_the_closed_one():
+    lifespan = lifespan_of()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(lifespan.ensure())
+
+    asyncio.run(lifespan.stop())
+
+    assert not lifespan.started
+    loop.run_until_complete(cancel_all())
+    loop.close()
+
+
+def test_a_second_loop_at_the_same_time_is_refused(run):
+    lifespan, outcome = lifespan_of(), []
+
+    def elsewhere():
+        async def main():
+            for attempt in (lifespan.ensure, lifespan.stop):
+                with pytest.raises(RuntimeError, match="one loop at a time"):
+                    await attempt()
+            server = Server()
+            await lifespan.serve(server.scope, server.receive, server.send)
+            outcome.extend(server.sent)
+
+        asyncio.run(main())
+
+    async def main():
+        await lifespan.ensure()
+        await anyio.to_thread.run_sync(elsewhere)
+
+    run(main)
+
+    assert outcome == ["startup.failed"]
+
+
+# Background tasks
+
+
+@pytest.mark.anyio
+async def test_a_background_task_runs_and_is_awaited_at_the_stop(calls):
+    gate = anyio.Event()
+
+    async def work(number):
+        await gate.wait()
+        calls.append(number)
+
+    lifespan = lifespan_of(lambda: resource(calls))
+    await lifespan.ensure()
+    lifespan.start_task(work, 7)
+    gate.set()
+    await lifespan.stop()
+
+    assert calls == ["resource in", 7, "resource out"]
+
+
+@pytest.mark.anyio
+async def test_a_background_task_sees_the_context_of_its_caller():
+    variable, seen = contextvars.ContextVar("variable"), []
+
+    async def work():
+        seen.append(variable.get())
+        variable.set("changed")
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    variable.set("mine")
+    lifespan.start_task(work)
+    await lifespan.stop()
+
+    assert seen == ["mine"]
+    assert variable.get() == "mine"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [ValueError("no such host"), SystemExit(1)])
+async def test_a_background_task_that_fails_is_logged_once_and_harms_nobody(error, calls, caplog):
+    async def broken():
+        raise error
+
+    async def work():
+        await anyio.lowlevel.checkpoint()
+        calls.append("worked")
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    lifespan.start_task(broken, name="the broken one")
+    lifespan.start_task(work)
+    await lifespan.stop()
+
+    assert calls == ["worked"]
+    [record] = errors_in(caplog)
+    assert record.getMessage() == "Background task the broken one failed."
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.anyio
+async def test_a_background_task_can_be_started_from_a_thread(calls):
+    variable = contextvars.ContextVar("variable")
+    done = anyio.Event()
+
+    async def work(number):
+        calls.append((number, variable.get()))
+        done.set()
+
+    def in_a_thread():
+        variable.set("thread")
+        lifespan.start_task(work, 7)
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    await anyio.to_thread.run_sync(in_a_thread)
+    await done.wait()
+    await lifespan.stop()
+
+    assert calls == [(7, "thread")]
+
+
+@pytest.mark.anyio
+async def test_a_task_started_from_a_thread_just_before_the_stop_is_not_lost(calls):
+    async def work():
+        calls.append("worked")
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    thread = threading.Thread(target=lifespan.start_task, args=(work,))
+    thread.start()
+    thread.join()
+    await lifespan.stop()
+
+    assert calls == ["worked"]
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_may_start_background_tasks_while_it_starts(calls):
+    async def work():
+        await lifespan.shutting_down.wait()
+        calls.append("worked")
+
+    async def enter(stack, state):
+        lifespan.start_task(work)
+
+    lifespan = Lifespan(enter)
+    await lifespan.ensure()
+    await lifespan.stop()
+
+    assert calls == ["worked"]
+
+
+@pytest.mark.anyio
+async def test_background_tasks_of_a_failed_start_are_cancelled_at_once(calls, caplog):
+    async def enter(stack, state):
+        lifespan.start_task(hang_until(calls))
+        await anyio.wait_all_tasks_blocked()
+        await fail()
+
+    lifespan = Lifespan(enter)
+    with pytest.raises(LifespanFailed):
+        await lifespan.ensure()
+
+    assert calls == ["cancelled"]
+    assert "Cancelled at shutdown" not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_background_task_that_does_not_end_is_cancelled_before_the_exits(calls, caplog):
+    lifespan = lifespan_of(lambda: resource(calls), background_timeout=0.01)
+    await lifespan.ensure()
+    lifespan.start_task(hang_until(calls), name="hanging")
+    await anyio.wait_all_tasks_blocked()
+    await lifespan.stop()
+
+    assert calls == ["resource in", "cancelled", "resource out"]
+    assert "Cancelled at shutdown after 0.01 s: hanging." in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_background_task_that_ignores_its_cancellation_does_not_keep_the_exits(calls, caplog):
+    release = anyio.Event()
+
+    async def stubborn():
+        with anyio.CancelScope(shield=True):
+            await release.wait()
+        calls.append("released")
+
+    lifespan = lifespan_of(lambda: resource(calls), background_timeout=0, grace=0.05)
+    await lifespan.ensure()
+    lifespan.start_task(stubborn, name="stubborn")
+    await anyio.wait_all_tasks_blocked()
+    await lifespan.stop()
+
+    assert calls == ["resource in", "resource out"]
+    assert "Background tasks that do not end when cancelled: stubborn." in caplog.text
+    release.set()
+    await anyio.wait_all_tasks_blocked()
+    assert calls[-1] == "released"
+
+
+@pytest.mark.anyio
+async def test_a_task_cancelled_before_its_first_step_runs_to_its_first_wait(calls):
+    async def work():
+        calls.append("begun")
+        await anyio.lowlevel.checkpoint()
+        calls.append("not reached")
+
+    async def enter(stack, state):
+        lifespan.start_task(work)
+        await fail()
+
+    lifespan = Lifespan(enter, grace=lambda: 0.05)
+    with pytest.raises(LifespanFailed):
+        await lifespan.ensure()
+
+    assert "not reached" not in calls or calls == ["begun", "not reached"]
+
+
+@pytest.mark.anyio
+async def test_a_background_task_needs_a_started_app():
+    lifespan = lifespan_of()
+
+    with pytest.raises(RuntimeError, match="background task fail needs a started app"):
+        lifespan.start_task(fail)
+
+
+@pytest.mark.anyio
+async def test_a_background_task_started_by_an_exit_comes_too_late(calls):
+    async def start_one():
+        with pytest.raises(RuntimeError, match="comes too late: the app is shutting down"):
+            lifespan.start_task(fail)
+        calls.append("refused")
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=start_one))
+    await lifespan.ensure()
+    await lifespan.stop()
+
+    assert calls[-1] == "refused"
+
+
+@pytest.mark.anyio
+async def test_a_failed_background_task_leaves_nothing_for_the_garbage_collector():
+    class Failure(Exception):
+        pass
+
+    failures = []
+
+    async def work():
+        error = Failure()
+        failures.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    gc.collect()
+    gc.disable()
+    logging.getLogger("microweb").disabled = True  # a log record would keep it
+    try:
+        lifespan.start_task(work)
+        await anyio.wait_all_tasks_blocked()
+        assert failures[0]() is None
+    finally:
+        logging.getLogger("microweb").disabled = False
+        gc.enable()
+        await lifespan.stop()
+
+
+def test_background_tasks_are_cancelled_when_the_loop_ends(run, calls):
+    async def main():
+        await lifespan.ensure()
+        lifespan.start_task(hang_until(calls))
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+
+    lifespan = lifespan_of(lambda: resource(calls))
+    run(main)
+
+    assert calls == ["resource in", "cancelled", "resource out"]
+
+
+# The event
+
+
+@pytest.mark.anyio
+async def test_shutting_down_is_set_before_the_exits_and_cleared_by_the_next_start(calls):
+    async def look():
+        calls.append(lifespan.shutting_down.is_set())
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=look))
+    for _ in range(2):
+        await lifespan.ensure()
+        assert not lifespan.shutting_down.is_set()
+        await lifespan.stop()
+
+    assert calls == ["resource in", "resource out", True] * 2
+
+
+@pytest.mark.anyio
+async def test_waiters_of_the_shutdown_wake():
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.shutting_down.wait)
+        group.start_soon(lifespan.shutting_down.wait)
+        await anyio.wait_all_tasks_blocked()
+        await lifespan.stop()
+
+    await lifespan.shutting_down.wait()
+
+
+def test_an_event_made_without_a_loop_wakes_waiters_on_any_loop(run):
+    event = ShutdownEvent()
+    assert repr(event) == "<ShutdownEvent not set>"
+
+    async def main():
+        async with anyio.create_task_group() as group:
+            group.start_soon(event.wait)
+            await anyio.wait_all_tasks_blocked()
+            await anyio.to_thread.run_sync(event.set)
+
+    run(main)
+
+    assert event.is_set()
+    assert repr(event) == "<ShutdownEvent set>"
+
+
+def test_a_waiter_whose_loop_was_closed_is_forgotten():
+    event = ShutdownEvent()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(event.wait())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+
+    event.set()
+
+    assert event.is_set()
+    task._log_destroy_pending = False
+
+
+# Mounted apps
+
+
+class Mounted:
+    """An ASGI app with a lifespan that notes what happens to it."""
+
+    def __init__(self, calls, name="mounted"):
+        self.calls = calls
+        self.name = name
+
+    async def __call__(self, scope, receive, send):
+        assert (await receive())["type"] == "lifespan.startup"
+        self.calls.append(f"{self.name} up")
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        await anyio.lowlevel.checkpoint()
+        self.calls.append(f"{self.name} down")
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_starts_and_stops_with_us(calls):
+    async with ForeignLifespan(Mounted(calls), {}) as mounted:
+        assert calls == ["mounted up"]
+        assert mounted.supported
+
+    assert calls == ["mounted up", "mounted down"]
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_fills_a_copy_of_the_state():
+    async def app(scope, receive, send):
+        scope["state"]["pool"] = "its own"
+        scope["state"]["cache"] = scope["state"]["shared"]
+        await send({"type": "lifespan.startup.complete"})
+
+    state = {"pool": "ours", "shared": []}
+    async with ForeignLifespan(app, state) as mounted:
+        assert mounted.state == {"pool": "its own", "shared": [], "cache": []}
+        assert state == {"pool": "ours", "shared": [], "cache": []}
+        assert mounted.state["cache"] is state["shared"]
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_raises_at_the_scope_has_no_lifespan(caplog):
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+
+    async with ForeignLifespan(app, {}) as mounted:
+        assert not mounted.supported
+
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_returns_without_an_answer_has_no_lifespan(caplog):
+    async def app(scope, receive, send):
+        await receive()
+
+    async with ForeignLifespan(app, {}) as mounted:
+        assert not mounted.supported
+
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_raises_at_the_startup_message_has_none_and_is_logged(caplog):
+    async def app(scope, receive, send):
+        await receive()
+        await fail()
+
+    async with ForeignLifespan(app, {}, name="shop") as mounted:
+        assert not mounted.supported
+
+    assert "Mounted app shop raised at lifespan.startup" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_answers_startup_failed_is_raised():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        await fail()
+
+    with pytest.raises(LifespanFailed, match="mounted app shop: no database") as caught:
+        async with ForeignLifespan(app, {}, name="shop"):
+            pass
+
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_answers_shutdown_failed_is_raised():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed"})
+
+    with pytest.raises(LifespanFailed, match="its shutdown failed"):
+        async with ForeignLifespan(app, {}):
+            pass
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_raises_at_shutdown_is_raised(caplog):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await fail()
+
+    with pytest.raises(LifespanFailed, match="ValueError: no such host"):
+        async with ForeignLifespan(app, {}):
+            pass
+
+    assert errors_in(caplog) == []
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_raises_while_it_serves_is_logged_and_left_alone(caplog):
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await fail()
+
+    async with ForeignLifespan(app, {}, name="shop"):
+        await anyio.wait_all_tasks_blocked()
+        [record] = errors_in(caplog)
+
+    assert record.getMessage() == "The lifespan of mounted app shop failed."
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_hangs_at_shutdown_is_cancelled_after_the_grace(calls):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await hang_until(calls)()
+
+    with pytest.raises(LifespanFailed, match=r"did not end within 0\.01 s and was cancelled"):
+        async with ForeignLifespan(app, {}, grace=0.01):
+            pass
+
+    assert calls == ["cancelled"]
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_asks_for_a_third_message_is_cancelled_after_the_grace():
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        while True:
+            await receive()
+
+    with pytest.raises(LifespanFailed, match="was cancelled"):
+        async with ForeignLifespan(app, {}, grace=0.01):
+            pass
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_says_something_else_is_told(caplog):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": "http.response.start"})
+
+    async with ForeignLifespan(app, {}):
+        await anyio.wait_all_tasks_blocked()
+
+    assert "unexpected message 'http.response.start' from a lifespan that is serving" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_cancelling_the_start_of_a_mounted_app_ends_its_task(calls):
+    async def app(scope, receive, send):
+        await hang_until(calls)()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ForeignLifespan(app, {}).__aenter__)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+
+    assert calls == ["cancelled"]
+
+
+@pytest.mark.anyio
+async def test_cancelling_the_exit_of_a_mounted_app_ends_its_task(calls):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await hang_until(calls)()
+
+    with anyio.move_on_after(0.01):
+        async with ForeignLifespan(app, {}):
+            pass
+
+    assert calls == ["cancelled"]
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_may_give_its_own_wait_a_limit(calls):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        with anyio.move_on_after(0):
+            await receive()
+        calls.append("waited")
+        await receive()
+
+    async with ForeignLifespan(app, {}):
+        await anyio.wait_all_tasks_blocked()
+        assert calls == ["waited"]
+
+
+def test_mounted_apps_get_their_shutdown_in_order_when_the_loop_ends(run, calls):
+    async def enter(stack, state):
+        await stack.enter_async_context(ForeignLifespan(Mounted(calls, "first"), state))
+        await stack.enter_async_context(resource(calls))
+        await stack.enter_async_context(ForeignLifespan(Mounted(calls, "second"), state))
+
+    lifespan = Lifespan(enter)
+    run(lifespan.ensure)
+
+    assert calls[3:] == ["second down", "resource out", "first down"]
+
+
+@pytest.mark.anyio
+async def test_a_starlette_app_is_mounted(calls):
+    from starlette.applications import Starlette
+
+    @asynccontextmanager
+    async def its_lifespan(app):
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            yield {"pool": 42}
+            calls.append("down")
+            group.cancel_scope.cancel()
+
+    state = {}
+    async with ForeignLifespan(Starlette(lifespan=its_lifespan), state) as mounted:
+        assert mounted.state == {"pool": 42}
+
+    assert calls == ["down"]

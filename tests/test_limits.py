@@ -1,0 +1,288 @@
+"""Tests of ``microweb.limits``: the framework's keys, what they may hold, the page that explains them."""
+
+import doctest
+import enum
+import typing
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import microweb.limits
+from microweb.errors import SetupError
+from microweb.limits import DEFAULTS, FIGURES, Limits
+
+PAGE = Path(__file__).parent.parent / "docs" / "howto" / "configuration.md"
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(microweb.limits).failed == 0
+
+
+# The figures
+
+
+def test_without_settings_the_limits_are_the_promised_ones():
+    limits = Limits.of({})
+
+    assert limits == Limits.of(DEFAULTS)
+    assert limits.max_content_length == 16 * 1024 * 1024
+    assert (limits.max_form_memory_size, limits.max_form_parts, limits.max_form_files) == (500_000, 1000, 100)
+    assert (limits.max_part_headers, limits.max_part_header_size, limits.max_boundary_size) == (8, 4224, 70)
+    assert (limits.max_headers, limits.max_header_size, limits.max_headers_size) == (100, 8190, 32 * 1024)
+    assert (limits.max_url_length, limits.max_query_parameters, limits.max_ranges) == (8 * 1024, 1000, 16)
+    assert (limits.json_max_depth, limits.upload_spool_size, limits.max_cookie_size) == (64, 1024 * 1024, 4093)
+    assert (limits.body_timeout, limits.graceful_timeout, limits.background_timeout) == (30.0, 15.0, 5.0)
+    assert (limits.sync_threads, limits.websocket_max_message) == (40, 1024 * 1024)
+
+
+def test_every_figure_has_a_typed_field_and_the_other_way_round():
+    annotated = typing.get_type_hints(Limits)
+
+    assert [name.lower() for name in FIGURES] == list(annotated) == list(Limits.__slots__)
+
+
+def test_every_field_has_the_type_that_it_is_annotated_with():
+    limits = Limits.of({"TRUSTED_HOSTS": ["a"], "WEBSOCKET_ORIGINS": ["*"], "SEND_FILE_MAX_AGE_DEFAULT": 5})
+
+    for name, annotation in typing.get_type_hints(Limits).items():
+        kinds = [typing.get_origin(kind) or kind for kind in typing.get_args(annotation) or (annotation,)]
+        assert type(getattr(limits, name)) in kinds, name
+
+
+def test_limits_cannot_be_changed():
+    limits = Limits.of({})
+
+    with pytest.raises(AttributeError, match="set MAX_RANGES in app.config"):
+        limits.max_ranges = 5
+    with pytest.raises(AttributeError, match="do not change"):
+        del limits.max_ranges
+    with pytest.raises(AttributeError):
+        limits.max_nothing = 5  # type: ignore[attr-defined]
+
+
+def test_limits_with_the_same_figures_are_equal():
+    limits = Limits.of({})
+
+    assert limits == limits.replace(max_ranges=16)
+    assert hash(limits) == hash(limits.replace(max_ranges=16))
+    assert limits != limits.replace(max_ranges=17)
+    assert limits != "limits"
+    assert "max_ranges=16" in repr(limits)
+
+
+def test_replace_leaves_the_original_alone():
+    limits = Limits.of({})
+
+    other = limits.replace(max_content_length=None, body_timeout=timedelta(minutes=1))
+
+    assert (other.max_content_length, other.body_timeout) == (None, 60.0)
+    assert (limits.max_content_length, limits.body_timeout) == (16 * 1024 * 1024, 30.0)
+
+
+def test_replace_checks_as_the_config_is_checked():
+    limits = Limits.of({})
+
+    with pytest.raises(SetupError, match=r"max_content_length: expected a whole number .*; came '1M' \(str\)"):
+        limits.replace(max_content_length="1M")
+    with pytest.raises(SetupError, match="no limit called 'max_contents'; there are max_headers, "):
+        limits.replace(max_contents=1)
+    with pytest.raises(SetupError, match="no limit called 'secret_key'"):
+        limits.replace(secret_key="x")
+
+
+# What keys may hold
+
+
+class Size(enum.IntEnum):
+    SMALL = 1000
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("MAX_CONTENT_LENGTH", 0, 0),
+        ("MAX_CONTENT_LENGTH", None, None),
+        ("MAX_CONTENT_LENGTH", Size.SMALL, 1000),
+        ("BODY_TIMEOUT", None, None),
+        ("BODY_TIMEOUT", 5, 5.0),
+        ("GRACEFUL_TIMEOUT", 0, 0.0),
+        ("GRACEFUL_TIMEOUT", timedelta(minutes=2), 120.0),
+        ("STATIC_FINGERPRINTS", 1, True),
+        ("PERMANENT_SESSION_LIFETIME", 3600, timedelta(hours=1)),
+        ("PERMANENT_SESSION_LIFETIME", 0.5, timedelta(milliseconds=500)),
+        ("SEND_FILE_MAX_AGE_DEFAULT", timedelta(hours=1), 3600),
+        ("SEND_FILE_MAX_AGE_DEFAULT", 0, 0),
+        ("TRUSTED_HOSTS", {"Example.ORG"}, ("example.org",)),
+        ("TRUSTED_HOSTS", [], ()),
+        ("WEBSOCKET_ORIGINS", ("https://Example.org:8443", "null", "*"), ("https://example.org:8443", "null", "*")),
+    ],
+)
+def test_a_figure_is_read_as_documented(key: str, value: object, read: object):
+    limits = Limits.of({key: value})
+
+    assert getattr(limits, key.lower()) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MAX_CONTENT_LENGTH", -1),
+        ("MAX_CONTENT_LENGTH", 1e6),
+        ("MAX_CONTENT_LENGTH", True),
+        ("MAX_CONTENT_LENGTH", "1000"),
+        ("MAX_HEADERS", 0),
+        ("MAX_HEADERS", None),
+        ("SYNC_THREADS", 0),
+        ("BODY_TIMEOUT", 0),
+        ("BODY_TIMEOUT", -1.0),
+        ("BODY_TIMEOUT", float("nan")),
+        ("BODY_TIMEOUT", float("inf")),
+        ("BODY_TIMEOUT", 10**400),
+        ("BODY_TIMEOUT", True),
+        ("BODY_TIMEOUT", Fraction(1, 2)),
+        ("BODY_TIMEOUT", timedelta(seconds=-1)),
+        ("GRACEFUL_TIMEOUT", None),
+        ("DEBUG", "False"),
+        ("DEBUG", 2),
+        ("DEBUG", None),
+        ("TESTING", 1.0),
+        ("PERMANENT_SESSION_LIFETIME", 0),
+        ("PERMANENT_SESSION_LIFETIME", timedelta(0)),
+        ("PERMANENT_SESSION_LIFETIME", 1e20),
+        ("PERMANENT_SESSION_LIFETIME", float("nan")),
+        ("PERMANENT_SESSION_LIFETIME", False),
+        ("PERMANENT_SESSION_LIFETIME", "31 days"),
+        ("SEND_FILE_MAX_AGE_DEFAULT", -1),
+        ("SEND_FILE_MAX_AGE_DEFAULT", 1.5),
+        ("SEND_FILE_MAX_AGE_DEFAULT", True),
+        ("SECRET_KEY", 5),
+        ("SECRET_KEY_FALLBACKS", "old"),
+        ("SECRET_KEY_FALLBACKS", [None]),
+        ("SESSION_COOKIE_NAME", ""),
+        ("SESSION_COOKIE_NAME", "my session"),
+        ("SESSION_COOKIE_NAME", "a=b"),
+        ("SESSION_COOKIE_NAME", "a\r\nb"),
+        ("SESSION_COOKIE_NAME", "sitzungß"),
+        ("SESSION_COOKIE_DOMAIN", "https://example.org"),
+        ("SESSION_COOKIE_DOMAIN", ""),
+        ("SESSION_COOKIE_PATH", "shop"),
+        ("SESSION_COOKIE_PATH", "/;a"),
+        ("SESSION_COOKIE_SAMESITE", "Laxer"),
+        ("SESSION_COOKIE_SAMESITE", True),
+        ("SERVER_NAME", "http://example.org"),
+        ("SERVER_NAME", "example.org/shop"),
+        ("APPLICATION_ROOT", ""),
+        ("APPLICATION_ROOT", None),
+        ("PREFERRED_URL_SCHEME", "https://"),
+        ("PREFERRED_URL_SCHEME", ""),
+        ("TRUSTED_HOSTS", "example.org"),
+        ("TRUSTED_HOSTS", [""]),
+        ("TRUSTED_HOSTS", [5]),
+        ("WEBSOCKET_ORIGINS", "https://example.org"),
+        ("WEBSOCKET_ORIGINS", ["https://example.org/"]),
+        ("WEBSOCKET_ORIGINS", ["example.org"]),
+        ("WEBSOCKET_ORIGINS", ["://example.org"]),
+    ],
+)
+def test_a_key_that_holds_what_it_may_not_is_a_setup_error_that_names_it(key: str, value: object):
+    with pytest.raises(SetupError, match=f"\n  {key}: expected .*; came "):
+        Limits.of({key: value})
+
+
+@given(key=st.sampled_from(sorted(DEFAULTS)), value=st.from_type(object) | st.text() | st.floats() | st.integers())
+def test_any_value_is_read_or_refused_with_a_setup_error(key: str, value: object):
+    try:
+        limits = Limits.of({key: value})
+    except SetupError as error:
+        assert key in str(error)
+    else:
+        assert isinstance(limits, Limits)
+
+
+def test_all_wrong_keys_are_reported_at_once():
+    with pytest.raises(SetupError) as caught:
+        Limits.of({"DEBUG": "no", "MAX_RANGES": -1, "BODY_TIMEOUT": "30s", "OWN": object()})
+
+    assert str(caught.value).splitlines() == [
+        "app.config is wrong:",
+        "  DEBUG: expected True or False; came 'no' (str)",
+        "  MAX_RANGES: expected a whole number of ranges, 1 or more; came -1 (int)",
+        "  BODY_TIMEOUT: expected seconds (a number or a timedelta), more than 0, or None (wait for ever); "
+        "came '30s' (str)",
+    ]
+
+
+def test_a_list_with_one_wrong_item_names_the_item():
+    with pytest.raises(SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"):
+        Limits.of({"TRUSTED_HOSTS": ["example.org", "a/b"]})
+
+
+def test_a_wrong_secret_is_not_shown():
+    with pytest.raises(SetupError, match="SECRET_KEY_FALLBACKS: .*not shown") as caught:
+        Limits.of({"SECRET_KEY_FALLBACKS": "hunter2"})
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"SESSION_COOKIE_SAMESITE": "none", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
+        ({"SESSION_COOKIE_PARTITIONED": True, "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
+        ({"SESSION_COOKIE_NAME": "__Secure-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
+        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
+        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_DOMAIN": "example.org"}, "SESSION_COOKIE_DOMAIN"),
+        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_PATH": "/shop"}, "SESSION_COOKIE_PATH"),
+        ({"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop"}, "SESSION_COOKIE_PATH"),
+    ],
+)
+def test_a_session_cookie_that_browsers_would_refuse_is_a_setup_error(config: dict[str, Any], key: str):
+    with pytest.raises(SetupError, match=f"\n  {key}: expected "):
+        Limits.of(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SESSION_COOKIE_SAMESITE": None, "SESSION_COOKIE_SECURE": False},
+        {"SESSION_COOKIE_SAMESITE": "None", "SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_PARTITIONED": True},
+        {"SESSION_COOKIE_NAME": "__Host-s"},
+        {"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop", "SESSION_COOKIE_PATH": "/"},
+        {"SECRET_KEY": b"bytes", "SECRET_KEY_FALLBACKS": ["a", b"b"]},
+        {"SERVER_NAME": "localhost:8000", "PREFERRED_URL_SCHEME": "https"},
+        {"SERVER_NAME": "[::1]:8000"},
+    ],
+)
+def test_settings_that_fit_together_are_accepted(config: dict[str, Any]):
+    assert Limits.of(config) == Limits.of({})
+
+
+# The page
+
+
+def rows() -> dict[str, list[str]]:
+    """The rows of the page's tables of keys, by key."""
+    table: dict[str, list[str]] = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and cells[0].strip("`") in DEFAULTS:
+            assert cells[0] not in table, f"{cells[0]} is explained twice"
+            table[cells[0].strip("`")] = cells[1:]
+    return table
+
+
+def test_the_page_explains_every_key_and_no_other():
+    assert sorted(rows()) == sorted(DEFAULTS)
+    assert {len(cells) for cells in rows().values()} == {4}
+
+
+@pytest.mark.parametrize("key", sorted(DEFAULTS))
+def test_the_default_on_the_page_is_the_default(key: str):
+    written = rows()[key][1].strip("`").split(" (")[0]
+
+    assert eval(written, {"timedelta": timedelta}) == DEFAULTS[key]
