@@ -8,7 +8,7 @@ one JSON line answers:
     {"do": "variants", "row": ..}                       -> {"result": ["stdlib json", "msgspec"]}
     {"do": "prepare", "row": .., "variant": ..}         -> checks the answers, warms up; {"result": null}
     {"do": "round", "row": .., "variant": .., "seconds": 0.01, "bare": false}
-                                                        -> {"result": nanoseconds per request}
+                                                        -> {"result": [processor ns, clock ns] per request}
 
 A failure comes back as {"error": text}. End of input ends the process.
 """
@@ -18,14 +18,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
-import importlib.metadata
 import json
 import sys
 import traceback
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
+from benchmarks import report
 from benchmarks.exchange import Client, Lifespan, check, scope_maker
 from benchmarks.rows import ROWS, Row
 
@@ -50,28 +50,32 @@ class Stand:
         start, self.cursor = self.cursor, self.cursor + BATCH
         return [self.targets[number % len(self.targets)] for number in range(start, self.cursor)]
 
-    async def play(self, seconds: float, bare: bool) -> float:
-        """Nanoseconds per request over about `seconds`; `bare` leaves out the making of the scope."""
+    async def play(self, seconds: float, bare: bool) -> tuple[float, float]:
+        """Nanoseconds per request, of processor time and by the clock, over about `seconds`.
+
+        `bare` leaves out the making of the scope.
+        """
         app, client, make_scope = self.app, Client(self.row.body), self.make_scope
         receive, send = client.receive, client.send
         batches = max(1, round(seconds * 1e9 / self.nanoseconds / BATCH))
-        elapsed = 0
+        processor = clock = 0
         for _ in range(batches):
             targets = self.next_targets()
+            scopes = [make_scope(target) for target in targets] if bare else []
+            clock -= perf_counter_ns()
+            processor -= process_time_ns()
             if bare:
-                scopes = [make_scope(target) for target in targets]
-                start = perf_counter_ns()
                 for scope in scopes:
                     client.fresh = True
                     await app(scope, receive, send)
             else:
-                start = perf_counter_ns()
                 for target in targets:
                     client.fresh = True
                     await app(make_scope(target), receive, send)
-            elapsed += perf_counter_ns() - start
-        self.nanoseconds = elapsed / (batches * BATCH)
-        return self.nanoseconds
+            processor += process_time_ns()
+            clock += perf_counter_ns()
+        self.nanoseconds = processor / (batches * BATCH)
+        return self.nanoseconds, clock / (batches * BATCH)
 
     async def warm_up(self) -> None:
         """Runs until the interpreter has specialised the code, and the app has filled what caches it has."""
@@ -92,7 +96,7 @@ class Contestant:
         self.lifespans: list[Lifespan] = []
 
     def versions(self) -> dict[str, str]:
-        return {name: importlib.metadata.version(name) for name in self.module.DISTRIBUTIONS}
+        return report.versions(self.module.DISTRIBUTIONS)
 
     def variants(self, row: str) -> list[str]:
         """The ways in which the framework's app answers the row; empty when it takes no part."""
@@ -113,7 +117,7 @@ class Contestant:
         stand = self.stands[row, variant] = Stand(app, ROWS[row])
         await stand.warm_up()
 
-    def round(self, row: str, variant: str, seconds: float, bare: bool) -> float:
+    def round(self, row: str, variant: str, seconds: float, bare: bool) -> tuple[float, float]:
         return self.runner.run(self.stands[row, variant].play(seconds, bare))
 
     def close(self) -> None:

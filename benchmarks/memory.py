@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     options = parser.parse_args(argv)
-    print(f"memory: {report.machine()}")
+    print(report.opening("memory"))
     # The tracebacks of the view that always fails are written nowhere.
     logging.getLogger().addHandler(logging.NullHandler())
     targets = report.Targets()

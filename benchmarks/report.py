@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the cores this process may use, the load and the interpreter."""
+    """The processor, the cores of the machine, its load and the interpreter."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [
-            line.partition(":")[2].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        model = names[0] if names else model
+        lines = cpuinfo.read_text().splitlines()
+        model = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
+        )
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -28,6 +28,24 @@ def machine() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+def opening(benchmark: str, *facts: str) -> str:
+    """The first lines of a report: the benchmark, the machine, and what else a reader has to know."""
+    here = machine()
+    place = (
+        f"{here['processor']}, {here['cores']} cores, load {here['load']}, {here['python']}, {here['system']}"
+    )
+    return "\n".join([f"{benchmark}: {place}", *(f"  {fact}" for fact in facts)])
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The installed versions of distributions, by name."""
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:

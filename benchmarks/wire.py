@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import importlib.metadata
 import os
 import random
 import re
@@ -127,11 +126,11 @@ class Run:
     by_processor: float
 
 
-def run_wrk(server: Server, script: str, seconds: float, core: int) -> Run:
+def run_wrk(server: Server, script: str, seconds: int, core: int) -> Run:
     """Loads the server for `seconds`. Refuses a run in which any request failed."""
     before = server.processor_seconds()
     finished = subprocess.run(
-        ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", script]
+        ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script]
         + [f"http://127.0.0.1:{server.port}/"],
         capture_output=True,
         text=True,
@@ -187,7 +186,7 @@ def time_row(
                 server.stop()
         rates = {server.framework: Rates(server.framework) for server in servers}
         for server in servers:
-            run_wrk(server, script, min(1.0, options.seconds), cores[1])
+            run_wrk(server, script, 1, cores[1])
         for _ in range(options.rounds):
             for server in random.sample(servers, len(servers)):
                 rates[server.framework].rounds.append(run_wrk(server, script, options.seconds, cores[1]))
@@ -246,7 +245,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     report.add_choice(parser, "--rows", tuple(TARGETS))
     report.add_choice(parser, "--only", FRAMEWORKS)
     parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds per row (default 8)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="seconds per turn (default 1)")
+    parser.add_argument("--seconds", type=int, default=1, help="seconds per turn (default 1)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args(argv)
@@ -267,12 +266,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"wire: {' and '.join(missing)} not found; on Debian: apt-get install wrk util-linux")
         return 1
     cores = choose_cores()
-    versions = {
-        name: importlib.metadata.version(name) for name in ("uvicorn", "httptools", "uvloop", *RIVALS)
-    }
-    print(f"wire: {report.machine()}; server on core {cores[0]}, wrk on core {cores[1]}")
-    print(f"  {CONNECTIONS} connections, {options.rounds} rounds of {options.seconds:g} s")
-    print("  " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    versions = report.versions(("uvicorn", "httptools", "uvloop", *RIVALS))
+    places = f"server on core {cores[0]}, wrk on core {cores[1]}"
+    turns = f"{CONNECTIONS} connections, {options.rounds} rounds of {options.seconds} s"
+    print(report.opening("wire", places, turns, report.listed(versions)))
     targets = report.Targets()
     results: dict[str, dict[str, Rates]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 LifespanFunction = Callable[[Any], AsyncGenerator[Any, None]]
 
 logger = logging.getLogger("microweb")
-ENTERED = "microweb.entered"
+PASSED = "microweb.passed"
 ignore_variables(current)
 
 
@@ -74,6 +74,9 @@ class App(Router):
         self.root_path = find_root_path(import_name)
         self.request_class = request_class
         self.strict_slashes = strict_slashes
+        self._gate: ASGIApp | None = self._pass_gate
+        """Stands before the walk while there is something to do first; None once everything is composed."""
+        self._composed = False
         self.config = Config(self.root_path, DEFAULTS, on_change=self._config_changed)
         self.limits = Limits.of(self.config)
         """The config's figures, checked; renewed when handlers are composed."""
@@ -101,30 +104,32 @@ class App(Router):
         self._assembly_version = -1
         self._overrides: dict[Any, Any] = {}
         self._entry: ASGIApp | None = None
-        self._ready = False
-        self._composed = False
-        self._find: Callable[[Scope], tuple[Target, dict[str, Any] | None]] = not_started
 
     # The walk ------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection: an HTTP request, a websocket, or the server's lifespan."""
-        if not self._ready and scope["type"] != "lifespan":
-            await self._start()
-        if self._entry is not None and scope.get(ENTERED) is not self:
-            scope[ENTERED] = self
-            return await self._entry(scope, receive, send)
+        if self._gate is not None and scope.get(PASSED) is not self:
+            return await self._gate(scope, receive, send)
         if scope["type"] != "http":
             return await self._serve_other(scope, receive, send)
 
-        request = self.request_class(self, scope, receive)
-        target, request._view_args = self._find(scope)
-        request._target = target
+        path, raw_path = scope["path"], scope.get("raw_path")
+        if (
+            scope.get("root_path")
+            or len(raw_path or path) + len(scope["query_string"]) > self._max_url_length
+            or len(scope["headers"]) > self._max_headers
+            or self._uses_hosts
+        ):
+            target, values = self._find(scope)
+        else:
+            target, values = self._match(scope["method"], path, raw_path, None)
+        request = self.request_class(self, scope, receive, target, values)
         token = current.set(request)
         response: Response | None = None
         try:
             response = await target.handler(request)
-            if request._finishers is not None:
+            if request._notes is not None:
                 response = await self._finish(request, response)
             await response.send(request, send)
         except ClientDisconnect:
@@ -132,20 +137,17 @@ class App(Router):
         except Exception as error:
             await self._answer_late(request, error, send)
         finally:
-            if request._closers is not None or target.teardown is not None:
-                await self._close(request, target)
-            if request._answered is not None:
-                request._answered = request._unhandled = None
-                if response is not None:
-                    response._error = None
+            if request._notes is not None or target.teardown is not None:
+                await self._close(request, target, response)
             request.closed = True
             current.reset(token)
         return None
 
     async def _finish(self, request: Request, response: Response) -> Response:
         """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
-        while request._finishers:
-            finishers, request._finishers = request._finishers, None
+        notes = request.notes
+        while notes.finishers:
+            finishers, notes.finishers = notes.finishers, []
             for finish in finishers:
                 try:
                     changed = finish(response)
@@ -163,23 +165,33 @@ class App(Router):
             await self.report(request, error)
             raise error
         response = await self.answer_error(request, error)
-        await response.send(request, send)
-        response._error = None
+        try:
+            await response.send(request, send)
+        finally:
+            response._error = None
 
-    async def _close(self, request: Request, target: Target) -> None:
-        """Close bodies and generators, then run teardown hooks; each runs whatever the others do."""
-        from anyio import CancelScope
+    async def _close(self, request: Request, target: Target, response: Response | None) -> None:
+        """Close bodies and generators, then run teardown hooks; each runs whatever the others do.
 
-        with CancelScope(shield=True):
-            while request._closers:
-                close = request._closers.pop()
-                try:
-                    await close()
-                except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
-                    self.log_failure("closing what a request had opened failed", error)
-            request._closers = None
-            if target.teardown is not None:
-                await target.teardown(request, request._unhandled)
+        At last the error is dropped: kept on request and response it would make reference cycles.
+        """
+        notes = request.notes
+        if notes.closers or target.teardown is not None:
+            from anyio import CancelScope
+
+            with CancelScope(shield=True):
+                while notes.closers:
+                    close = notes.closers.pop()
+                    try:
+                        await close()
+                    except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
+                        self.log_failure("closing what a request had opened failed", error)
+                if target.teardown is not None:
+                    await target.teardown(request, notes.unhandled)
+        if notes.answered is not None:
+            notes.answered = notes.unhandled = None
+            if response is not None:
+                response._error = None
 
     async def answer_error(self, request: Request, error: Exception) -> Response:
         """The response that ``error`` becomes here; never raises an ``Exception``."""
@@ -188,7 +200,7 @@ class App(Router):
 
     async def report(self, request: Request, error: BaseException) -> None:
         """Note an unhandled error on the request, log it once, tell the observers."""
-        request._unhandled = error
+        request.notes.unhandled = error
         if request.bubbles:
             return  # The app that this one is mounted in will answer it, and report it then.
         logger.error(
@@ -205,17 +217,32 @@ class App(Router):
 
     # Start and stop ------------------------------------------------------------------------------
 
+    async def _pass_gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where every call goes while the app is not composed and started."""
+        if scope["type"] == "lifespan":
+            return await self._runtime.serve(scope, receive, send)
+        await self._start()
+        return await self(scope, receive, send)
+
+    async def _pass_middleware(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where every call goes when the app is wrapped in plain ASGI middleware: through it, then back to us."""
+        assert self._entry is not None
+        scope[PASSED] = self
+        await self._entry(scope, receive, send)
+
     async def _start(self) -> None:
         """Compose, and run the lifespans if no server did."""
-        if self._host is not None and self._host._ready:
+        if self._runtime.started or self._host is not None:
             self._compose()
-            self._ready = True
-            return
-        if self._runtime.started:
-            self._compose()
-            self._ready = True
+            self._open_gate()
         else:
             await self._runtime.ensure()
+
+    def _open_gate(self) -> None:
+        self._gate = self._pass_middleware if self._entry is not None else None
+
+    def _close_gate(self) -> None:
+        self._gate = self._pass_gate
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -244,10 +271,10 @@ class App(Router):
                     await inner._enter(stack, state)
             else:
                 await stack.enter_async_context(run_foreign(inner, state))
-        self._ready = True
+        self._open_gate()
 
     def _stopped(self) -> None:
-        self._ready = False
+        self._close_gate()
         self._host = None
         self.workers.close()
 
@@ -267,13 +294,16 @@ class App(Router):
             self.workers = WorkerPool(limits.sync_threads)
         self.limits = limits
         self._assembly, self._composition, self._entry = assembly, composition, entry
+        self._match, self._uses_hosts = assembly.table.match, assembly.table.uses_hosts
         self._find = make_finder(assembly.table, limits, composition.refuse)
+        self._max_headers, self._max_url_length = limits.max_headers, limits.max_url_length
         for placement in assembly.placements:
             placement.router.frozen = True
         self._composed = True
 
     def _config_changed(self) -> None:
-        self._composed = self._ready = False
+        self._composed = False
+        self._close_gate()
 
     @property
     def assembly(self) -> Assembly:
@@ -455,11 +485,6 @@ class State:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-
-
-def not_started(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
-    """Stand where the finder will be."""
-    raise AssertionError("a request was walked before the app started")
 
 
 def count_registrations(router: Router) -> int:

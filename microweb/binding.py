@@ -63,10 +63,28 @@ class Plan:
     A plan is a plain call when it takes nothing else, so the endpoint may skip the indirection.
     """
 
-    __slots__ = ("call", "function", "is_async", "is_coroutine_function", "label", "names", "place", "request_name")
+    __slots__ = (
+        "call",
+        "function",
+        "is_async",
+        "is_coroutine_function",
+        "label",
+        "names",
+        "passes_request",
+        "passes_values",
+        "place",
+        "request_name",
+    )
 
     def __init__(
-        self, function: Callable[..., Any], names: tuple[str, ...], request_name: str | None, leading: int
+        self,
+        function: Callable[..., Any],
+        names: tuple[str, ...] = (),
+        request_name: str | None = None,
+        *,
+        leading: int = 0,
+        variables: Collection[str] = (),
+        first: str | None = None,
     ) -> None:
         self.function = function
         self.is_async = is_async(function)
@@ -77,12 +95,16 @@ class Plan:
         self.place = locate(function)
         self.names = names
         self.request_name = request_name
+        self.passes_request = request_name is not None and not names and not leading and first == request_name
+        """The request can be given as the only argument."""
+        self.passes_values = bool(names) and request_name is None and set(names) == set(variables) and not leading
+        """The path's values can be given as they are."""
         self.call = self._make_call(leading)
 
     @classmethod
     def of_endpoint(cls, function: Callable[..., Any], label: str) -> "Plan":
         """The plan of one of microweb's own coroutine functions, which takes the request and nothing else."""
-        plan = cls(function, (), "request", 0)
+        plan = cls(function, (), "request", first="request")
         plan.call = function
         plan.label = label
         return plan
@@ -127,7 +149,7 @@ def make_plan(
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return Plan(function, tuple(variables), None, leading)
+        return Plan(function, tuple(variables), leading=leading, variables=variables)
     hints = find_hints(function)
     names: list[str] = []
     request_name: str | None = None
@@ -159,7 +181,15 @@ def make_plan(
                 f"path variable (there: {known}), not 'request', and has no annotation that says where it comes "
                 f"from ({locate(function)})"
             )
-    return Plan(function, tuple(names), request_name, leading)
+    first = next(iter(signature.parameters.values()), None)
+    return Plan(
+        function,
+        tuple(names),
+        request_name,
+        leading=leading,
+        variables=variables,
+        first=first.name if first is not None and first.kind is not first.KEYWORD_ONLY else None,
+    )
 
 
 def is_request(name: str, hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Conditional and partial requests: dates, entity tags, preconditions and ranges (RFC 9110 §5.6.7, §8.8, §13, §14).
+"""Conditional and partial requests: dates, entity tags, preconditions, ranges (RFC 9110 §8.8, §13 and §14).
 
 Header values in, verdicts out: nothing here sends a 304 or cuts a file. Responses and static files ask
 ``evaluate`` for the status that the preconditions demand and ``parse_range`` for the bytes to send; cookies
@@ -39,10 +39,10 @@ MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
 
 
 def http_date(moment: "date | datetime | time.struct_time | float | None" = None) -> str:
-    """Write a moment, by default now, as in ``Last-Modified`` and ``Expires``; fractions of a second are dropped.
+    """Write a moment, by default now, as in ``Last-Modified`` and ``Expires``.
 
-    A number is seconds since the epoch. A ``datetime`` or ``struct_time`` that knows no zone is in UTC,
-    a ``date`` its midnight in UTC.
+    Fractions of a second are dropped. A number is seconds since the epoch. A ``datetime`` or
+    ``struct_time`` that knows no zone is in UTC, a ``date`` its midnight in UTC.
 
     >>> http_date(784111777)
     'Sun, 06 Nov 1994 08:49:37 GMT'
@@ -55,16 +55,17 @@ def http_date(moment: "date | datetime | time.struct_time | float | None" = None
             fields = time.gmtime(seconds_of(moment))
         elif moment is None or isinstance(moment, int | float):
             fields = time.gmtime(moment)
-        elif hasattr(moment, "utctimetuple"):
-            fields = moment.utctimetuple()
         else:
-            fields = moment.timetuple()
+            from datetime import datetime
+
+            fields = moment.utctimetuple() if isinstance(moment, datetime) else moment.timetuple()
     except (OverflowError, OSError) as error:
         raise ValueError(f"{moment!r} is no moment that a date can name") from error
     year, month, day, hour, minute, second, weekday = fields[:7]
     if not 1 <= year <= 9999:
         raise ValueError(f"{moment!r} is no moment that a date can name")
-    return f"{WEEKDAYS[weekday]}, {day:02d} {MONTHS[month - 1]} {year:04d} {hour:02d}:{minute:02d}:{second:02d} GMT"
+    clock = f"{hour:02d}:{minute:02d}:{second:02d}"
+    return f"{WEEKDAYS[weekday]}, {day:02d} {MONTHS[month - 1]} {year:04d} {clock} GMT"
 
 
 def seconds_of(fields: time.struct_time) -> int:
@@ -133,7 +134,7 @@ def quote_etag(tag: str, weak: bool = False) -> str:
 
 
 def unquote_etag(value: str) -> tuple[str, bool]:
-    """Split the value of an ``ETag`` header into its tag and whether it is weak; missing quotes are forgiven."""
+    """Split the value of an ``ETag`` header into its tag and whether it is weak; quotes may be missing."""
     weak = value.startswith(("W/", "w/"))
     tag = value[2:] if weak else value
     if len(tag) > 1 and tag.startswith('"') and tag.endswith('"'):
@@ -191,8 +192,9 @@ class ETags:
         return self.star or bool(self._strong or self._weak)
 
     def __repr__(self) -> str:
-        tags = ["*"] if self.star else [f'"{tag}"' for tag in sorted(self._strong)]
-        return f"ETags({', '.join(tags + [f'W/{tag!r}' for tag in sorted(self._weak)])})"
+        strong = ["*"] if self.star else [f'"{tag}"' for tag in sorted(self._strong)]
+        weak = [f'W/"{tag}"' for tag in sorted(self._weak)]
+        return f"ETags({', '.join(strong + weak)})"
 
 
 # Preconditions -----------------------------------------------------------------------------------
@@ -255,9 +257,10 @@ def holds_match(tags: ETags, etag: str | None, exists: bool) -> bool:
 
 
 def if_range_holds(header: str | None, etag: str | None, last_modified: "datetime | None") -> bool:
-    """Say whether the ``Range`` beside this ``If-Range`` may be served (RFC 9110 §13.1.5); without one it may.
+    """Say whether the ``Range`` beside this ``If-Range`` may be served (RFC 9110 §13.1.5).
 
-    A tag must be the same and strong on both sides, a date exactly the one that was sent as ``Last-Modified``.
+    It may where there is no ``If-Range``. A tag must be the same and strong on both sides, a date the very
+    one that was sent as ``Last-Modified``.
     """
     if header is None:
         return True
@@ -270,7 +273,7 @@ def if_range_holds(header: str | None, etag: str | None, last_modified: "datetim
 
 
 def parse_range(header: str, size: int, *, max_ranges: int = 16) -> list[tuple[int, int]] | None:
-    """Find the ``(start, stop)`` slices of ``size`` bytes that a ``Range`` header asks for; None is the whole.
+    """Find the ``(start, stop)`` slices of ``size`` bytes that a ``Range`` header asks for; None means all.
 
     The whole is served for a header that is malformed, that counts in another unit or asks for more than
     ``max_ranges``, and for content that is empty. Ranges beyond the end are left out; those that overlap
@@ -317,7 +320,7 @@ def is_position(digits: str) -> bool:
 
 
 def read_position(digits: str) -> int:
-    """A number of bytes; one of over 18 digits is beyond every file, and too long ones are no ``int`` at all."""
+    # A number of over 18 digits lies beyond the end of every file, and one of over 4300 is no int at all.
     digits = digits.lstrip("0")
     return int(digits or "0") if len(digits) <= 18 else 10**18
 

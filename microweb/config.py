@@ -302,7 +302,7 @@ def imported(name: str) -> object:
             if not f"{module_name}.".startswith(f"{error.name}."):
                 raise
             module_name, _, attribute = module_name.rpartition(".")
-            if attributes or not module_name:
+            if not module_name:
                 raise SetupError(f"from_object: there is no module to import for {name!r}") from None
             path.insert(0, attribute)
     for attribute in path:

@@ -11,7 +11,7 @@ from typing import Any
 from microweb.context import current
 from microweb.errors import OutsideContextError
 from microweb.incoming import Incoming
-from microweb.responses import BINARY, JSON, Response, from_json, new
+from microweb.responses import BINARY, HTML, JSON, Response, from_json, make_plain
 from microweb.streaming import StreamingResponse
 
 __all__ = ["find_converter", "make_response", "own", "to_response"]
@@ -19,17 +19,12 @@ __all__ = ["find_converter", "make_response", "own", "to_response"]
 
 def from_text(value: str) -> Response:
     """Make an HTML answer."""
-    response = new(Response)
-    response._body = value.encode()
-    return response
+    return make_plain(value.encode(), HTML)
 
 
 def from_bytes(value: bytes) -> Response:
     """Make an answer of plain bytes."""
-    response = new(Response)
-    response._body = value
-    response._content_type = BINARY
-    return response
+    return make_plain(value, BINARY)
 
 
 CONVERTERS: dict[type, Callable[[Any], Response]] = {
@@ -73,10 +68,7 @@ def to_response(value: Any, request: Incoming, source: str) -> Response:
     dump = getattr(value, "model_dump_json", None)
     if dump is not None:
         # A pydantic model writes itself.
-        response = new(Response)
-        response._body = dump().encode()
-        response._content_type = JSON
-        return response
+        return make_plain(dump().encode(), JSON)
     raise TypeError(
         f"{source} returned {type(value).__name__}, which is no answer; return text, bytes, a dict or list, a struct, "
         "a response, a generator or a (body, status, headers) tuple"

@@ -7,11 +7,14 @@ stand in quotes, with ``\"`` for a quote and ``\303`` for a byte of UTF-8. Signi
 
 import re
 import warnings
-from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from microweb.conditional import http_date
 from microweb.headers import encode_name
 from microweb.multidict import MultiDict
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 __all__ = ["dump_cookie", "parse_cookies"]
 
@@ -95,8 +98,8 @@ def dump_cookie(
     name: str,
     value: str = "",
     *,
-    max_age: int | timedelta | None = None,
-    expires: datetime | str | int | float | None = None,
+    max_age: "int | float | timedelta | None" = None,
+    expires: "datetime | str | int | float | None" = None,
     path: str | None = "/",
     domain: str | None = None,
     secure: bool = False,
@@ -130,7 +133,7 @@ def dump_cookie(
     if expires is not None:
         parts.append(f"Expires={_check_text(expires) if isinstance(expires, str) else http_date(expires)}")
     if max_age is not None:
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        seconds = max_age if isinstance(max_age, int | float) else max_age.total_seconds()
         parts.append(f"Max-Age={int(seconds)}")
     if secure:
         parts.append("Secure")

@@ -51,6 +51,30 @@ def make_endpoint(
                 return await answer(request, error)
 
         return endpoint
+    if view.passes_values:
+
+        async def endpoint_with_values(request: Any) -> Response:
+            # PERF(walk.parameter): the route's values are the view's arguments, as they are.
+            try:
+                value = await function(**request._view_args)
+                converter = find_converter(value.__class__)
+                return converter(value) if converter is not None else to_response(value, request, source)
+            except Exception as error:  # noqa: BLE001
+                return await answer(request, error)
+
+        return endpoint_with_values
+    if view.passes_request:
+
+        async def endpoint_with_request(request: Any) -> Response:
+            # PERF(walk.echo): the request is the only argument.
+            try:
+                value = await function(request)
+                converter = find_converter(value.__class__)
+                return converter(value) if converter is not None else to_response(value, request, source)
+            except Exception as error:  # noqa: BLE001
+                return await answer(request, error)
+
+        return endpoint_with_request
 
     async def endpoint_with_arguments(request: Any) -> Response:
         try:

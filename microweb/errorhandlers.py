@@ -15,7 +15,7 @@ from microweb.errors import ClientDisconnect, HTTPException, InternalServerError
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept
 from microweb.requests import find_header
-from microweb.responses import AbandonedResponse, Response, new
+from microweb.responses import HTML, AbandonedResponse, Response, make_plain
 
 __all__ = ["ErrorHandlers", "default_answer"]
 
@@ -68,7 +68,7 @@ class ErrorHandlers:
 
     async def answer(self, request: Any, error: Exception) -> Response:
         """The response that ``error`` becomes. Never raises an ``Exception``."""
-        answered = request._answered
+        answered = request.notes.answered
         if answered is not None and answered[0] is error:
             response: Response = answered[1]
             return response
@@ -80,7 +80,7 @@ class ErrorHandlers:
         else:
             response = await self._answer(request, shown)
         response._error = error
-        request._answered = (error, response)
+        request.notes.answered = (error, response)
         return response
 
     async def _answer(self, request: Any, error: Exception) -> Response:
@@ -173,13 +173,8 @@ class StockAnswers:
 
     async def answer(self, request: Incoming) -> Response:
         """A new response for ``request``; its ``error`` is made only if somebody looks."""
-        response = new(Response)
+        response = make_plain(self.html, HTML) if wants_html(request) else make_plain(self.problem, PROBLEM)
         response._status = self.status
-        if wants_html(request):
-            response._body = self.html
-        else:
-            response._body = self.problem
-            response._content_type = PROBLEM
         if self.headers:
             for name, value in self.headers.items():
                 response.headers.add(name, value)

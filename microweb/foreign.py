@@ -27,7 +27,7 @@ class ASGIResponse(Response):
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, answer: Answer) -> None:
-        super().__init__(b"", content_type=None)
+        super().__init__()
         self._content_type = None
         self.app = app
         self.scope = scope

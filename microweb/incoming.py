@@ -72,6 +72,22 @@ class Authorization:
         return f"<Authorization {self.type}{f' {self.username!r}' if self.username else ''}>"
 
 
+class Notes:
+    """What the walk remembers of a request that needs more than an answer."""
+
+    __slots__ = ("answered", "closers", "finishers", "unhandled")
+
+    def __init__(self) -> None:
+        self.finishers: list[Callable[..., Any]] = []
+        """Called with the response, last before it is sent."""
+        self.closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """Awaited after the last byte, last registered first."""
+        self.answered: tuple[BaseException, Any] | None = None
+        """The last exception that became a response, and the response."""
+        self.unhandled: BaseException | None = None
+        """The unhandled error, for the teardown hooks."""
+
+
 class Incoming:
     """A scope and what belongs to it; see ``Request``, ``SyncRequest`` and ``WebSocket``."""
 
@@ -89,22 +105,27 @@ class Incoming:
     """What came in for the app that this one's app is mounted in."""
     bubbles = False
     """Whether unhandled errors go to the app that this one's app is mounted in (``mount(errors="bubble")``)."""
+    _started = False
     closed = False
     """Whether teardown has ended: the proxies refuse it from then on."""
 
-    # The walk's own notes. ``_finishers`` run before the answer is sent, ``_closers`` after its last byte.
-    _finishers: list[Callable[..., Any]] | None = None
-    _closers: list[Callable[[], Coroutine[Any, Any, None]]] | None = None
-    _answered: tuple[BaseException, Any] | None = None
-    _unhandled: BaseException | None = None
-    _started = False
-
-    def __init__(self, app: "App", scope: Scope, receive: Receive) -> None:
+    def __init__(
+        self, app: "App", scope: Scope, receive: Receive, target: Any = None, values: dict[str, Any] | None = None
+    ) -> None:
         self.app = app
         self.scope = scope
         self._receive = receive
-        self._target: Any = None
-        self._view_args: dict[str, Any] | None = None
+        self._target = target
+        self._view_args = values
+        # PERF(walk.plaintext): what the walk reads each time is set here; a class-level default is slower to read.
+        self._notes: Notes | None = None
+
+    @property
+    def notes(self) -> Notes:
+        """What the walk must still do for this one; made at first use."""
+        if self._notes is None:
+            self._notes = Notes()
+        return self._notes
 
     # What was asked for ------------------------------------------------------------------------
 
@@ -339,15 +360,11 @@ class Incoming:
 
     def on_close(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await ``close()`` after the last byte, before teardown; last registered runs first."""
-        if self._closers is None:
-            self._closers = []
-        self._closers.append(close)
+        self.notes.closers.append(close)
 
     def on_finish(self, finish: Callable[..., Any]) -> None:
         """Call ``finish(response)`` last before sending, awaited if it gives an awaitable."""
-        if self._finishers is None:
-            self._finishers = []
-        self._finishers.append(finish)
+        self.notes.finishers.append(finish)
 
     @property
     def worker(self) -> Worker:

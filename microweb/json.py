@@ -15,7 +15,6 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
-from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -192,27 +191,24 @@ def read_on_fresh_stack(data: bytes, type: Any, strict: bool) -> Any:
 
     With fewer than about ten frames left not even this can begin, nor could any answer be made.
     """
-    outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    values: list[Any] = []
+    failures: list[BaseException] = []
 
     def read() -> None:
-        value: Any = None
-        failure: BaseException | None = None
         try:
-            value = find_decoder(type, strict).decode(data)
+            values.append(find_decoder(type, strict).decode(data))
         except RecursionError:
-            failure = BadRequest("The JSON is nested deeper than this server can read.")
+            failures.append(BadRequest("The JSON is nested deeper than this server can read."))
         except ValueError as error:
-            failure = make_bad_request(data, error)
-            failure.__cause__ = error
+            failures.append(make_bad_request(data, error))
+            failures[0].__cause__ = error
         except BaseException as error:  # noqa: BLE001 - whatever a type's own code raises is raised by the caller
-            failure = error
-        outcome.put((value, failure))
+            failures.append(error)
 
-    Thread(target=read, name="microweb-json").start()
-    value, failure = outcome.get()
-    if failure is None:
-        return value
-    try:
-        raise failure
-    finally:
-        del failure  # Its traceback holds this frame, which must not hold it in turn.
+    thread = Thread(target=read, name="microweb-json")
+    thread.start()
+    thread.join()
+    if values:
+        return values[0]
+    # Taken out of the list: its traceback will hold this frame, which must not hold it in turn.
+    raise failures.pop()

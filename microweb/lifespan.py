@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Loop: TypeAlias = AbstractEventLoop | TrioToken
 
-__all__ = ["ForeignLifespan", "Lifespan", "LifespanFailed", "ShutdownEvent"]
+__all__ = ["ForeignLifespan", "Lifespan", "LifespanFailed", "ShutdownEvent", "run_foreign"]
 
 Arguments = TypeVarTuple("Arguments")
 Parameters = ParamSpec("Parameters")
@@ -121,7 +121,8 @@ class Lifespan:
     Each thing entered by ``enter_async_context`` is left by its own plain exit, whatever else failed: the
     code after a lifespan's ``yield`` runs also without ``try``/``finally``. ``grace`` gives the seconds
     for all of the stop, ``background_timeout`` those of it that background tasks may take to end by
-    themselves; both are asked at each start.
+    themselves; both are asked at each start. ``stopped`` is called when ``started`` ends, before the
+    exits, and also where no exit can run: when a start failed, or its loop was closed.
 
     >>> async def enter(stack, state):
     ...     state["greeting"] = "hello"
@@ -149,12 +150,14 @@ class Lifespan:
         *,
         grace: Callable[[], float] = lambda: GRACE,
         background_timeout: Callable[[], float] = lambda: BACKGROUND_TIMEOUT,
+        stopped: Callable[[], object] = lambda: None,
     ) -> None:
         self.started = False
         self.shutting_down = ShutdownEvent()
         self.enter = enter
         self.grace = grace
         self.background_timeout = background_timeout
+        self.stopped = stopped
         self._run: _Run | None = None
 
     @property
@@ -213,9 +216,7 @@ class Lifespan:
             ServiceUnavailable: the app is stopping.
             RuntimeError: it is started on another loop that still runs.
         """
-        run = self._join({}, None)
-        if run.phase != "started":
-            await run.wait_until_started()
+        await self._join({}, None).wait_until_started()
 
     async def stop(self) -> None:
         """End what ``ensure`` or ``serve`` started, a start that is under way included.
@@ -354,17 +355,27 @@ class _Run:
         """Forget this run: its loop was closed, or stopped for good, and never told it."""
         self._abandoned = self.tasks.abandoned = True
         self.tasks.open = False
-        if self.lifespan._run is self:
+        if self._is_current():
             self.lifespan._run = None
-            self.lifespan.started = False
+            self._set_stopped()
         logger.warning(
             "The event loop was closed while the app was %s on it; its exits did not run.", self.phase
         )
+
+    def _is_current(self) -> bool:
+        """False once it was given up for a run on another loop, whose affairs are not its own."""
+        return self.lifespan._run is self
+
+    def _set_stopped(self) -> None:
+        self.lifespan.started = False
+        self.lifespan.stopped()
 
     def is_current_task(self) -> bool:
         return self._task is current_task()
 
     async def wait_until_started(self) -> None:
+        if self.phase != "starting":
+            return
         failures = await self._wait(self._start_watches)
         if failures:
             raise LifespanFailed(f"the app could not start: {describe(failures[0])}") from failures[0]
@@ -403,7 +414,7 @@ class _Run:
         failure = await self._enter(steps)
         if failure is None:
             self.phase = "started"
-            if self.lifespan._run is self:
+            if self._is_current():
                 self.lifespan.started = True
             tell(self._start_watches)
             try:
@@ -411,7 +422,7 @@ class _Run:
             except anyio.get_cancelled_exc_class():
                 pass  # the loop ends, or a task group that a lifespan opened has failed: stop either way
         deadline = anyio.current_time() + self.grace
-        if self.lifespan._run is self:
+        if self._is_current():
             self.lifespan.shutting_down.set()
         patience = min(self._patience, self.grace / 2) if failure is None else 0.0
         await self.tasks.drain(patience, deadline)
@@ -419,8 +430,8 @@ class _Run:
         forget_cancellation()
         if failure is None:
             self.phase = "stopping"
-        if self.lifespan._run is self:
-            self.lifespan.started = False
+        if self._is_current():
+            self._set_stopped()
         scope.shield = True
         scope.deadline = deadline
         self._ended(failure, await steps.unwind(deadline))
@@ -441,7 +452,7 @@ class _Run:
         self.phase = "ended"
         if self._loop_watch is not None:
             self._loop_watch.end()
-        if self.lifespan._run is self:
+        if self._is_current():
             self.lifespan._run = None
         if isinstance(failure, _StartCancelled):
             logger.info("The start of the app was cancelled.")
@@ -879,6 +890,13 @@ class ForeignLifespan:
         else:
             raise RuntimeError(f"unexpected message {kind!r} from a lifespan that is {self._phase}")
         self._answered.set()
+
+
+def run_foreign(
+    app: ASGIApp, state: State, *, grace: float = 5.0, name: str | None = None
+) -> ForeignLifespan:
+    """The lifespan of a mounted ASGI app, to be entered on the exit stack."""
+    return ForeignLifespan(app, state, grace=grace, name=name)
 
 
 async def expect(receive: Receive, kind: str) -> None:

@@ -48,15 +48,14 @@ def make_app_entrance(target: Target) -> Handler:
     app, bubbles = target.mount.target, target.mount.errors == "bubble"
 
     async def enter(request: Any) -> Response:
-        if not app._ready:
+        if app._gate is not None:
             await app._start()
         scope = make_scope(request, target)
-        child = app.request_class(app, scope, request._receive)
+        found, values = app._find(scope)
+        child = app.request_class(app, scope, request._receive, found, values)
         child.parent = request
         child.bubbles = bubbles
         child._connection = request.connection
-        found, child._view_args = app._find(scope)
-        child._target = found
         if child._connection.cached is None:
             child._connection.limit = child.max_content_length
         token = current.set(child)
@@ -64,21 +63,20 @@ def make_app_entrance(target: Target) -> Handler:
         async def close() -> None:
             token = current.set(child)
             try:
-                await app._close(child, found)
+                await app._close(child, found, None)
             finally:
-                child._answered = child._unhandled = None
                 child.closed = True
                 current.reset(token)
 
         request.on_close(close)
         try:
             response: Response = await found.handler(child)
-            if child._finishers is not None:
+            if child._notes is not None:
                 response = await app._finish(child, response)
         finally:
             current.reset(token)
-        if bubbles and child._unhandled is not None:
-            raise child._unhandled
+        if bubbles and child.notes.unhandled is not None:
+            raise child.notes.unhandled
         # It is the outer request's answer from here on; its body still sees the inner one.
         response._inner = child
         response._owner = request

@@ -56,11 +56,7 @@ class Response:
         ValueError: the status is no integer from 200 to 599, or a header's name or value may not go on the wire.
     """
 
-    # Class-level defaults: a plain answer sets its body and nothing else. PERF(walk.plaintext)
-    _status = 200
-    _body: bytes = b""
-    _headers: Headers | None = None
-    _content_type: bytes | None = HTML
+    _default_content_type: bytes | None = HTML
     _error: BaseException | Callable[[], BaseException] | None = None
     _owner: Incoming | None = None
     _inner: Incoming | None = None
@@ -72,6 +68,10 @@ class Response:
         headers: HeaderItems | None = None,
         content_type: str | None = None,
     ) -> None:
+        self._status = 200
+        self._body = b""
+        self._headers: Headers | None = None
+        self._content_type = self._default_content_type
         if body:
             self.body = body
         if status != 200:
@@ -333,7 +333,7 @@ class JSONResponse(Response):
         TypeError: a value has no JSON form; the message names its type.
     """
 
-    _content_type = JSON
+    _default_content_type = JSON
 
     def __init__(
         self,
@@ -373,12 +373,19 @@ def without_body_headers(lines: RawHeaders, status: int) -> RawHeaders:
 new = object.__new__
 
 
+def make_plain(body: bytes, content_type: bytes) -> Response:
+    """A 200 with this body: what ``Response(...)`` would give, without its checks. PERF(walk.plaintext)"""
+    response = new(Response)
+    response._status = 200
+    response._body = body
+    response._headers = None
+    response._content_type = content_type
+    return response
+
+
 def from_json(value: Any) -> Response:
     """Make a JSON answer."""
-    response = new(Response)
-    response._body = dumps(value)
-    response._content_type = JSON
-    return response
+    return make_plain(dumps(value), JSON)
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:

@@ -467,7 +467,7 @@ def split_mount(segments: int, path: str, raw_path: bytes | None) -> tuple[str, 
     raw_rest = None
     if raw_parts is not None:
         raw_rest = b"/" + raw_parts.pop() if len(raw_parts) > segments + 1 else b""
-        if raw_path is not None and b"%" in raw_path and not raw_is_other(path, raw_path):
+        if raw_path is not None and 37 in raw_path and not raw_is_other(path, raw_path):
             mount = unquote(b"/".join(raw_parts))
             return mount, path[len(mount) :], raw_rest
     parts = path.split("/", segments + 1)
@@ -714,7 +714,7 @@ class RouteTable(Generic[T, O]):
         """
         if self.uses_hosts or (
             raw_path is not None
-            and b"%" in raw_path
+            and 37 in raw_path
             and (b"%2F" in raw_path or b"%2f" in raw_path or "\ufffd" in path)
         ):
             return self._search(method, path, raw_path, host)

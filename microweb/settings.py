@@ -60,7 +60,8 @@ def load_settings(
     variables = f"{prefix}_" if prefix else prefix
     filled: T = loading.fill(settings, Place("", "", variables), config)
     if loading.problems:
-        raise SetupError(f"{title(settings)} cannot be filled:\n  " + "\n  ".join(loading.problems))
+        message = f"{title(settings)} cannot be filled:\n  " + "\n  ".join(loading.problems)
+        raise SetupError(message) from loading.cause
     return filled
 
 
@@ -113,6 +114,7 @@ class Loading:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.problems: list[str] = []
+        self.cause: Exception | None = None
 
     def fill(self, settings: type[Any], place: Place, values: Mapping[str, Any]) -> Any:
         """Make one object; when a problem was noted the result is of no use."""
@@ -129,6 +131,7 @@ class Loading:
         except (TypeError, ValueError) as error:
             # The class's own check of its fields together: __post_init__, or a validator of attrs.
             self.problems.append(f"{place.path}: {error}" if place.path else str(error))
+            self.cause = error
             return None
 
     def find(self, field: Field, place: Place, values: Mapping[str, Any]) -> tuple[bool, Any]:
@@ -254,8 +257,10 @@ def alternatives(kind: inspect.Type) -> tuple[inspect.Type, ...]:
     return (kind,)
 
 
-def build(own: type[Any], value: Any) -> Any:
+def build(own: Any, value: Any) -> Any:
     """Make a value of a type unknown to msgspec (a Path, a time zone) by calling it with the text."""
+    if isinstance(own, type) and isinstance(value, own):
+        return value
     if not isinstance(value, str) or not callable(own):
         raise TypeError(f"cannot be made from {type(value).__name__}")
     try:

@@ -114,10 +114,9 @@ class StreamingResponse(Response):
         finally:
             if body is not self.iterable:
                 await body.aclose()  # type: ignore[attr-defined]  # iterate() is a generator
-        if self.iterable is self._first_iterable and request._closers is not None:
+        if self.iterable is self._first_iterable and request.notes.closers[-1:] == [self.close]:
             # PERF(walk.stream): run to its end, it has nothing left to close.
-            if request._closers == [self.close]:
-                request._closers = None
+            request.notes.closers.pop()
         await send({"type": "http.response.body", "body": b""})
 
     def _chunks(self, request: Incoming) -> AsyncIterator[Any]:

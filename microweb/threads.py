@@ -198,6 +198,9 @@ class _Call:
         self.value: Any = None
         self.error: BaseException | None = None
 
+    checkpoints = False
+    """Whether each await must see cancellation and let others run, as trio promises of all its own."""
+
     # in the thread
 
     def execute(self, thread: "_Thread") -> None:
@@ -231,6 +234,14 @@ class _Call:
         """Sleep until woken, or until cancelled."""
         raise NotImplementedError
 
+    async def begin(self) -> None:
+        """Raise the cancellation that has come already."""
+        raise NotImplementedError
+
+    async def pause(self) -> None:
+        """Let other tasks run."""
+        raise NotImplementedError
+
     async def wait_shielded(self) -> BaseException | None:
         """Sleep until the thread has ended, whatever cancellations arrive; the last of them, if any."""
         raise NotImplementedError
@@ -261,16 +272,20 @@ class _Call:
 
     async def settle(self, items: Sized = ()) -> Any:
         """Wait for the end, or until ``items`` are there to be taken before it."""
+        has_waited = False
         try:
             while True:
                 self.news = False
                 if items:
                     return None
                 if self.ended:
+                    if not has_waited and (self.checkpoints or self.worker._pool._is_hogging()):
+                        await self.pause()
                     break
                 request = self.request
                 if request is None:
                     await self.wait()
+                    has_waited = True
                 else:
                     self.request = None
                     await self.serve(request)
@@ -383,6 +398,9 @@ class _AsyncioCall(_Call):
         finally:
             self.waiter = None
 
+    async def pause(self) -> None:
+        await asyncio.sleep(0)
+
     async def wait_shielded(self) -> BaseException | None:
         with _anyio_shield():
             cancellation = None
@@ -411,6 +429,8 @@ class _AsyncioCall(_Call):
 class _TrioCall(_Call):
     __slots__ = ("sleeping", "task", "token")
 
+    checkpoints = True
+
     def __init__(
         self, trio: Any, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str
     ) -> None:
@@ -420,6 +440,10 @@ class _TrioCall(_Call):
         super().__init__(worker, function, args, label)
 
     def wake(self) -> bool:
+        self.news = True
+        return not self.sleeping or self._post()
+
+    def _post(self) -> bool:
         import trio
 
         try:
@@ -436,43 +460,61 @@ class _TrioCall(_Call):
             trio.lowlevel.reschedule(self.task)
 
     def loop_is_gone(self) -> bool:
-        # The token offers no other question than the attempt.
-        return not self.wake()
+        # A token offers no other question than the attempt.
+        return not self._post()
 
     async def wait(self) -> None:
         import trio
 
-        raise_cancel: Callable[[], Any] | None = None
+        cancel: Callable[[], Any] | None = None
 
-        def abort(raise_cancelled: Callable[[], Any]) -> trio.lowlevel.Abort:
-            nonlocal raise_cancel
+        def abort(raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+            nonlocal cancel
             if self.withdraw():
                 self.sleeping = False
                 return trio.lowlevel.Abort.SUCCEEDED
-            raise_cancel = raise_cancelled
+            cancel = raise_cancel
             self.refuse()
             return trio.lowlevel.Abort.FAILED
 
         self.task = trio.lowlevel.current_task()
         while True:
             self.sleeping = True
-            await trio.lowlevel.wait_task_rescheduled(abort)
-            if raise_cancel is None:
+            if self.news:
+                self.sleeping = False
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            else:
+                await trio.lowlevel.wait_task_rescheduled(abort)
+            if cancel is None:
                 return
+            self.news = False
             if self.ended:
-                raise_cancel()
+                cancel()
+
+    async def begin(self) -> None:
+        import trio
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def pause(self) -> None:
+        import trio
+
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def wait_shielded(self) -> BaseException | None:
         import trio
 
         with trio.CancelScope(shield=True):
+            self.news = False
             while not self.ended:
                 await self.wait()
+                self.news = False
         return None
 
     async def settle_firmly(self) -> None:
         import trio
 
+        self.firm = True
         with trio.CancelScope(shield=True):
             await self.settle()
 
@@ -628,6 +670,7 @@ class _Thread:
         bell = self.bell
         assert bell is not None
         while True:
+            call: _Call | None
             if calls:
                 call = calls.popleft()
             elif (call := pool._take(self) if common else None) is None:
@@ -669,6 +712,11 @@ class _Thread:
             return True
 
 
+# A quick call may end while the task is still handing it over (see _PipeBell). So many in a row may go by
+# before the loop gets a turn: a loop pays 2 us for one, and a function that keeps the GIL delays it by the
+# interpreter's switch interval, 5 ms, each time.
+_UNBROKEN_CALLS = 4
+
 _pools: "WeakSet[WorkerPool]" = WeakSet()
 
 
@@ -695,6 +743,7 @@ class WorkerPool:
         self._recent: _Thread | None = None
         self._common: deque[_Call] = deque()
         self._waking: _Thread | None = None
+        self._unbroken = 0
         self._warned_at = float("-inf")
         self._lock = allocate_lock()
         self._grow_lock = allocate_lock()
@@ -773,6 +822,14 @@ class WorkerPool:
         except IndexError:
             return
         self._warn(oldest)
+
+    def _is_hogging(self) -> bool:
+        """Whether the task that asks should let others run: its last calls ended before it had to wait."""
+        self._unbroken += 1
+        if self._unbroken < _UNBROKEN_CALLS:
+            return False
+        self._unbroken = 0
+        return True
 
     def _wake_one(self) -> None:
         """Wake an idle thread, if there is one, for a call that any thread may take."""
@@ -863,6 +920,8 @@ class Worker:
         warnings.
         """
         call = _call_of(self, function, args, label)
+        if call.checkpoints:
+            await call.begin()
         self._submit(call)
         result: Value = await call.settle()
         return result
@@ -1042,7 +1101,8 @@ class _Iteration(Generic[Value]):
     # in the thread
 
     def _pull(self) -> None:
-        call = _here.thread and _here.thread.current
+        thread = _here.thread
+        call = thread.current if thread is not None else None
         assert call is not None
         items = self._items
         items_left = _TRIP_ITEMS

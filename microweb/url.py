@@ -184,7 +184,7 @@ def parse_host(value: str) -> tuple[str, int | None] | None:
         return None
     name, address, digits = match.groups()
     port = int(digits) if digits else None
-    if port is not None and port > 65535:
+    if port is not None and not 0 < port <= 65535:
         return None
     if name is not None:
         return name.lower(), port

@@ -35,7 +35,11 @@ def test_without_settings_the_limits_are_the_promised_ones():
     assert (limits.max_part_headers, limits.max_part_header_size, limits.max_boundary_size) == (8, 4224, 70)
     assert (limits.max_headers, limits.max_header_size, limits.max_headers_size) == (100, 8190, 32 * 1024)
     assert (limits.max_url_length, limits.max_query_parameters, limits.max_ranges) == (8 * 1024, 1000, 16)
-    assert (limits.json_max_depth, limits.upload_spool_size, limits.max_cookie_size) == (64, 1024 * 1024, 4093)
+    assert (limits.json_max_depth, limits.upload_spool_size, limits.max_cookie_size) == (
+        64,
+        1024 * 1024,
+        4093,
+    )
     assert (limits.body_timeout, limits.graceful_timeout, limits.background_timeout) == (30.0, 15.0, 5.0)
     assert (limits.sync_threads, limits.websocket_max_message) == (40, 1024 * 1024)
 
@@ -57,7 +61,7 @@ def test_every_field_has_the_type_that_it_is_annotated_with():
 def test_limits_cannot_be_changed():
     limits = Limits.of({})
 
-    with pytest.raises(AttributeError, match="set MAX_RANGES in app.config"):
+    with pytest.raises(AttributeError, match=r"set MAX_RANGES in app\.config"):
         limits.max_ranges = 5
     with pytest.raises(AttributeError, match="do not change"):
         del limits.max_ranges
@@ -87,7 +91,9 @@ def test_replace_leaves_the_original_alone():
 def test_replace_checks_as_the_config_is_checked():
     limits = Limits.of({})
 
-    with pytest.raises(SetupError, match=r"max_content_length: expected a whole number .*; came '1M' \(str\)"):
+    with pytest.raises(
+        SetupError, match=r"max_content_length: expected a whole number .*; came '1M' \(str\)"
+    ):
         limits.replace(max_content_length="1M")
     with pytest.raises(SetupError, match="no limit called 'max_contents'; there are max_headers, "):
         limits.replace(max_contents=1)
@@ -119,7 +125,11 @@ class Size(enum.IntEnum):
         ("SEND_FILE_MAX_AGE_DEFAULT", 0, 0),
         ("TRUSTED_HOSTS", {"Example.ORG"}, ("example.org",)),
         ("TRUSTED_HOSTS", [], ()),
-        ("WEBSOCKET_ORIGINS", ("https://Example.org:8443", "null", "*"), ("https://example.org:8443", "null", "*")),
+        (
+            "WEBSOCKET_ORIGINS",
+            ("https://Example.org:8443", "null", "*"),
+            ("https://example.org:8443", "null", "*"),
+        ),
     ],
 )
 def test_a_figure_is_read_as_documented(key: str, value: object, read: object):
@@ -194,14 +204,19 @@ def test_a_key_that_holds_what_it_may_not_is_a_setup_error_that_names_it(key: st
         Limits.of({key: value})
 
 
-@given(key=st.sampled_from(sorted(DEFAULTS)), value=st.from_type(object) | st.text() | st.floats() | st.integers())
+@given(
+    key=st.sampled_from(sorted(DEFAULTS)),
+    value=st.from_type(object) | st.text() | st.floats() | st.integers(),
+)
 def test_any_value_is_read_or_refused_with_a_setup_error(key: str, value: object):
+    message = ""
+
     try:
-        limits = Limits.of({key: value})
+        Limits.of({key: value})
     except SetupError as error:
-        assert key in str(error)
-    else:
-        assert isinstance(limits, Limits)
+        message = str(error)
+
+    assert message == "" or f"\n  {key}: expected " in message
 
 
 def test_all_wrong_keys_are_reported_at_once():
@@ -218,12 +233,14 @@ def test_all_wrong_keys_are_reported_at_once():
 
 
 def test_a_list_with_one_wrong_item_names_the_item():
-    with pytest.raises(SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"):
+    with pytest.raises(
+        SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"
+    ):
         Limits.of({"TRUSTED_HOSTS": ["example.org", "a/b"]})
 
 
 def test_a_wrong_secret_is_not_shown():
-    with pytest.raises(SetupError, match="SECRET_KEY_FALLBACKS: .*not shown") as caught:
+    with pytest.raises(SetupError, match=r"SECRET_KEY_FALLBACKS: .*not shown") as caught:
         Limits.of({"SECRET_KEY_FALLBACKS": "hunter2"})
 
     assert "hunter2" not in str(caught.value)
@@ -236,7 +253,10 @@ def test_a_wrong_secret_is_not_shown():
         ({"SESSION_COOKIE_PARTITIONED": True, "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
         ({"SESSION_COOKIE_NAME": "__Secure-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
         ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
-        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_DOMAIN": "example.org"}, "SESSION_COOKIE_DOMAIN"),
+        (
+            {"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_DOMAIN": "example.org"},
+            "SESSION_COOKIE_DOMAIN",
+        ),
         ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_PATH": "/shop"}, "SESSION_COOKIE_PATH"),
         ({"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop"}, "SESSION_COOKIE_PATH"),
     ],
@@ -250,7 +270,11 @@ def test_a_session_cookie_that_browsers_would_refuse_is_a_setup_error(config: di
     "config",
     [
         {"SESSION_COOKIE_SAMESITE": None, "SESSION_COOKIE_SECURE": False},
-        {"SESSION_COOKIE_SAMESITE": "None", "SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_PARTITIONED": True},
+        {
+            "SESSION_COOKIE_SAMESITE": "None",
+            "SESSION_COOKIE_SECURE": True,
+            "SESSION_COOKIE_PARTITIONED": True,
+        },
         {"SESSION_COOKIE_NAME": "__Host-s"},
         {"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop", "SESSION_COOKIE_PATH": "/"},
         {"SECRET_KEY": b"bytes", "SECRET_KEY_FALLBACKS": ["a", b"b"]},
@@ -266,7 +290,7 @@ def test_settings_that_fit_together_are_accepted(config: dict[str, Any]):
 
 
 def rows() -> dict[str, list[str]]:
-    """The rows of the page's tables of keys, by key."""
+    """The rows of the page's tables of keys, by key: type, default, meaning, who else uses it."""
     table: dict[str, list[str]] = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -283,6 +307,6 @@ def test_the_page_explains_every_key_and_no_other():
 
 @pytest.mark.parametrize("key", sorted(DEFAULTS))
 def test_the_default_on_the_page_is_the_default(key: str):
-    written = rows()[key][1].strip("`").split(" (")[0]
+    written = rows()[key][1].strip("`")
 
     assert eval(written, {"timedelta": timedelta}) == DEFAULTS[key]

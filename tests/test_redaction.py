@@ -17,7 +17,17 @@ def test_the_examples_in_the_docstrings_hold():
 
 
 @pytest.mark.parametrize(
-    "name", ["SECRET_KEY", "api_key", "Password", "DB_PASSWD", "passphrase", "auth_token", "credentials", "SENTRY_DSN"]
+    "name",
+    [
+        "SECRET_KEY",
+        "api_key",
+        "Password",
+        "DB_PASSWD",
+        "passphrase",
+        "auth_token",
+        "credentials",
+        "SENTRY_DSN",
+    ],
 )
 def test_names_that_people_give_to_secrets_are_known(name: str):
     assert is_secret_name(name)
@@ -77,7 +87,12 @@ def test_long_texts_and_numbers_are_cut():
 
 
 def test_redacting_goes_into_dicts_and_leaves_the_original_alone():
-    values = {"A": 1, "SECRET_KEY": None, "DATABASE": {"PASSWORD": SECRET, "DEEP": {"token": SECRET}}, 5: "five"}
+    values = {
+        "A": 1,
+        "SECRET_KEY": None,
+        "DATABASE": {"PASSWORD": SECRET, "DEEP": {"token": SECRET}},
+        5: "five",
+    }
 
     copy = redacted(values)  # type: ignore[arg-type]
 

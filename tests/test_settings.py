@@ -224,6 +224,17 @@ def test_the_check_of_the_class_itself_is_reported_with_its_place():
     assert problems(Site, SPAN={"low": 2, "high": 1}) == ["span: low is over high"]
 
 
+def test_the_error_of_the_class_itself_is_the_cause():
+    class Odd(msgspec.Struct):
+        def __post_init__(self) -> None:
+            raise TypeError("odd")
+
+    with pytest.raises(SetupError, match="odd") as caught:
+        load(Odd)
+
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
 # Texts
 
 
@@ -305,10 +316,19 @@ def test_a_text_is_converted_to_the_type_of_its_field(annotation: Any, text: str
         (
             list[int],
             "[1",
-            "expected list[int]; came '[1' (str) from MICROWEB_VALUE in the environment (Input data was truncated)",
+            "expected list[int]; came '[1' (str) from MICROWEB_VALUE in the environment "
+            "(Input data was truncated)",
         ),
-        (Colour, "green", "expected one of 'red', 'blue'; came 'green' (str) from MICROWEB_VALUE in the environment"),
-        (Literal["a", 1], "b", "expected one of 'a', 1; came 'b' (str) from MICROWEB_VALUE in the environment"),
+        (
+            Colour,
+            "green",
+            "expected one of 'red', 'blue'; came 'green' (str) from MICROWEB_VALUE in the environment",
+        ),
+        (
+            Literal["a", 1],
+            "b",
+            "expected one of 'a', 1; came 'b' (str) from MICROWEB_VALUE in the environment",
+        ),
         (
             dict[str, int],
             "a=1",
@@ -323,7 +343,9 @@ def test_a_text_is_converted_to_the_type_of_its_field(annotation: Any, text: str
     ],
 )
 def test_a_text_that_does_not_fit_is_reported_with_where_it_was_found(annotation: Any, text: str, says: str):
-    assert problems(msgspec.defstruct("One", [("value", annotation)]), {"MICROWEB_VALUE": text}) == [f"value: {says}"]
+    assert problems(msgspec.defstruct("One", [("value", annotation)]), {"MICROWEB_VALUE": text}) == [
+        f"value: {says}"
+    ]
 
 
 def test_a_value_of_the_config_that_no_type_takes_is_reported():
@@ -346,16 +368,35 @@ def test_a_list_comes_back_from_json_and_from_commas(numbers: list[int]):
     assert convert(list[int], ",".join(map(str, numbers))) == numbers
 
 
-ANNOTATIONS = [int, float, bool, str, bytes, list[int], set[str], tuple[int, str], dict[str, int], Colour, Path, Pair]
+ANNOTATIONS = [
+    int,
+    float,
+    bool,
+    str,
+    bytes,
+    list[int],
+    set[str],
+    tuple[int, str],
+    dict[str, int],
+    Colour,
+    Path,
+    Pair,
+]
 ANNOTATIONS += [datetime.timedelta, datetime.datetime, uuid.UUID, decimal.Decimal, int | None, Database]
 
 
-@given(annotation=st.sampled_from(ANNOTATIONS), text=st.text() | st.integers().map(str) | st.sampled_from("[{]}"))
+@given(
+    annotation=st.sampled_from(ANNOTATIONS), text=st.text() | st.integers().map(str) | st.sampled_from("[{]}")
+)
 def test_any_text_is_converted_or_refused_with_a_setup_error(annotation: Any, text: str):
+    message = ""
+
     try:
         convert(annotation, text)
     except SetupError as error:
-        assert "value" in str(error)
+        message = str(error)
+
+    assert message == "" or "\n  value" in message
 
 
 # Objects with fields of their own
@@ -376,8 +417,8 @@ def test_a_nested_object_comes_from_a_mapping_in_the_config():
 def test_a_nested_object_comes_from_the_variables_of_its_fields():
     environ = {"MICROWEB_DATABASE__HOST": "a", "MICROWEB_DATABASE__PORT": "5"}
 
-    assert load(Site, environ) == load(OptionalSite, environ) or load(OptionalSite, environ).database.port == 5
     assert load(Site, environ) == Site(Database("a", 5))
+    assert load(OptionalSite, environ) == OptionalSite(Database("a", 5))
 
 
 def test_a_nested_object_comes_whole_as_json():
@@ -478,12 +519,13 @@ def test_everything_missing_or_wrong_is_reported_at_once():
         "and DATABASE_URL in the config",
         "  port: expected int; came 'eighty' (str) from MICROWEB_PORT in the environment",
         "  workers: expected int; came 1.5 (float) from WORKERS in the config",
-        "  hosts: expected list[str]; missing, looked for MICROWEB_HOSTS in the environment and HOSTS in the config",
+        "  hosts: expected list[str]; missing, looked for MICROWEB_HOSTS in the environment "
+        "and HOSTS in the config",
     ]
 
 
 def test_without_the_environment_only_the_config_is_named():
-    with pytest.raises(SetupError, match="missing, looked for DATABASE_URL in the config$"):
+    with pytest.raises(SetupError, match=r"missing, looked for DATABASE_URL in the config$"):
         Config(".").load(Settings, prefix=None)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +175,7 @@ def test_a_host_with_anything_but_name_and_port_is_malformed(bad: str) -> None:
         ".example.com",
         "a..b",
         "a.com..",
+        "a.com:0",
         "a.com:65536",
         "a.com:123456",
         "a.com:٣",
@@ -600,7 +602,7 @@ def test_a_safe_target_stays_on_its_site_as_a_location(target: str) -> None:
         (location, lambda n: "//" + "@:[" * n),
         (is_safe_redirect, lambda n: "/" * 100 * n),
         (is_safe_redirect, lambda n: "+" * 100 * n + ":"),
-        (lambda text: URL(text).host, lambda n: "http://" + "@:" * 100 * n),
+        (lambda text: URL(text).host, lambda n: "http://" + "@:" * 10 * n),
         (lambda text: URL("http://a/").join(text), lambda n: "a/../" * n),
         (lambda text: URL("http://a/").join(text), lambda n: "../" * n),
         (lambda text: URL("/").replace(path=text), lambda n: "%" * n),
@@ -619,7 +621,11 @@ def test_a_host_is_refused_without_backtracking(text: str) -> None:
     assert time.process_time() - started < 0.1
 
 
-def test_importing_it_does_not_import_urllib() -> None:
-    code = "import microweb.url, sys; sys.exit('urllib.parse' in sys.modules)"
+def test_importing_it_alone_does_not_import_urllib() -> None:
+    folder = str(Path(sys.modules[URL.__module__].__file__ or "").parent)
+    code = (
+        "import sys, types; package = types.ModuleType('microweb'); package.__path__ = [sys.argv[1]];"
+        "sys.modules['microweb'] = package; import microweb.url; sys.exit('urllib.parse' in sys.modules)"
+    )
 
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, folder]).returncode == 0

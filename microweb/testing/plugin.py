@@ -55,9 +55,10 @@ def find_client_fixture(request: pytest.FixtureRequest) -> str:
         return "_microweb_anyio_client"
     marker = request.node.get_closest_marker("asyncio")
     if marker is None:
-        raise pytest.UsageError(
+        pytest.fail(
             f"{request.node.name}: the fixture `client` is for async tests, run by anyio (mark them with"
-            " pytest.mark.anyio) or pytest-asyncio (pytest.mark.asyncio); a `def` test takes `sync_client`"
+            " pytest.mark.anyio) or pytest-asyncio (pytest.mark.asyncio); a `def` test takes `sync_client`",
+            pytrace=False,
         )
     default = request.config.getini("asyncio_default_test_loop_scope")
     scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope") or default

@@ -1,0 +1,118 @@
+"""Mixtures: a segment of literals and several variables, ``/<first>-<second>.txt``, taken apart in linear time.
+
+A regex would do the same as long as nobody wants it to fail slowly: ``<a>-<b>-<c>.txt`` against 8,000 hyphens
+takes one minutes. Here each variable is tried at each place at most once. What is found is what the
+regex finds: each variable takes as much as it can, from the left; a path takes as little as it can.
+
+``patterns.py`` makes the functions, for segments and for the end of a rule behind a path converter.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from microweb.converters import BuiltinConverter, Converter, PathConverter
+
+__all__ = ["Split", "make_regex_split", "make_split"]
+
+Split = Callable[[str], list[str] | None]
+"""Takes a text apart into the texts of its variables; None if it does not fit."""
+
+
+def make_split(literals: Sequence[str], converters: Sequence[BuiltinConverter], *, spans_segments: bool) -> Split:
+    """Make the function for built-in converters.
+
+    ``literals`` are the texts before, between and after the variables, one more than there are of these.
+    With ``spans_segments`` a slash in the text ends every variable but a path.
+    """
+    prefix, *between, suffix = literals
+    last = len(converters) - 1
+
+    def split(text: str) -> list[str] | None:
+        stop = len(text) - len(suffix)
+        if stop < len(prefix) or not text.startswith(prefix) or not text.endswith(suffix):
+            return None
+        digits = find_digit_runs(text)
+        spans: list[tuple[int, int]] = []
+        tried: set[tuple[int, int]] = set()
+        # By variable and highest end: the lowest end that was tried. All above it led nowhere.
+        lowest: dict[tuple[int, int], int] = {}
+
+        def place(index: int, start: int) -> bool:
+            """Find an end for the variable that begins here, and for all after it."""
+            if (index, start) in tried:
+                return False
+            tried.add((index, start))
+            converter = converters[index]
+            is_path = isinstance(converter, PathConverter)
+            limit = stop
+            if spans_segments and not is_path:
+                slash = text.find("/", start, stop)
+                limit = stop if slash < 0 else slash
+            reach = converter.reach(text, start, limit, digits)
+            if index == last:
+                spans.append((start, stop))
+                return stop in reach or bool(spans.pop() and False)
+            literal = between[index]
+            if isinstance(reach, range):
+                high = reach.stop - 1
+                reach = range(reach.start, lowest.get((index, high), reach.stop))
+                lowest[index, high] = min(reach.start, reach.stop)
+            for end in find_ends(text, literal, reach, stop, lazy=is_path):
+                if place(index + 1, end + len(literal)):
+                    spans.append((start, end))
+                    return True
+            return False
+
+        return [text[start:end] for start, end in reversed(spans)] if place(0, len(prefix)) else None
+
+    return split
+
+
+def find_ends(text: str, literal: str, reach: range | list[int], stop: int, *, lazy: bool) -> Iterator[int]:
+    """The places in ``reach`` where the literal stands, in order of preference."""
+    if isinstance(reach, list):
+        yield from [end for end in reach if text.startswith(literal, end, stop)]
+        return
+    size = len(literal)
+    low, high = reach.start, min(reach.stop - 1 + size, stop)
+    find = text.find if lazy else text.rfind
+    end = find(literal, low, high)
+    while end >= 0:
+        yield end
+        if lazy:
+            low = end + 1
+        else:
+            high = end + size - 1
+        end = find(literal, low, high) if low + size <= high else -1
+
+
+def find_digit_runs(text: str) -> list[int]:
+    """For each place in a text, and the two after it, where the ASCII digits end that begin there."""
+    ends = [len(text), len(text) + 1, len(text) + 2]
+    for index in range(len(text) - 1, -1, -1):
+        ends.insert(0, ends[0] if "0" <= text[index] <= "9" else index)
+    return ends
+
+
+def make_regex_split(literals: Sequence[str], converters: Sequence[Converter], *, longest: int | None) -> Split:
+    """Make the function for mixtures with a converter of the program's own, whose regex only ``re`` understands.
+
+    SECURITY: how long that takes is then up to ``re``. Text over ``longest`` does not match, so that
+    a segment cannot be made to take long (test_mixture.py::test_a_mixture_by_regex_takes_no_long_text).
+
+    Raises:
+        re.error: the regexes cannot be put together.
+    """
+    source = [re.escape(literals[0])]
+    for index, (converter, literal) in enumerate(zip(converters, literals[1:], strict=True)):
+        source.append(f"(?P<_{index}>{converter.regex}){re.escape(literal)}")
+    fullmatch = re.compile("".join(source)).fullmatch
+    names = [f"_{index}" for index in range(len(converters))]
+
+    def split(text: str) -> list[str] | None:
+        if longest is not None and len(text) > longest:
+            return None
+        match = fullmatch(text)
+        return None if match is None else [match[name] for name in names]
+
+    return split
