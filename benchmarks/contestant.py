@@ -25,7 +25,6 @@ from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
-from benchmarks import report
 from benchmarks.exchange import Client, Lifespan, check, scope_maker
 from benchmarks.rows import ROWS, Row
 
@@ -96,7 +95,8 @@ class Contestant:
         self.lifespans: list[Lifespan] = []
 
     def versions(self) -> dict[str, str]:
-        return report.versions(self.module.DISTRIBUTIONS)
+        versions: dict[str, str] = self.module.VERSIONS
+        return versions
 
     def variants(self, row: str) -> list[str]:
         """The ways in which the framework's app answers the row; empty when it takes no part."""

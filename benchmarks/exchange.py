@@ -110,6 +110,7 @@ class Lifespan:
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
         self.asked = False
+        self.failure: str | None = None
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -118,6 +119,8 @@ class Lifespan:
         waiter = asyncio.ensure_future(self.started.wait())
         await asyncio.wait([self.task, waiter], return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
+        if self.failure is not None:
+            raise RuntimeError(f"the app did not start: {self.failure}")
 
     async def stop(self) -> None:
         self.stopping.set()
@@ -133,5 +136,5 @@ class Lifespan:
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"].endswith(".failed"):
-            raise RuntimeError(f"the app did not start: {message}")
+            self.failure = message.get("message", "")
         self.started.set()

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.exchange import Lifespan, Recorder, scope_maker
 from benchmarks.rows import ORDER_BYTES, Answer, Row, WrongAnswer
+from microweb import App, Request, abort
 
 WARM_UP = 20_000
 GROWTH = 1.0
@@ -54,10 +55,8 @@ KINDS = (
 )
 
 
-def build() -> Any:
+def build() -> App:
     """The app: a view of each kind, under a middleware and two hooks."""
-    from microweb import App, Request, abort
-
     app = App("benchmarks", static_folder=None)
 
     @app.middleware

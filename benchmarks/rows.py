@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import get_ident, main_thread
 
 HELLO = "Hello, world!"
 MESSAGE = {"message": HELLO, "ok": True, "count": 3}
@@ -28,6 +29,7 @@ ORDER = {
 ORDER_BYTES = json.dumps(ORDER, separators=(",", ":")).encode()
 CHUNK = b"0123456789abcdef" * 4
 CHUNKS = 100
+EVENT_LOOP_THREAD = main_thread().ident
 IDS = range(1000, 6000)
 """The 5,000 ids; the widest per-path cache among the rivals holds 1,200 paths."""
 
@@ -66,6 +68,11 @@ RESOURCES = [
     "webhooks",
 ]
 """Each becomes eight routes (see `routes`): 25 x 8 = 200."""
+
+
+def work() -> str:
+    """What a `def` view does: the greeting, if it is called in another thread than the event loop's."""
+    return HELLO if get_ident() != EVENT_LOOP_THREAD else "called on the event loop"
 
 
 @dataclass(frozen=True)

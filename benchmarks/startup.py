@@ -48,10 +48,11 @@ asyncio.run(main())
 """
 
 BARE = "import asyncio"
+OURS = "microweb"
 
 PROGRAMS = {
     "python, import asyncio": BARE,
-    "microweb": f"""
+    OURS: f"""
 from microweb import App
 app = App(__name__)
 @app.get("/")
@@ -74,10 +75,11 @@ TARGETS = {"time": 1.4, "memory": 1.2}
 KEPT_OUT = ("jinja2", "httpx", "uvicorn", "click")
 """Never loaded by `import microweb`."""
 
-LOADED = """
+BEFORE = """
 import asyncio, sys
 before = set(sys.modules)
-import microweb
+"""
+AFTER = """
 print("\\n".join(sorted(set(sys.modules) - before)))
 """
 
@@ -133,10 +135,10 @@ def measure(rounds: int) -> list[Runs]:
     return programs
 
 
-def loaded_modules() -> list[str]:
-    """What `import microweb` adds to the modules of a Python that has asyncio."""
-    finished = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
-    return finished.stdout.split()
+def loaded_modules(program: str) -> list[str]:
+    """What a program adds to the modules of a Python that has asyncio."""
+    command = [sys.executable, "-c", BEFORE + program + AFTER]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def describe_modules(modules: list[str]) -> str:
@@ -187,8 +189,10 @@ def main(argv: list[str] | None = None) -> int:
     targets.compare("startup: time of microweb / bare Python", ours.time_over(bare), TARGETS["time"])
     targets.compare("startup: memory of microweb / bare Python", ours.memory_over(bare), TARGETS["memory"])
 
-    modules = loaded_modules()
+    modules = loaded_modules("import microweb")
     print(f"\nimport microweb loads {len(modules)} modules:\n{describe_modules(modules)}")
+    later = [name for name in loaded_modules(PROGRAMS[OURS]) if name not in modules]
+    print(f"\nthe app and its first request load {len(later)} more:\n{describe_modules(later)}")
     for name in KEPT_OUT:
         targets.compare(f"startup: import microweb loads {name}", float(name in modules), 0.0)
 

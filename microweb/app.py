@@ -16,6 +16,7 @@ from microweb.assembly import Assembly, Target
 from microweb.composition import Composition
 from microweb.config import DEFAULTS, Config
 from microweb.context import AppContext, current
+from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.finder import make_finder
 from microweb.incoming import Incoming
@@ -26,7 +27,7 @@ from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.requests import Request
-from microweb.responses import Response
+from microweb.responses import Response, length_line
 from microweb.router import Router, find_place
 from microweb.threads import WorkerPool, ignore_variables
 
@@ -114,11 +115,12 @@ class App(Router):
         if scope["type"] != "http":
             return await self._serve_other(scope, receive, send)
 
-        path, raw_path = scope["path"], scope.get("raw_path")
+        path = scope["path"]
+        raw_path = scope.get("raw_path")
         if (
-            scope.get("root_path")
+            len(scope["headers"]) > self._max_headers
             or len(raw_path or path) + len(scope["query_string"]) > self._max_url_length
-            or len(scope["headers"]) > self._max_headers
+            or scope.get("root_path")
             or self._uses_hosts
         ):
             target, values = self._find(scope)
@@ -128,10 +130,38 @@ class App(Router):
         token = current.set(request)
         response: Response | None = None
         try:
-            response = await target.handler(request)
-            if request._notes is not None:
-                response = await self._finish(request, response)
-            await response.send(request, send)
+            if target.view is None:
+                response = await target.handler(request)
+            else:
+                # PERF(walk.plaintext): no layer, no hook, nothing to bind: the view is awaited from here,
+                # and what it returns goes out without a Response, if nothing could have touched one.
+                try:
+                    if target.takes_request:
+                        value = await target.view(request)
+                    elif values is not None:
+                        value = await target.view(**values)
+                    else:
+                        value = await target.view()
+                    encode, line = find_encoder(value.__class__, NO_ENCODER)
+                    if encode is not None and request._notes is None and scope["method"] != "HEAD":
+                        body = encode(value)
+                    else:
+                        response = to_response(value, request, target.source)
+                except Exception as error:
+                    response = await target.answer(request, error)
+            if response is None:
+                request._started = True
+                try:
+                    await send(
+                        {"type": "http.response.start", "status": 200, "headers": [line, length_line(len(body))]}
+                    )
+                    await send({"type": "http.response.body", "body": body})
+                except OSError:
+                    pass  # The client left (ASGI HTTP 2.4).
+            else:
+                if request._notes is not None:
+                    response = await self._finish(request, response)
+                await response.send(request, send)
         except ClientDisconnect:
             pass  # Nobody is left to answer, and it is nobody's mistake.
         except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from microweb.binding import Plan, describe
 from microweb.errors import SetupError
-from microweb.onion import Handler
+from microweb.onion import Answer, Handler
 from microweb.patterns import Converter, HostPattern, Pattern, parse_host_pattern, parse_pattern
 from microweb.responses import Response
 from microweb.router import Mount, Registration, Route, Router
@@ -58,6 +58,7 @@ class Target:
     """What the table answers: a handler, and what the walk must know beside it."""
 
     __slots__ = (
+        "answer",
         "depth",
         "endpoint",
         "handler",
@@ -68,8 +69,11 @@ class Target:
         "placement",
         "plan",
         "route",
+        "source",
+        "takes_request",
         "teardown",
         "variables",
+        "view",
     )
 
     def __init__(
@@ -94,6 +98,11 @@ class Target:
         self.layers: list[tuple[Callable[..., Any], str]] = []
         self.teardown: Callable[[Any, BaseException | None], Awaitable[None]] | None = None
         self.handler: Handler = not_composed
+        self.view: Callable[..., Awaitable[Any]] | None = None
+        """The view itself, where the walk may await it without a handler; then these three say how."""
+        self.takes_request = False
+        self.answer: Answer = not_answered
+        self.source = ""
 
     @property
     def is_websocket(self) -> bool:
@@ -104,6 +113,11 @@ class Target:
 async def not_composed(request: Any) -> Response:
     """Stand where a handler will be."""
     raise AssertionError("a target was asked before it was composed")
+
+
+async def not_answered(request: Any, error: Exception) -> Response:
+    """Stand where the error handlers will be."""
+    raise AssertionError("a target was asked before it was composed") from error
 
 
 class Assembly:

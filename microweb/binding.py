@@ -69,6 +69,7 @@ class Plan:
         "is_async",
         "is_coroutine_function",
         "label",
+        "is_plain",
         "names",
         "passes_request",
         "passes_values",
@@ -99,6 +100,10 @@ class Plan:
         """The request can be given as the only argument."""
         self.passes_values = bool(names) and request_name is None and set(names) == set(variables) and not leading
         """The path's values can be given as they are."""
+        self.is_plain = self.is_coroutine_function and (
+            self.passes_request or self.passes_values or not (names or request_name or variables)
+        )
+        """A coroutine function to which the walk can give its arguments as they are."""
         self.call = self._make_call(leading)
 
     @classmethod

@@ -90,6 +90,7 @@ class Composition:
         before = [make_preprocessing(preprocessors)] if preprocessors else []
         before += self.hooks(placement, "before_request_hooks", "before_request function", 0)
         after = self.hooks(placement, "after_request_hooks", "after_request function", 1)[::-1]
+        plain: Handler | None = None
         if target.miss is not None:
             respond = (
                 self.make_error_function(make_error, placement)
@@ -102,7 +103,7 @@ class Composition:
         else:
             assert route is not None
             target.plan = make_plan(route.view, what="view", variables=variables_of(target))
-            endpoint = make_endpoint(target.plan, answer, before, after)
+            endpoint = plain = make_endpoint(target.plan, answer, before, after)
             endpoint = self.guard_route(endpoint, target, answer)
         registrations = placement.gather("layers")
         if route is not None:
@@ -113,6 +114,10 @@ class Composition:
         if self.services.observes("request_started") or self.services.observes("request_finished"):
             handler = self.observed(handler)
         target.handler = handler
+        plan = target.plan
+        if plan is not None and handler is plain and plan.is_plain and not (before or after):
+            target.view, target.answer, target.source = plan.function, answer, f"view {plan.label}"
+            target.takes_request = plan.passes_request
 
     # Errors ------------------------------------------------------------------------------------
 

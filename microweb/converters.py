@@ -1,8 +1,8 @@
 """Converters: how the text of one variable in a rule is read and written.
 
-``Converter`` is the class to derive from; the others are the built-in ones, with werkzeug's names, arguments and
-weights. ``patterns.py`` makes them while it reads a rule. What a rule looks like, and which of several rules
-wins, is decided there and in ``routetable.py``.
+``Converter`` is the class to derive from; the others are the built-in ones, with werkzeug's names, arguments
+and weights. ``patterns.py`` makes them while it reads a rule. What a rule looks like is decided there, and
+which of several rules wins in ``routetable.py``.
 """
 
 import math
@@ -64,7 +64,7 @@ class Converter:
             cls.part_isolating = "/" not in NEGATED_CLASS.sub("", cls.regex)
 
     def to_python(self, value: str) -> Any:
-        """Turn the decoded text into the view's value; a ``ValueError`` means that the rule does not match."""
+        """Turn the decoded text into the view's value; after a ``ValueError`` the rule does not match."""
         return value
 
     def to_url(self, value: Any) -> str:
@@ -215,7 +215,7 @@ class PathConverter(BuiltinConverter):
 
 
 class IntConverter(BuiltinConverter):
-    """ASCII digits as an ``int``: with a sign only if ``signed=True``, so many if ``fixed_digits`` says so."""
+    """ASCII digits as an ``int``; a sign only if ``signed``, and ``fixed_digits`` of them if that is set."""
 
     weight = 50
 

@@ -25,7 +25,7 @@ def make_endpoint(
     if not view.is_async:
         return make_threaded(view, answer)
     source = f"view {view.label}"
-    function, call = view.function, view.call
+    call = view.call
     if not view.is_coroutine_function:
 
         async def endpoint_of_wrapper(request: Any) -> Response:
@@ -39,52 +39,19 @@ def make_endpoint(
                 return await answer(request, error)
 
         return endpoint_of_wrapper
-    if view.request_name is None and not view.names:
-
-        async def endpoint(request: Any) -> Response:
-            # PERF(walk.plaintext): as the next one, without the call that picks arguments.
-            try:
-                value = await function()
-                converter = find_converter(value.__class__)
-                return converter(value) if converter is not None else to_response(value, request, source)
-            except Exception as error:  # noqa: BLE001
-                return await answer(request, error)
-
-        return endpoint
-    if view.passes_values:
-
-        async def endpoint_with_values(request: Any) -> Response:
-            # PERF(walk.parameter): the route's values are the view's arguments, as they are.
-            try:
-                value = await function(**request._view_args)
-                converter = find_converter(value.__class__)
-                return converter(value) if converter is not None else to_response(value, request, source)
-            except Exception as error:  # noqa: BLE001
-                return await answer(request, error)
-
-        return endpoint_with_values
-    if view.passes_request:
-
-        async def endpoint_with_request(request: Any) -> Response:
-            # PERF(walk.echo): the request is the only argument.
-            try:
-                value = await function(request)
-                converter = find_converter(value.__class__)
-                return converter(value) if converter is not None else to_response(value, request, source)
-            except Exception as error:  # noqa: BLE001
-                return await answer(request, error)
-
-        return endpoint_with_request
-
-    async def endpoint_with_arguments(request: Any) -> Response:
+    async def endpoint(request: Any) -> Response:
         try:
             value = await call(request)
             converter = find_converter(value.__class__)
-            return converter(value) if converter is not None else to_response(value, request, source)
+            if converter is None:
+                return to_response(value, request, source)
+            response = converter(value)
+            response._owner = request
+            return response
         except Exception as error:  # noqa: BLE001
             return await answer(request, error)
 
-    return endpoint_with_arguments
+    return endpoint
 
 
 def make_threaded(view: Plan, answer: Answer) -> Handler:

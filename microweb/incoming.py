@@ -105,10 +105,6 @@ class Incoming:
     """What came in for the app that this one's app is mounted in."""
     bubbles = False
     """Whether unhandled errors go to the app that this one's app is mounted in (``mount(errors="bubble")``)."""
-    _started = False
-    closed = False
-    """Whether teardown has ended: the proxies refuse it from then on."""
-
     def __init__(
         self, app: "App", scope: Scope, receive: Receive, target: Any = None, values: dict[str, Any] | None = None
     ) -> None:
@@ -117,8 +113,12 @@ class Incoming:
         self._receive = receive
         self._target = target
         self._view_args = values
-        # PERF(walk.plaintext): what the walk reads each time is set here; a class-level default is slower to read.
+        # PERF(walk.plaintext): what the walk reads or sets each time is set here first; a class-level default is slower
+        # to read, and a first assignment after __init__ costs as much as ten in it.
         self._notes: Notes | None = None
+        self._started = False
+        self.closed = False
+        """Whether teardown has ended: the proxies refuse it from then on."""
 
     @property
     def notes(self) -> Notes:

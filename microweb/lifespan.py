@@ -20,6 +20,7 @@ The loop can end in three ways: it cancels every task (``asyncio.run``), it canc
 in the third nothing can run any more: the run is forgotten with a warning.
 """
 
+import asyncio
 import logging
 import sys
 import weakref
@@ -34,12 +35,10 @@ from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, TimerHandle
-
     import anyio
     from trio.lowlevel import TrioToken
 
-    Loop: TypeAlias = AbstractEventLoop | TrioToken
+    Loop: TypeAlias = asyncio.AbstractEventLoop | TrioToken
 
 __all__ = ["ForeignLifespan", "Lifespan", "LifespanFailed", "ShutdownEvent", "run_foreign"]
 
@@ -344,7 +343,9 @@ class _Run:
     def begin(self, context: Context | None) -> None:
         self.lifespan.shutting_down.clear()
         self._loop_watch = watch_loop(self.loop, self.abandon)
-        self._task = spawn(self._live, "microweb lifespan", context)
+        self._task = spawn(
+            self._live, self._end, name="microweb lifespan", context=context, loop_ends=self.stop
+        )
 
     def stop(self) -> None:
         self._stop.set()
@@ -407,6 +408,10 @@ class _Run:
             if not self._abandoned:
                 raise
 
+    def _end(self) -> None:
+        if self.phase != "ended":
+            self._conclude(_StartCancelled("the start was cancelled"), ())
+
     async def _start_and_stop(self, scope: "anyio.CancelScope") -> None:
         import anyio
 
@@ -434,7 +439,7 @@ class _Run:
             self._set_stopped()
         scope.shield = True
         scope.deadline = deadline
-        self._ended(failure, await steps.unwind(deadline))
+        self._conclude(failure, await steps.unwind(deadline))
 
     async def _enter(self, steps: "_Steps") -> BaseException | None:
         try:
@@ -448,7 +453,7 @@ class _Run:
             return without_cancellation(error) or _StartCancelled("the start was cancelled")
         return None
 
-    def _ended(self, failure: BaseException | None, exit_failures: Sequence[BaseException]) -> None:
+    def _conclude(self, failure: BaseException | None, exit_failures: Sequence[BaseException]) -> None:
         self.phase = "ended"
         if self._loop_watch is not None:
             self._loop_watch.end()
@@ -634,7 +639,10 @@ class _BackgroundTasks:
         task = _BackgroundTask(name)
         try:
             task.handle = spawn(
-                partial(self._guard, task, function), f"microweb background task {name}", context
+                partial(self._guard, task, function),
+                partial(self._end, task),
+                name=f"microweb background task {name}",
+                context=context,
             )
         except RuntimeError:  # trio takes no system task in its last moments
             logger.warning("Background task %s came too late: the event loop was ending.", name)
@@ -646,29 +654,28 @@ class _BackgroundTasks:
         import anyio
 
         with anyio.CancelScope(shield=True):
-            try:
-                await anyio.lowlevel.checkpoint()  # lets in what other threads have posted
-                with anyio.move_on_after(patience):
-                    await self._wait_until_idle()
-            except anyio.get_cancelled_exc_class():
-                pass  # asyncio has cancelled this task once more: no more waiting
+            await self._wait_until_idle(patience)
             self.open = False
             if self._running:
                 if patience:
                     logger.warning("Cancelled at shutdown after %.3g s: %s.", patience, self._names())
                 for task in tuple(self._running):
                     task.cancel()
-                with anyio.move_on_after((deadline - anyio.current_time()) / 2):
-                    await self._wait_until_idle()
+                await self._wait_until_idle((deadline - anyio.current_time()) / 2)
             if self._running:
                 logger.error("Background tasks that do not end when cancelled: %s.", self._names())
 
-    async def _wait_until_idle(self) -> None:
+    async def _wait_until_idle(self, seconds: float) -> None:
         import anyio
 
-        while self._running:
-            self._idle = anyio.Event()
-            await self._idle.wait()
+        try:
+            await anyio.lowlevel.checkpoint()  # lets in what other threads have posted
+            with anyio.move_on_after(seconds):
+                while self._running:
+                    self._idle = anyio.Event()
+                    await self._idle.wait()
+        except anyio.get_cancelled_exc_class():
+            pass  # asyncio, which knows no shields, has cancelled this task once more: no more waiting
 
     async def _guard(self, task: "_BackgroundTask", function: Callable[[], Awaitable[object]]) -> None:
         import anyio
@@ -682,10 +689,11 @@ class _BackgroundTasks:
             raise
         except BaseException as error:  # noqa: BLE001 - logged; a cancellation ends here too
             self._report(task, error)
-        finally:
-            self._running.discard(task)
-            if not self._running and self._idle is not None and not self.abandoned:
-                self._idle.set()
+
+    def _end(self, task: "_BackgroundTask") -> None:
+        self._running.discard(task)
+        if not self._running and self._idle is not None:
+            self._idle.set()
 
     def _report(self, task: "_BackgroundTask", error: BaseException) -> None:
         if self.abandoned:
@@ -760,13 +768,23 @@ class ForeignLifespan:
         self._stop = anyio.Event()
         self._ended = anyio.Event()
         self._owner = current_task()
-        self._task = spawn(self._run, f"microweb lifespan of {self._name}", copy_context())
+        self._task = spawn(
+            self._run,
+            self._end,
+            name=f"microweb lifespan of {self._name}",
+            context=copy_context(),
+            loop_ends=lambda: None,  # its owner is told too, and ends it in its turn
+        )
         try:
             await self._answered.wait()
         except GeneratorExit:
             raise
         except BaseException:
-            await self._cancel()
+            if self._phase == "serving":  # it has started, in the moment of the cancellation: it is to stop
+                with anyio.CancelScope(shield=True):
+                    await self.__aexit__(None, None, None)
+            else:
+                await self._cancel()
             raise
         if self._failure is not None:
             await self._finish()
@@ -833,6 +851,8 @@ class ForeignLifespan:
             raise
         except BaseException as error:  # noqa: BLE001 - told to the owner, or logged
             self._crashed(error)
+
+    def _end(self) -> None:
         self._answered.set()
         self._ended.set()
 
@@ -865,8 +885,8 @@ class ForeignLifespan:
             try:
                 await self._stop.wait()
             except anyio.get_cancelled_exc_class():
-                # The end of asyncio.run cancels this task together with its owner. The owner will come
-                # and say shutdown, so that exits still run in order; any other cancellation is the app's.
+                # A program that cancels every task of its loop cancels this one together with its owner,
+                # who will come and say shutdown in its turn; any other cancellation is the app's affair.
                 if not is_cancelled(self._owner):
                     raise
                 forget_cancellation()
@@ -955,12 +975,7 @@ def find_current_loop() -> "Loop | None":
         from trio.lowlevel import current_trio_token
 
         return current_trio_token()
-    import asyncio
-
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return find_running_loop()
 
 
 def get_current_loop() -> "Loop":
@@ -977,46 +992,85 @@ def current_task() -> object:
         from trio.lowlevel import current_task
 
         return current_task()
-    import asyncio
-
     return asyncio.current_task()
 
 
 def is_cancelled(task: object) -> bool:
     """Whether an asyncio task has been cancelled and did not put up with it yet."""
-    import asyncio
-
     return isinstance(task, asyncio.Task) and task.cancelling() > 0
 
 
 def forget_cancellation() -> None:
     """Tell asyncio that the cancellations of this task have been dealt with; trio keeps no count."""
-    import asyncio
-
     if not in_trio():
         task = asyncio.current_task()
         while task is not None and task.cancelling():
             task.uncancel()
 
 
-def spawn(function: Callable[[], Coroutine[Any, Any, None]], name: str, context: Context | None) -> object:
+def spawn(
+    function: Callable[[], Coroutine[Any, Any, None]],
+    ended: Callable[[], None],
+    *,
+    name: str,
+    context: Context | None,
+    loop_ends: Callable[[], None] | None = None,
+) -> object:
     """Start a task that belongs to the loop; None for the context: an empty one. Keep what it returns.
 
-    On trio the function must not raise anything but cancellations.
+    ``ended`` is always called, also where asyncio cancels a task before its first step, whose function then
+    never runs. With ``loop_ends``, the end of ``asyncio.run`` calls that instead of cancelling the task. On
+    trio, whose shields hold, it has no meaning, and the function must not raise anything but cancellations.
     """
     if in_trio():
         from trio.lowlevel import spawn_system_task
 
-        return spawn_system_task(function, name=name, context=context)
-    import asyncio
+        async def run() -> None:
+            try:
+                await function()
+            finally:
+                ended()
 
-    return asyncio.get_running_loop().create_task(function(), name=name, context=context or Context())
+        return spawn_system_task(run, name=name, context=context)
+    loop = asyncio.get_running_loop()
+    context = context or Context()
+    task: asyncio.Task[None]
+    if loop_ends is None:
+        task = loop.create_task(function(), name=name, context=context)
+    else:
+        task = _LastingTask(function(), loop=loop, name=name, context=context)
+        task.loop_ends = loop_ends
+    task.add_done_callback(lambda _: ended())
+    return task
+
+
+class _LastingTask(asyncio.Task[None]):
+    """A task that is told of the end of ``asyncio.run``, which then waits for it, and is not cancelled.
+
+    Nothing else can shield the exits: asyncio's own cancellation passes through anyio's shields. What tells
+    the end of the loop from any other cancellation is that it comes while no loop is running.
+    """
+
+    loop_ends: Callable[[], None]
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the task, unless the loop has stopped running; then pass it on and wait to be finished."""
+        if find_running_loop() is not None:
+            return super().cancel(msg)
+        self.get_loop().call_soon_threadsafe(self.loop_ends)
+        return True
+
+
+def find_running_loop() -> asyncio.AbstractEventLoop | None:
+    """The asyncio loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def post(loop: "Loop", function: Callable[[], object]) -> None:
     """Call a function soon on a loop, from any thread; a RuntimeError says that the loop has ended."""
-    import asyncio
-
     if isinstance(loop, asyncio.AbstractEventLoop):
         loop.call_soon_threadsafe(function)
     else:
@@ -1025,8 +1079,6 @@ def post(loop: "Loop", function: Callable[[], object]) -> None:
 
 def is_running(loop: "Loop") -> bool:
     """Whether a loop runs, here or in another thread."""
-    import asyncio
-
     if isinstance(loop, asyncio.AbstractEventLoop):
         return loop.is_running()
     try:
@@ -1045,9 +1097,9 @@ class _LoopWatch:
 
     __slots__ = ("__weakref__", "_closed", "_timer")
 
-    def __init__(self, loop: "AbstractEventLoop", closed: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> None:
         guard = _TimerGuard()
-        self._timer: weakref.ref[TimerHandle] = weakref.ref(loop.call_later(FAR_AWAY, guard.keep))
+        self._timer: weakref.ref[asyncio.TimerHandle] = weakref.ref(loop.call_later(FAR_AWAY, guard.keep))
         self._closed: weakref.ref[_TimerGuard] | None = weakref.ref(guard, lambda _: closed())
 
     def end(self) -> None:
@@ -1066,6 +1118,4 @@ class _TimerGuard:
 
 def watch_loop(loop: "Loop", closed: Callable[[], None]) -> _LoopWatch | None:
     """Watch for the end of a loop that cancels nothing; trio always cancels."""
-    import asyncio
-
     return _LoopWatch(loop, closed) if isinstance(loop, asyncio.AbstractEventLoop) else None

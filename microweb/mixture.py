@@ -1,4 +1,4 @@
-"""Mixtures: a segment of literals and several variables, ``/<first>-<second>.txt``, taken apart in linear time.
+"""Mixtures: segments of literals and several variables, ``<first>-<second>.txt``, taken apart in linear time.
 
 A regex would do the same as long as nobody wants it to fail slowly: ``<a>-<b>-<c>.txt`` against 8,000 hyphens
 takes one minutes. Here each variable is tried at each place at most once. What is found is what the
@@ -18,7 +18,9 @@ Split = Callable[[str], list[str] | None]
 """Takes a text apart into the texts of its variables; None if it does not fit."""
 
 
-def make_split(literals: Sequence[str], converters: Sequence[BuiltinConverter], *, spans_segments: bool) -> Split:
+def make_split(
+    literals: Sequence[str], converters: Sequence[BuiltinConverter], *, spans_segments: bool
+) -> Split:
     """Make the function for built-in converters.
 
     ``literals`` are the texts before, between and after the variables, one more than there are of these.
@@ -50,8 +52,10 @@ def make_split(literals: Sequence[str], converters: Sequence[BuiltinConverter], 
                 limit = stop if slash < 0 else slash
             reach = converter.reach(text, start, limit, digits)
             if index == last:
+                if stop not in reach:
+                    return False
                 spans.append((start, stop))
-                return stop in reach or bool(spans.pop() and False)
+                return True
             literal = between[index]
             if isinstance(reach, range):
                 high = reach.stop - 1
@@ -88,14 +92,17 @@ def find_ends(text: str, literal: str, reach: range | list[int], stop: int, *, l
 
 def find_digit_runs(text: str) -> list[int]:
     """For each place in a text, and the two after it, where the ASCII digits end that begin there."""
-    ends = [len(text), len(text) + 1, len(text) + 2]
+    ends = list(range(len(text) + 3))
     for index in range(len(text) - 1, -1, -1):
-        ends.insert(0, ends[0] if "0" <= text[index] <= "9" else index)
+        if "0" <= text[index] <= "9":
+            ends[index] = ends[index + 1]
     return ends
 
 
-def make_regex_split(literals: Sequence[str], converters: Sequence[Converter], *, longest: int | None) -> Split:
-    """Make the function for mixtures with a converter of the program's own, whose regex only ``re`` understands.
+def make_regex_split(
+    literals: Sequence[str], converters: Sequence[Converter], *, longest: int | None
+) -> Split:
+    """Make the function for mixtures with a converter of the program, whose regex only ``re`` understands.
 
     SECURITY: how long that takes is then up to ``re``. Text over ``longest`` does not match, so that
     a segment cannot be made to take long (test_mixture.py::test_a_mixture_by_regex_takes_no_long_text).

@@ -1,17 +1,14 @@
 """Path and host patterns in Flask's syntax: what a rule's text means, for matching and for building.
 
-``/user/<name>``, ``/<int(min=1):page>``, ``/<path:rest>``, ``/<first>-<second>.txt``: a rule becomes a ``Pattern``
-of segments, each a literal, one variable, or a mixture of both. A pattern knows how one of its own
+``/user/<name>``, ``/<int(min=1):page>``, ``/<path:rest>``, ``/<first>-<second>.txt``: a rule becomes a
+``Pattern`` of segments, each a literal, one variable, or a mixture. A pattern knows how each of its
 segments matches and how its path is built. It does not know other patterns: which of many rules wins is
 the route table's business (``routetable.py``), which one a URL is built from the URL map's (``urlmap.py``).
-
-A variable's text is read and written by a ``Converter``. Of everything that fits, the order of
-precedence is ``Segment.order``: small means specific.
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeGuard
 
 from microweb.converters import (
     BUILTIN_CONVERTERS,
@@ -19,6 +16,7 @@ from microweb.converters import (
     BuiltinConverter,
     Convert,
     Converter,
+    PathConverter,
 )
 from microweb.errors import BuildError, SetupError
 from microweb.mixture import make_regex_split, make_split
@@ -49,12 +47,13 @@ class Variable:
         self.name = name
         self.converter = converter
         self.text = text
-        if isinstance(converter, BuiltinConverter) and type(converter) in BUILTIN_TYPES:
+        if is_builtin(converter):
             self.key = converter.key()
             self.breadth = converter.breadth
             self.convert = converter.convert()
         else:
             self.key = key
+            # Between the built-in converters that say more about a text than "any string", and strings.
             self.breadth = 1e100
             self.convert = convert_by_regex(converter)
 
@@ -70,13 +69,18 @@ class Variable:
             ValueError: the value does not fit the converter.
         """
         text = self.converter.to_url(value)
-        if type(self.converter) in BUILTIN_TYPES:
+        if is_builtin(self.converter):
             return text
         # A converter of the program may quote or not, as werkzeug's do; what it wrote stays in its segment.
-        return quote_again(text, SEGMENT + b"/" if self.is_path else SEGMENT)
+        return quote_again(text, PATH if self.is_path else SEGMENT)
 
 
 BUILTIN_TYPES = frozenset(BUILTIN_CONVERTERS.values())
+
+
+def is_builtin(converter: Converter) -> TypeGuard[BuiltinConverter]:
+    """Whether it behaves as we know it; a subclass of the program may not."""
+    return type(converter) in BUILTIN_TYPES
 
 
 def convert_by_regex(converter: Converter) -> Convert:
@@ -113,19 +117,10 @@ class Segment:
         self.literal: str | None = None
         self.text = "".join(part if isinstance(part, str) else part.text for part in parts)
         self.key: Hashable = tuple(part if isinstance(part, str) else (part.key,) for part in parts)
-        literals = [part for part in parts if isinstance(part, str)]
-        # As in werkzeug: more literals, then longer ones, then more variables, then their weights.
-        self.order = (
-            -len(literals),
-            tuple(-len(literal) for literal in literals),
-            -len(self.variables),
-            tuple(variable.converter.weight for variable in self.variables),
-            tuple(variable.breadth for variable in self.variables),
-            self.text,
-        )
+        self.order = order_of(parts, self.text)
         self.convert: Convert
         if not self.variables:
-            self.literal = literal = "".join(literals)
+            self.literal = literal = self.text
             self.convert = lambda text: () if text == literal else NO_MATCH
         elif self.is_single:
             self.convert = self.variables[0].convert
@@ -150,6 +145,24 @@ class Segment:
         )
 
 
+def order_of(parts: tuple[Part, ...], text: str) -> tuple[Any, ...]:
+    """Small for what is specific. As in werkzeug: more literals, longer ones, more variables, their weights.
+
+    Converters of one weight are ordered by how much they let through, and at last by their text, so
+    that the order in which rules were added never decides.
+    """
+    literals = [part for part in parts if isinstance(part, str)]
+    variables = [part for part in parts if isinstance(part, Variable)]
+    return (
+        -len(literals),
+        tuple(-len(literal) for literal in literals),
+        -len(variables),
+        tuple(variable.converter.weight for variable in variables),
+        tuple(variable.breadth for variable in variables),
+        text,
+    )
+
+
 def build_variable(variable: Variable, values: Mapping[str, Any]) -> str:
     try:
         value = values[variable.name]
@@ -163,79 +176,80 @@ def build_variable(variable: Variable, values: Mapping[str, Any]) -> str:
         ) from error
 
 
-def convert_mixture(parts: tuple[Part, ...]) -> Convert:
-    """The convert function of literals mixed with variables: a tuple of values, in order."""
-    prefix = parts[0] if isinstance(parts[0], str) else ""
-    suffix = parts[-1] if isinstance(parts[-1], str) else ""
+def convert_mixture(parts: tuple[Part, ...], *, spans_segments: bool = False) -> Convert:
+    """The convert function of literals mixed with variables: it makes a tuple of values."""
     variables = [part for part in parts if isinstance(part, Variable)]
-    fixed = len(prefix) + len(suffix)
+    literals = [""]
+    for part in parts:
+        if isinstance(part, str):
+            literals[-1] += part
+        else:
+            literals.append("")
     if len(variables) == 1:
-        convert_one = variables[0].convert
-        start, stop = len(prefix), -len(suffix) or None
+        return convert_affixed(literals[0], variables[0].convert, literals[1])
+    converters = [variable.converter for variable in variables]
+    builtin = [converter for converter in converters if is_builtin(converter)]
+    if len(builtin) == len(converters):
+        split = make_split(literals, builtin, spans_segments=spans_segments)
+    else:
+        # No file name is longer than 255 bytes, so no segment that stands for one is.
+        split = make_regex_split(literals, converters, longest=None if spans_segments else 255)
+    converts = [variable.convert for variable in variables]
 
-        def convert_affixed(text: str) -> Any:
-            if len(text) < fixed or not text.startswith(prefix) or not text.endswith(suffix):
-                return NO_MATCH
-            value = convert_one(text[start:stop])
-            return value if value is NO_MATCH else (value,)
-
-        return convert_affixed
-
-    pieces = [re.escape(part) if isinstance(part, str) else f"({part.converter.regex})" for part in parts]
-    fullmatch = re.compile("".join(pieces)).fullmatch
-
-    def convert(text: str) -> Any:
-        match = fullmatch(text)
-        if match is None:
+    def convert_several(text: str) -> Any:
+        pieces = split(text)
+        if pieces is None:
             return NO_MATCH
-        values = []
-        for variable, piece in zip(variables, match.groups(), strict=True):
-            value = variable.convert(piece)
-            if value is NO_MATCH:
-                return NO_MATCH
-            values.append(value)
-        return tuple(values)
+        values = tuple(convert(piece) for convert, piece in zip(converts, pieces, strict=True))
+        return NO_MATCH if any(value is NO_MATCH for value in values) else values
 
-    return convert
+    return convert_several
+
+
+def convert_affixed(prefix: str, convert: Convert, suffix: str) -> Convert:
+    start, stop = len(prefix), -len(suffix) or None
+    shortest = len(prefix) + len(suffix)
+
+    def convert_between(text: str) -> Any:
+        if len(text) < shortest or not text.startswith(prefix) or not text.endswith(suffix):
+            return NO_MATCH
+        value = convert(text[start:stop])
+        return NO_MATCH if value is NO_MATCH else (value,)
+
+    return convert_between
 
 
 class Tail:
     """The end of a pattern from its first path-like segment on: it matches a varying number of segments."""
 
-    __slots__ = ("_convert", "_rest", "_simple", "ends_in_path", "key", "order", "variables")
+    __slots__ = ("_convert", "_rest", "_simple", "ends_in_path", "is_whole_path", "key", "order", "variables")
 
     def __init__(self, segments: tuple[Segment, ...]) -> None:
         self.variables = tuple(variable for segment in segments for variable in segment.variables)
         self.key: Hashable = tuple(segment.key for segment in segments)
-        literals = [part for segment in segments for part in segment.parts if isinstance(part, str)]
-        self.order = (
-            -len(literals),
-            tuple(-len(literal) for literal in literals),
-            -len(self.variables),
-            tuple(variable.converter.weight for variable in self.variables),
-            tuple(variable.breadth for variable in self.variables),
+        self.order = order_of(
+            tuple(part for segment in segments for part in segment.parts),
             "/".join(segment.text for segment in segments),
         )
         first, *rest = segments
         last = segments[-1].parts[-1]
         self.ends_in_path = isinstance(last, Variable) and last.is_path
         self._simple = first.is_single and not any(segment.is_path for segment in rest)
+        self.is_whole_path = self._simple and not rest and type(first.variables[0].converter) is PathConverter
         self._rest = rest
         self._convert: Convert
         if self._simple:
             self._convert = first.convert
         else:
-            parts: list[Part] = []
-            for position, segment in enumerate(segments):
-                if position:
-                    parts.append("/")
-                parts.extend(segment.parts)
-            self._convert = convert_mixture(tuple(merge_literals(parts)))
+            parts: list[Part] = [*first.parts]
+            for segment in rest:
+                parts += ["/", *segment.parts]
+            self._convert = convert_mixture(tuple(parts), spans_segments=True)
 
     def match(self, parts: list[str], start: int, stop: int, *, before_slash: bool) -> Any:
         """The tuple of values that ``parts[start:stop]`` give, or ``NO_MATCH``.
 
-        With ``before_slash`` the rule goes on with a slash, so that a path in front of it may not end with one.
+        With ``before_slash`` a slash follows in the rule, so that a path in front of it may not end with one.
         """
         if stop <= start or (before_slash and self.ends_in_path and parts[stop - 1][-1:] in ("", "/")):
             return NO_MATCH
@@ -258,20 +272,6 @@ class Tail:
             else:
                 values.extend(value)
         return tuple(values)
-
-
-def merge_literals(parts: list[Part]) -> Iterator[Part]:
-    literal = ""
-    for part in parts:
-        if isinstance(part, str):
-            literal += part
-            continue
-        if literal:
-            yield literal
-            literal = ""
-        yield part
-    if literal:
-        yield literal
 
 
 class Pattern:

@@ -10,27 +10,33 @@ The table does not look into targets and owners, knows no scope and no request, 
 fills it when it starts and asks it once per request.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from microweb.converters import NO_MATCH, AnyConverter
 from microweb.errors import FrozenError, SetupError
-from microweb.patterns import (
-    NO_MATCH,
-    AnyConverter,
-    Convert,
-    HostPattern,
-    IntConverter,
-    Pattern,
-    Segment,
-    StringConverter,
-    Tail,
+from microweb.patterns import HostPattern, Pattern
+from microweb.routetree import (
+    CONVERT,
+    INT,
+    MOUNT,
+    PATH,
+    SEVERAL,
+    STRING,
+    WEBSOCKET,
+    Leaf,
+    Rule,
+    Tree,
+    find,
+    find_owner,
 )
-from microweb.url import PATH, quote_again, quote_path, unquote
+from microweb.url import PATH as PATH_CHARACTERS
+from microweb.url import quote_again, quote_path, unquote
 
 __all__ = ["Miss", "MissKind", "RouteTable", "Rule", "split_mount"]
 
 T = TypeVar("T")
-O = TypeVar("O")  # noqa: E741 - owner, as T is target
+Owner = TypeVar("Owner")
 
 MissKind = Literal[
     "not_found",  # 404
@@ -42,7 +48,7 @@ MissKind = Literal[
 ]
 
 
-class Miss(NamedTuple, Generic[O]):
+class Miss(NamedTuple, Generic[Owner]):
     """What to answer where no route does; ``owner`` is the one whose prefix is the deepest on the path.
 
     ``allow`` holds the methods that the path does answer to, sorted; it is empty unless the kind is
@@ -50,7 +56,7 @@ class Miss(NamedTuple, Generic[O]):
     """
 
     kind: MissKind
-    owner: O
+    owner: Owner
     allow: tuple[str, ...] = ()
 
     def location(self, path: str, raw_path: bytes | None) -> str:
@@ -58,379 +64,13 @@ class Miss(NamedTuple, Generic[O]):
         if raw_path is None or raw_is_other(path, raw_path):
             target = quote_path(path)
         else:
-            target = quote_again(raw_path.partition(b"?")[0].decode("latin-1"), PATH)
+            target = quote_again(raw_path.partition(b"?")[0].decode("latin-1"), PATH_CHARACTERS)
         if self.kind == "add_slash":
             target += "/"
         else:
             target = "/".join(merge_slashes(target.split("/")))
         # SECURITY: test_routetable.py::test_a_redirect_never_leads_to_another_host
         return "/" + target.lstrip("/")
-
-
-class Rule(NamedTuple, Generic[T, O]):
-    """One entry of the table, as it was added. ``methods`` is None for a websocket route and for a mount."""
-
-    kind: Literal["http", "websocket", "mount"]
-    pattern: Pattern
-    target: T
-    methods: frozenset[str] | None
-    owner: O
-    place: str
-    host: HostPattern | None
-    strict_slashes: bool
-    defaults: Mapping[str, Any] | None
-
-
-WEBSOCKET = "websocket"
-"""The one method of a websocket route, in a tree of their own: no HTTP method gets there."""
-
-
-class Entry(Generic[T]):
-    """A rule's answer at a leaf: its target, or the redirect to it."""
-
-    __slots__ = ("defaults", "names", "redirect", "target")
-
-    def __init__(self, rule: Rule[T, Any], *, redirect: bool = False) -> None:
-        self.target = rule.target
-        self.names = (*(rule.host.variables if rule.host is not None else ()), *rule.pattern.variables)
-        self.defaults = rule.defaults or None
-        self.redirect = redirect
-
-    def name_values(self, values: list[Any]) -> dict[str, Any] | None:
-        if self.defaults is not None:
-            return {**dict(zip(self.names, values, strict=True)), **self.defaults}
-        return dict(zip(self.names, values, strict=True)) if values else None
-
-
-class Leaf(Generic[T]):
-    """What stands at the end of a path: an entry for each method."""
-
-    __slots__ = ("methods",)
-
-    def __init__(self, methods: dict[str, Entry[T]]) -> None:
-        self.methods = methods
-
-    def choose(self, method: str, lacking: "list[Leaf[T]]") -> Entry[T] | None:
-        entry = self.methods.get(method)
-        if entry is None:
-            lacking.append(self)
-        return entry
-
-
-# What the fast walk does at a node for a segment that is no literal there. OTHER is left to the full search.
-NOTHING, INT, STRING, CONVERT, PATH_TAIL, MOUNT, OTHER = range(7)
-
-
-class Node(Generic[T, O]):
-    """A place in the tree, reached by ``depth`` segments."""
-
-    __slots__ = (
-        "child",
-        "convert",
-        "depth",
-        "edges",
-        "ends",
-        "exact",
-        "kind",
-        "miss",
-        "mount",
-        "mounted",
-        "name",
-        "owners",
-        "plain",
-        "renamed",
-        "sealed",
-        "slashed",
-        "static",
-        "tails",
-    )
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.static: dict[str, Node[T, O]] = {}
-        self.edges: list[Edge[T, O]] = []
-        self.tails: list[TailEdge[T]] = []
-        self.mount: Entry[T] | None = None
-        self.owners: list[O] = []
-        # The rules that end here, without and with a slash behind.
-        self.exact: list[Rule[T, O]] = []
-        self.slashed: list[Rule[T, O]] = []
-        # The rest is made by ``finish``: the end of a path here,
-        self.ends: Leaf[T] | None = None
-        # its targets that need no more than the values as the fast walk names them, or their own names,
-        self.plain: dict[str, T] = {}
-        self.renamed: dict[str, tuple[T, tuple[str, ...]]] = {}
-        # what the fast walk does here,
-        self.kind = NOTHING
-        self.name: Any = None
-        self.child: Node[T, O] = self
-        self.convert: Convert | None = None
-        self.mounted: tuple[T, None] | None = None
-        # and whether nothing else is left to try when it ends here; ``miss`` is then the answer.
-        self.sealed = False
-        self.miss: tuple[T, None] | None = None
-
-
-class Edge(Generic[T, O]):
-    """The way from a node to the next one through a segment with variables."""
-
-    __slots__ = ("child", "convert", "names", "segment", "single")
-
-    def __init__(self, segment: Segment, depth: int) -> None:
-        self.segment = segment
-        self.convert = segment.convert
-        self.single = segment.is_single
-        self.child: Node[T, O] = Node(depth)
-        self.names: set[str] = set()
-
-
-class TailEdge(Generic[T]):
-    """The way from a node to the end of a path that spans segments."""
-
-    __slots__ = ("exact", "exact_leaf", "short_leaf", "slashed", "slashed_leaf", "tail")
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.exact: list[Rule[T, Any]] = []
-        self.slashed: list[Rule[T, Any]] = []
-        self.exact_leaf: Leaf[T] | None = None
-        self.slashed_leaf: Leaf[T] | None = None
-        # For the rules with a slash at their end, when the path lacks it.
-        self.short_leaf: Leaf[T] | None = None
-
-
-# Searching ---------------------------------------------------------------------------------------
-
-
-def find(
-    node: Node[T, O], parts: list[str], method: str, values: list[Any], lacking: list[Leaf[T]]
-) -> Entry[T] | None:
-    """Search everything under a node; ``values`` gets the values, ``lacking`` the leaves without the method."""
-    # The recursion is as deep as the longest rule, whatever the path.
-    depth = node.depth
-    if depth == len(parts):
-        entry = None if node.ends is None else node.ends.choose(method, lacking)
-        return node.mount if entry is None else entry
-    part = parts[depth]
-    child = node.static.get(part)
-    if child is not None:
-        entry = find(child, parts, method, values, lacking)
-        if entry is not None:
-            return entry
-    count = len(values)
-    for edge in node.edges:
-        value = edge.convert(part)
-        if value is NO_MATCH:
-            continue
-        if edge.single:
-            values.append(value)
-        else:
-            values.extend(value)
-        entry = find(edge.child, parts, method, values, lacking)
-        if entry is not None:
-            return entry
-        del values[count:]
-    for tail in node.tails:
-        entry = find_tail(tail, parts, depth, method, values, lacking)
-        if entry is not None:
-            return entry
-    return node.mount
-
-
-def find_tail(
-    edge: TailEdge[T], parts: list[str], start: int, method: str, values: list[Any], lacking: list[Leaf[T]]
-) -> Entry[T] | None:
-    stop = len(parts)
-    slashed_leaf = edge.slashed_leaf if parts[-1] == "" else None
-    for leaf, end, before_slash in (
-        (slashed_leaf, stop - 1, True),
-        (edge.exact_leaf, stop, False),
-        (edge.short_leaf, stop, True),
-    ):
-        if leaf is not None:
-            found = edge.tail.match(parts, start, end, before_slash=before_slash)
-            if found is not NO_MATCH:
-                entry = leaf.choose(method, lacking)
-                if entry is not None:
-                    values.extend(found)
-                    return entry
-    return None
-
-
-def find_owner(node: Node[T, O], parts: list[str]) -> tuple[int, O] | None:
-    """The deepest owner at or under a node on the way of a path, with its depth."""
-    best = (node.depth, node.owners[0]) if node.owners else None
-    if node.depth < len(parts):
-        part = parts[node.depth]
-        child = node.static.get(part)
-        children = [] if child is None else [child]
-        children += [edge.child for edge in node.edges if edge.convert(part) is not NO_MATCH]
-        for child in children:
-            found = find_owner(child, parts)
-            if found is not None and (best is None or found[0] > best[0]):
-                best = found
-    return best
-
-
-# Building ----------------------------------------------------------------------------------------
-
-
-class Tree(Generic[T, O]):
-    """The rules of one host (or of all hosts), either for HTTP or for websockets."""
-
-    __slots__ = ("root", "static")
-
-    def __init__(self) -> None:
-        # The first segment of a path is the empty text before its first slash.
-        self.root: Node[T, O] = Node(0)
-        self.root.static[""] = Node(1)
-        self.static: dict[str, dict[str, tuple[T, None]]] = {}
-
-    def descend(self, pattern: Pattern) -> Node[T, O]:
-        """The node where the pattern's fixed segments end, made if it is not there."""
-        node = self.root.static[""]
-        for segment in pattern.fixed:
-            if segment.literal is not None:
-                node = node.static.setdefault(segment.literal, Node(node.depth + 1))
-                continue
-            for edge in node.edges:
-                if edge.segment.key == segment.key:
-                    break
-            else:
-                edge = Edge(segment, node.depth + 1)
-                node.edges.append(edge)
-            edge.names.update(variable.name for variable in segment.variables)
-            node = edge.child
-        return node
-
-    def add(self, rule: Rule[T, O]) -> None:
-        node = self.descend(rule.pattern)
-        if rule.kind == "mount":
-            node.mount = Entry(rule)
-        elif rule.pattern.tail is None:
-            (node.slashed if rule.pattern.trailing_slash else node.exact).append(rule)
-        else:
-            for edge in node.tails:
-                if edge.tail.key == rule.pattern.tail.key:
-                    break
-            else:
-                edge = TailEdge(rule.pattern.tail)
-                node.tails.append(edge)
-            (edge.slashed if rule.pattern.trailing_slash else edge.exact).append(rule)
-
-    def finish(self, owner: O, get_miss: "Callable[[MissKind, O, Leaf[T] | None], tuple[T, None]]") -> None:
-        """Turn what was added into what matching needs."""
-        finish_node(self, self.root, owner, get_miss, "", (), sealed=True)
-
-
-def finish_node(
-    tree: Tree[T, O],
-    node: Node[T, O],
-    owner: O,
-    get_miss: "Callable[[MissKind, O, Leaf[T] | None], tuple[T, None]]",
-    path: str | None,
-    names: tuple[Any, ...] | None,
-    *,
-    sealed: bool,
-) -> None:
-    """Finish a node and those under it.
-
-    ``path`` is the path to it, None when variables are on the way; ``names`` are those that the fast walk gives
-    these variables, None when it does not come here; ``sealed`` says that no node on the way has
-    something to try after this one.
-    """
-    if node.owners:
-        owner = node.owners[0]
-    node.edges.sort(key=lambda edge: edge.segment.order)
-    node.tails.sort(key=lambda edge: edge.tail.order)
-    if node.ends is None:
-        node.ends = make_leaf(node.exact, node.slashed, redirect=True)
-    slashed = make_leaf(node.slashed, node.exact, redirect=False)
-    if slashed is not None:
-        end = node.static[""] = Node(node.depth + 1)
-        end.ends = slashed
-        if path == "" and node.depth == 1:
-            node.ends = slashed  # An empty path is "/" (RFC 9110 §4.2.3).
-    if node.ends is not None:
-        get_miss("method_not_allowed", owner, node.ends)
-        for method, entry in node.ends.methods.items():
-            if entry.redirect or entry.defaults is not None or names is None:
-                continue
-            if entry.names == names:
-                node.plain[method] = entry.target
-            else:
-                node.renamed[method] = (entry.target, entry.names)
-        if path is not None and node.plain:
-            tree.static[path] = {method: (target, None) for method, target in node.plain.items()}
-    for tail in node.tails:
-        # A path that may end with a slash takes it; only a literal behind it can lack one.
-        others = [] if tail.tail.ends_in_path else tail.exact
-        tail.exact_leaf = make_leaf(tail.exact, [], redirect=False)
-        tail.slashed_leaf = make_leaf(tail.slashed, others, redirect=False)
-        tail.short_leaf = make_leaf([], tail.slashed, redirect=True)
-        for leaf in (tail.exact_leaf, tail.slashed_leaf, tail.short_leaf):
-            if leaf is not None:
-                get_miss("method_not_allowed", owner, leaf)
-    choose_kind(node)
-    node.miss = get_miss("not_found", owner, None)
-    node.sealed = sealed and not node.tails and node.mount is None and node.kind != OTHER
-    sealed = sealed and not node.tails and node.mount is None
-    for literal, child in node.static.items():
-        child_path = None if path is None else f"{path}/{literal}" if node.depth else literal
-        finish_node(tree, child, owner, get_miss, child_path, names, sealed=sealed and not node.edges)
-    for position, edge in enumerate(node.edges, 1):
-        child_names = None
-        if node.kind in (INT, STRING, CONVERT) and names is not None:
-            # Rules that call the variable by different names share a name that is none of theirs.
-            node.name = next(iter(edge.names)) if len(edge.names) == 1 else node.depth
-            child_names = (*names, node.name)
-        last = position == len(node.edges)
-        finish_node(tree, edge.child, owner, get_miss, None, child_names, sealed=sealed and last)
-
-
-def choose_kind(node: Node[T, O]) -> None:
-    """Find out whether the fast walk can go on from a node, and how."""
-    if len(node.edges) == 1 and node.edges[0].single:
-        edge = node.edges[0]
-        converter = edge.segment.variables[0].converter
-        node.child, node.convert = edge.child, edge.convert
-        if type(converter) is IntConverter and converter.is_plain:
-            node.kind = INT
-        elif type(converter) is StringConverter and converter.is_plain:
-            node.kind = STRING
-        else:
-            node.kind = CONVERT
-    elif node.edges or node.tails:
-        node.kind = OTHER
-    elif node.mount is not None:
-        node.kind = OTHER
-        if not node.mount.names:
-            node.kind = MOUNT
-            node.mounted = (node.mount.target, None)
-
-
-def make_leaf(rules: list[Rule[T, Any]], others: list[Rule[T, Any]], *, redirect: bool) -> Leaf[T] | None:
-    """A leaf of the rules that end exactly here, and of those that would with one slash more or less.
-
-    With ``redirect`` the strict ones among the others answer with a redirect, else not at all.
-    """
-    methods = make_entries([rule for rule in others if not rule.strict_slashes])
-    methods.update(make_entries(rules))
-    if redirect:
-        strict = [rule for rule in others if rule.strict_slashes and rule.kind == "http"]
-        methods = {**make_entries(strict, redirect=True), **methods}
-    return Leaf(methods) if methods else None
-
-
-def make_entries(rules: list[Rule[T, Any]], *, redirect: bool = False) -> dict[str, Entry[T]]:
-    found: dict[str, Entry[T]] = {}
-    for rule in rules:
-        entry = Entry(rule, redirect=redirect)
-        for method in rule.methods or (WEBSOCKET,):
-            found[method] = entry
-    if "GET" in found:
-        found.setdefault("HEAD", found["GET"])
-    return found
 
 
 # Paths -------------------------------------------------------------------------------------------
@@ -448,7 +88,7 @@ def raw_is_other(path: str, raw_path: bytes) -> bool:
 
 
 def split_path(path: str, raw_path: bytes | None) -> tuple[list[str], bool]:
-    """The decoded segments of a path, and whether their escapes are UTF-8; an escaped slash stays in its segment."""
+    """The decoded segments of a path, escaped slashes kept in them, and whether all escapes are UTF-8."""
     if raw_path is None or b"%" not in raw_path or raw_is_other(path, raw_path):
         return path.split("/"), True
     raw_path = raw_path.partition(b"?")[0]
@@ -458,29 +98,29 @@ def split_path(path: str, raw_path: bytes | None) -> tuple[list[str], bool]:
 
 
 def split_mount(segments: int, path: str, raw_path: bytes | None) -> tuple[str, str, bytes | None]:
-    """Cut a path behind its first ``segments`` segments: the mount's own path, the rest, and the rest of the raw path.
+    """Cut a path behind its first ``segments`` segments: what the mount takes, the rest, and the raw rest.
 
-    >>> split_mount(1, "/api/users/1", b"/api/users/1")
-    ('/api', '/users/1', b'/users/1')
+    The raw rest belongs to the rest in any case: where the raw path is another one, it is written anew.
+
+    >>> split_mount(1, "/api/users/a/b", b"/api/users/a%2Fb")
+    ('/api', '/users/a/b', b'/users/a%2Fb')
     """
-    raw_parts = None if raw_path is None else raw_path.split(b"/", segments + 1)
-    raw_rest = None
-    if raw_parts is not None:
-        raw_rest = b"/" + raw_parts.pop() if len(raw_parts) > segments + 1 else b""
-        if raw_path is not None and 37 in raw_path and not raw_is_other(path, raw_path):
-            mount = unquote(b"/".join(raw_parts))
-            return mount, path[len(mount) :], raw_rest
-    parts = path.split("/", segments + 1)
-    rest = "/" + parts.pop() if len(parts) > segments + 1 else ""
-    return "/".join(parts), rest, raw_rest
+    if raw_path is None or raw_is_other(path, raw_path):
+        parts = path.split("/", segments + 1)
+        rest = "/" + parts.pop() if len(parts) > segments + 1 else ""
+        return "/".join(parts), rest, None if raw_path is None else quote_path(rest).encode()
+    raw_parts = raw_path.split(b"/", segments + 1)
+    raw_rest = b"/" + raw_parts.pop() if len(raw_parts) > segments + 1 else b""
+    mount = unquote(b"/".join(raw_parts))
+    return mount, path[len(mount) :], raw_rest
 
 
-class RouteTable(Generic[T, O]):
+class RouteTable(Generic[T, Owner]):
     """All rules of an app, and the answer to each method and path.
 
     ``add`` and its companions take rules in any order, ``freeze`` ends that and builds the tree; from then
-    on ``match`` gives ``(target, values)`` for whatever comes in. ``values`` is a fresh dict, or None when the rule
-    has neither variables nor defaults. A target can be anything but None.
+    on ``match`` gives ``(target, values)`` for whatever comes in. ``values`` is a fresh dict, or None when
+    the rule has neither variables nor defaults. A target can be anything but None.
 
     >>> from microweb.patterns import parse_pattern
     >>> table = RouteTable[str, str]("the app")
@@ -509,19 +149,19 @@ class RouteTable(Generic[T, O]):
         "uses_hosts",
     )
 
-    def __init__(self, owner: O) -> None:
-        self.rules: list[Rule[T, O]] = []
+    def __init__(self, owner: Owner) -> None:
+        self.rules: list[Rule[T, Owner]] = []
         """Everything that was added, in that order."""
         self.uses_hosts = False
         """Whether the host matters; known when the table is frozen."""
         self._owner = owner
-        self._owners: list[tuple[Pattern, O, HostPattern | None]] = []
-        self._shapes: dict[Hashable, list[Rule[T, O]]] = {}
-        self._http: Tree[T, O] = Tree()
-        self._websocket: Tree[T, O] = Tree()
-        self._exact_hosts: dict[str, tuple[Tree[T, O], Tree[T, O]]] = {}
-        self._wildcard_hosts: dict[Hashable, tuple[HostPattern, Tree[T, O], Tree[T, O]]] = {}
-        self._make_miss: Callable[[Miss[O]], T] | None = None
+        self._owners: list[tuple[Pattern, Owner, HostPattern | None]] = []
+        self._shapes: dict[Hashable, list[Rule[T, Owner]]] = {}
+        self._http: Tree[T, Owner] = Tree()
+        self._websocket: Tree[T, Owner] = Tree()
+        self._exact_hosts: dict[str, tuple[Tree[T, Owner], Tree[T, Owner]]] = {}
+        self._wildcard_hosts: dict[Hashable, tuple[HostPattern, Tree[T, Owner], Tree[T, Owner]]] = {}
+        self._make_miss: Callable[[Miss[Owner]], T] | None = None
         self._misses: dict[tuple[MissKind, int, tuple[str, ...]], tuple[T, None]] = {}
         self._root = self._http.root
         self._static = self._http.static
@@ -534,7 +174,7 @@ class RouteTable(Generic[T, O]):
         target: T,
         *,
         methods: frozenset[str] | None,
-        owner: O,
+        owner: Owner,
         place: str,
         host: HostPattern | None = None,
         strict_slashes: bool = True,
@@ -560,7 +200,7 @@ class RouteTable(Generic[T, O]):
         self._register(Rule(kind, pattern, target, methods, owner, place, host, strict_slashes, defaults))
 
     def add_mount(
-        self, pattern: Pattern, target: T, *, owner: O, place: str, host: HostPattern | None = None
+        self, pattern: Pattern, target: T, *, owner: Owner, place: str, host: HostPattern | None = None
     ) -> None:
         """Add a target for everything at or under a prefix, with any method, websockets included.
 
@@ -577,7 +217,7 @@ class RouteTable(Generic[T, O]):
             )
         self._register(Rule("mount", pattern, target, None, owner, place, host, True, None))
 
-    def add_owner(self, pattern: Pattern, owner: O, *, host: HostPattern | None = None) -> None:
+    def add_owner(self, pattern: Pattern, owner: Owner, *, host: HostPattern | None = None) -> None:
         """Give the misses at or under a prefix to ``owner``; the deepest prefix on a path counts.
 
         Of two owners with one prefix the first keeps it. An empty prefix without a host owns nothing: the
@@ -597,12 +237,13 @@ class RouteTable(Generic[T, O]):
         if self._make_miss is not None:
             raise FrozenError("The routes are frozen, because the app has begun to serve; add them before.")
 
-    def _register(self, rule: Rule[T, O]) -> None:
+    def _register(self, rule: Rule[T, Owner]) -> None:
         self._check_open()
         for name in rule.host.variables if rule.host is not None else ():
             if name in rule.pattern.variables:
                 raise SetupError(
-                    f"The rule {rule.pattern.rule!r} ({rule.place}) and its host have both a variable {name!r}."
+                    f"The rule {rule.pattern.rule!r} ({rule.place}) has the variable {name!r} "
+                    f"in its path and in its host {rule.host.rule if rule.host else None!r}."
                 )
         same = self._shapes.setdefault(shape_of(rule), [])
         for other in same:
@@ -617,7 +258,7 @@ class RouteTable(Generic[T, O]):
 
     # Building it ---------------------------------------------------------------------------------
 
-    def freeze(self, miss: Callable[[Miss[O]], T]) -> None:
+    def freeze(self, miss: Callable[[Miss[Owner]], T]) -> None:
         """Build the tree; ``miss`` makes the target of each miss.
 
         It is called now for every owner, and for the methods of every path. Only where rules of
@@ -655,19 +296,19 @@ class RouteTable(Generic[T, O]):
         for tree in trees:
             tree.finish(self._owner, self._get_leaf_miss)
 
-    def _trees_of(self, host: HostPattern | None) -> tuple[Tree[T, O], Tree[T, O]]:
+    def _trees_of(self, host: HostPattern | None) -> tuple[Tree[T, Owner], Tree[T, Owner]]:
         if host is None:
             return self._http, self._websocket
         if host.is_static:
             return self._exact_hosts.setdefault(host.build({}), (Tree(), Tree()))
         return self._wildcard_hosts.setdefault(host.key, (host, Tree(), Tree()))[1:]
 
-    def _check_reachable(self, rule: Rule[T, O]) -> None:
+    def _check_reachable(self, rule: Rule[T, Owner]) -> None:
         """Refuse a rule that lists with ``any`` nothing but what other rules, which go first, spell out."""
         for position, segment in enumerate(rule.pattern.segments):
             if not segment.is_single or not isinstance(segment.variables[0].converter, AnyConverter):
                 continue
-            covering: list[Rule[T, O]] = []
+            covering: list[Rule[T, Owner]] = []
             for item in segment.variables[0].converter.items:
                 found = [
                     other
@@ -680,26 +321,25 @@ class RouteTable(Generic[T, O]):
                 covering += found
             else:
                 raise SetupError(
-                    f"The rule {rule.pattern.rule!r} ({rule.place}) can never match: what it lists is matched by "
+                    f"The rule {rule.pattern.rule!r} ({rule.place}) can never match: before it come "
                     + ", ".join(f"{other.pattern.rule!r} ({other.place})" for other in covering)
                     + "."
                 )
 
-    def _get_miss(self, kind: MissKind, owner: O, allow: tuple[str, ...] = ()) -> tuple[T, None]:
+    def _get_miss(self, kind: MissKind, owner: Owner, allow: tuple[str, ...] = ()) -> tuple[T, None]:
         key = (kind, id(owner), allow)
         found = self._misses.get(key)
         if found is None:
-            assert self._make_miss is not None
+            assert self._make_miss is not None, "a route table is asked after freeze()"
             found = self._misses[key] = (self._make_miss(Miss(kind, owner, allow)), None)
         return found
 
-    def _get_leaf_miss(self, kind: MissKind, owner: O, leaf: Leaf[T] | None) -> tuple[T, None]:
+    def _get_leaf_miss(self, owner: Owner, leaf: Leaf[T] | None) -> tuple[T, None]:
         if leaf is None or WEBSOCKET in leaf.methods:
             return self._get_miss("not_found", owner)
-        allow = allow_of([leaf])
         if "OPTIONS" not in leaf.methods:
-            self._get_miss("options", owner, allow)
-        return self._get_miss(kind, owner, allow)
+            self._get_miss("options", owner, allow_of([leaf]))
+        return self._get_miss("method_not_allowed", owner, allow_of([leaf]))
 
     # Asking it -----------------------------------------------------------------------------------
 
@@ -708,9 +348,11 @@ class RouteTable(Generic[T, O]):
     ) -> tuple[T, dict[str, Any] | None]:
         """The target for a request, with its values.
 
-        ``path`` is the decoded path below the mount, ``raw_path`` what the client sent for it, ``host`` the host in
-        lower case without its port. The raw path counts where it keeps a slash inside a segment, unless it
-        belongs to another path.
+        ``path`` is the decoded path below the mount, ``raw_path`` what the client sent for it, ``host`` the
+        host in lower case without its port. The raw path counts where it keeps a slash inside a segment,
+        unless it belongs to another path.
+
+        An exception from a converter of the program that is no ``ValueError`` comes through.
         """
         if self.uses_hosts or (
             raw_path is not None
@@ -723,9 +365,10 @@ class RouteTable(Generic[T, O]):
             answer = answers.get(method)
             if answer is not None:
                 return answer
-        # The fast walk takes the first way at each node and never turns back; what it cannot answer is searched.
+        # PERF(walk): the first way at each node, and never back; what this cannot answer is searched. One
+        # loop without calls for the kinds of segment that are common, the most common ones first.
         node = self._root
-        values: dict[str, Any] = {}
+        values: dict[Any, Any] = {}
         for part in path.split("/"):
             child = node.static.get(part)
             if child is not None:
@@ -733,7 +376,6 @@ class RouteTable(Generic[T, O]):
                 continue
             kind = node.kind
             if kind == INT:
-                # int() alone would also take "+1", " 1", "1_000" and other scripts' digits.
                 if part.isdigit() and part.isascii():
                     try:
                         values[node.name] = int(part)
@@ -747,13 +389,27 @@ class RouteTable(Generic[T, O]):
                     node = node.child
                     continue
             elif kind == CONVERT:
-                assert node.convert is not None
                 value = node.convert(part)
                 if value is not NO_MATCH:
                     values[node.name] = value
                     node = node.child
                     continue
-            elif kind == MOUNT and node.mounted is not None:
+            elif kind == SEVERAL:
+                for convert, name, following in node.options:
+                    value = convert(part)
+                    if value is not NO_MATCH:
+                        values[name] = value
+                        node = following
+                        break
+                else:
+                    break
+                continue
+            elif kind == PATH:
+                target = node.child.plain.get(method)
+                if part and target is not None:
+                    values[node.name] = path.split("/", node.depth)[-1]
+                    return target, values
+            elif kind == MOUNT:
                 return node.mounted
             break
         else:
@@ -762,10 +418,13 @@ class RouteTable(Generic[T, O]):
                 return target, values
             renamed = node.renamed.get(method)
             if renamed is not None:
-                return renamed[0], dict(zip(renamed[1], values.values(), strict=True))
-            if node.ends is not None:
+                target, names = renamed
+                for old, new in names:
+                    values[new] = values.pop(old)
+                return target, values
+            if node.end is not None:
                 return self._search(method, path, None, host)
-        if node.sealed and node.miss is not None and "//" not in path:
+        if node.sealed and "//" not in path:
             return node.miss
         return self._search(method, path, None, host)
 
@@ -774,8 +433,8 @@ class RouteTable(Generic[T, O]):
     ) -> tuple[T, dict[str, Any] | None]:
         """The target for a websocket, with its values; a miss is always ``not_found``."""
         parts, _ = split_path(path, raw_path)
-        for tree, host_values in self._candidates(host, 1):
-            values = list(host_values)
+        for tree, host_values in self._find_trees(host, 1):
+            values = [*host_values]
             entry = find(tree.root, parts, WEBSOCKET, values, [])
             if entry is not None:
                 return entry.target, entry.name_values(values)
@@ -784,14 +443,14 @@ class RouteTable(Generic[T, O]):
     def _search(
         self, method: str, path: str, raw_path: bytes | None, host: str | None
     ) -> tuple[T, dict[str, Any] | None]:
-        """All of ``match``, without the fast walk."""
+        """What ``match`` does, without its shortcuts."""
         parts, is_utf8 = split_path(path, raw_path)
         if not is_utf8:
             return self._get_miss("bad_path", self._find_owner(parts, host, 0))
-        trees = list(self._candidates(host, 0))
+        trees = self._find_trees(host, 0)
         lacking: list[Leaf[T]] = []
         for tree, host_values in trees:
-            values = list(host_values)
+            values = [*host_values]
             entry = find(tree.root, parts, method, values, lacking)
             if entry is not None:
                 if entry.redirect:
@@ -805,34 +464,35 @@ class RouteTable(Generic[T, O]):
                     return self._get_miss("merge_slashes", owner)
         if not lacking:
             return self._get_miss("not_found", owner)
-        return self._get_miss(
-            "options" if method == "OPTIONS" else "method_not_allowed", owner, allow_of(lacking)
-        )
+        kind: MissKind = "options" if method == "OPTIONS" else "method_not_allowed"
+        return self._get_miss(kind, owner, allow_of(lacking))
 
-    def _candidates(self, host: str | None, index: int) -> "Iterator[tuple[Tree[T, O], tuple[Any, ...]]]":
+    def _find_trees(self, host: str | None, index: int) -> list[tuple[Tree[T, Owner], tuple[Any, ...]]]:
         """The trees to search for a host, the most specific first, with the values that the host gives."""
+        trees: list[tuple[Tree[T, Owner], tuple[Any, ...]]] = []
         if self.uses_hosts and host is not None:
             exact = self._exact_hosts.get(host)
             if exact is not None:
-                yield exact[index], ()
+                trees.append((exact[index], ()))
             for pattern, *pair in self._wildcard_hosts.values():
                 values = pattern.match(host)
                 if values is not None:
-                    yield pair[index], values
-        yield (self._http, self._websocket)[index], ()
+                    trees.append((pair[index], values))
+        trees.append((self._websocket if index else self._http, ()))
+        return trees
 
-    def _find_owner(self, parts: list[str], host: str | None, index: int) -> O:
+    def _find_owner(self, parts: list[str], host: str | None, index: int) -> Owner:
         best = (0, self._owner)
         if self._owners:
-            for tree, _ in self._candidates(host, index):
+            for tree, _ in self._find_trees(host, index):
                 found = find_owner(tree.root, parts)
                 if found is not None and found[0] > best[0]:
                     best = found
         return best[1]
 
 
-def shape_of(rule: Rule[T, O], position: int | None = None, item: str = "") -> Hashable:
-    """Equal for rules that match the same requests but for their methods; with a segment replaced, if asked for."""
+def shape_of(rule: Rule[T, Owner], position: int | None = None, item: str = "") -> Hashable:
+    """Equal for rules that match the same paths; the segment at ``position`` is replaced, if one is given."""
     keys = [segment.key for segment in rule.pattern.segments]
     if position is not None:
         keys[position] = (item,)

@@ -103,17 +103,15 @@ class StreamingResponse(Response):
         body = self._chunks(request)
         try:
             async for chunk in body:
-                if chunk.__class__ is str:
-                    chunk = chunk.encode()
-                elif not isinstance(chunk, bytes | bytearray | memoryview):
-                    raise TypeError(f"a streamed body gives str or bytes, not {type(chunk).__name__}")
+                if chunk.__class__ is not bytes:
+                    chunk = encode_chunk(chunk)
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError:
                     raise ClientDisconnect("the client left while its answer was being sent") from None
         finally:
             if body is not self.iterable:
-                await body.aclose()  # type: ignore[attr-defined]  # iterate() is a generator
+                await close_iterable(body)
         if self.iterable is self._first_iterable and request.notes.closers[-1:] == [self.close]:
             # PERF(walk.stream): run to its end, it has nothing left to close.
             request.notes.closers.pop()
@@ -124,6 +122,19 @@ class StreamingResponse(Response):
         if isinstance(iterable, AsyncIterable):
             return iterable.__aiter__()
         return iterate(request.worker, iterable, label=self._source)
+
+
+def encode_chunk(chunk: Any) -> bytes:
+    """One piece of a streamed body as bytes.
+
+    Raises:
+        TypeError: it is neither text nor bytes.
+    """
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        return bytes(chunk)
+    raise TypeError(f"a streamed body gives str or bytes, not {type(chunk).__name__}")
 
 
 async def close_iterable(iterable: object) -> None:

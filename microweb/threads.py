@@ -1,31 +1,37 @@
 """Worker threads: where ``def`` callables run, so that they never block the event loop.
 
-The routes between a task and a thread::
+What goes between a task and its thread::
 
     task                                         thread
-    ────                                         ──────
-    Worker.run        ── call ───────────────▶   function(*args), in a copy of the task's context
-       (waits)        ◀─ request ─────────────   call_from_thread(async_function, *args)
-    async_function()     in the waiting task
-       (waits again)  ── answer ─────────────▶   goes on
-    result or error   ◀─ end ─────────────────   returns or raises
+    ----                                         ------
+    Worker.run         -- call ------------->    function(*args), in a copy of the task's context
+      (waits)          <-- request ----------    call_from_thread(async_function, *args)
+    async_function()   in the waiting task         (waits)
+      (waits again)    -- answer ----------->    goes on
+    result or error    <-- end --------------    returns or raises
 
-The life of one call; ``claim`` is a lock that exactly one side gets::
+The life of one call. Its ``claim`` is a lock that exactly one side gets:
 
-    queued    thread takes the claim ──▶ running ──▶ ended       the task takes the result
-    queued    the task is cancelled and takes the claim ──▶ withdrawn: the thread passes over it
-    running   the task is cancelled ──▶ refusing: the task waits shielded for the end, requests of the
-              thread raise CallerCancelled, the result is dropped, the cancellation goes on
+    ========== ============================== ==========================================================
+    state      event                          next
+    ========== ============================== ==========================================================
+    queued     the thread takes the claim     running
+    queued     the task is cancelled and      withdrawn: the thread passes over it, the cancellation goes
+               takes the claim                on at once
+    running    the function ends              ended: the task takes over changed context variables, then
+                                              the result or the error
+    running    the task is cancelled          refusing: it waits for the end, shielded; requests of the
+                                              thread raise CallerCancelled; the result is dropped, then
+                                              the cancellation goes on
+    ========== ============================== ==========================================================
 
-A ``WorkerPool`` owns the threads, one queue each. A ``Worker`` is a seat for one request: it is bound
-to a thread by its first call and prefers it from then on, which keeps thread-bound objects (a sqlite3
-connection) usable through all the ``def`` callables of a request; it reserves nothing. First calls that
-find every thread busy wait in one common queue, so that no request waits behind one slow view while
-other threads are free.
+Threads, tasks and loops meet without locks on the way of a call. What they share is read and written in
+opposite orders on both sides: who waits says so first and then looks for work; who brings work puts it
+down first and then looks for somebody who waits. So one of them always sees the other.
 
-Works on asyncio (any loop) and trio, and imports neither trio nor anyio. It is no general executor: it
-does not know requests or views. Called by the endpoint and the onion (``def`` callables), streaming
-(sync iterators), files (``run_blocking``), and by extensions at import time (``run_sync``).
+Works on asyncio (any loop) and trio, and imports neither trio nor anyio. It knows neither requests nor
+views. Called by endpoints and hooks (``def`` callables), streamed bodies (``iterate``), files
+(``run_blocking``) and extensions (``run_sync``).
 """
 
 import asyncio
@@ -34,9 +40,8 @@ import logging
 import os
 import sys
 import threading
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from asyncio import CancelledError
-from asyncio import _get_running_loop as get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
@@ -44,7 +49,7 @@ from contextvars import Context, ContextVar, Token, copy_context
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Generic, TypeVar, TypeVarTuple
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 __all__ = [
     "CallerCancelled",
@@ -61,35 +66,37 @@ __all__ = [
 Value = TypeVar("Value")
 Arguments = TypeVarTuple("Arguments")
 
-_MISSING: Any = object()
+# How often a thread that waits for a task looks whether the loop is still there.
+_LOOP_CHECK_SECONDS = 1.0
+
 _log = logging.getLogger("microweb")
 
 
 class CallerCancelled(BaseException):
-    """The task that waits for this thread was cancelled, so nobody is left to answer it.
+    """The task that waits for this thread was cancelled, or its loop is gone: nobody takes the answer.
 
-    Raised by ``call_from_thread`` inside a worker thread. Like ``asyncio.CancelledError`` it is no
-    ``Exception``: let it pass, and clean up in ``finally``.
+    Raised in a worker thread by ``call_from_thread``. Like ``asyncio.CancelledError`` it is no
+    ``Exception``: clean up in ``finally`` and let it pass.
     """
 
 
-# ── Context variables ────────────────────────────────────────────────────────────────────────────
+# --- Context variables ------------------------------------------------------------------------------
 
 _ignored: set[ContextVar[Any]] = set()
+_missing: Any = object()
 
 
 def ignore_variables(*variables: ContextVar[Any]) -> None:
-    """Never copy these variables back from a thread: for variables whose value differs there on purpose."""
+    """Never copy these context variables back from a thread, where they differ on purpose."""
     _ignored.update(variables)
 
 
 def _changes(after: Context, before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    # By identity, never by ==: a value's own __eq__ may be slow, may raise, and calls a replaced equal
-    # list the same.
+    # By identity: == would call a new list that equals the old one the same, and runs code of the value.
     return [
         (variable, value)
         for variable, value in after.items()
-        if before.get(variable, _MISSING) is not value and variable not in _ignored
+        if before.get(variable, _missing) is not value and variable not in _ignored
     ]
 
 
@@ -98,22 +105,25 @@ def _set_variables(changes: Iterable[tuple[ContextVar[Any], Any]]) -> None:
         variable.set(value)
 
 
-def _library_marker() -> ContextVar[str | None] | None:
-    """sniffio's variable that names the async library: it must not say "asyncio" inside a thread."""
-    global _marker
-    if _marker is None:
+_library_marker: ContextVar[str | None] | None = None
+
+
+def _context_for_thread() -> Context:
+    """A copy of the current context that does not say that an async library runs here."""
+    global _library_marker
+    context = copy_context()
+    if _library_marker is None:
         sniffio = sys.modules.get("sniffio")
-        if sniffio is not None:
-            _marker = getattr(sniffio, "current_async_library_cvar", None)
-            if _marker is not None:
-                ignore_variables(_marker)
-    return _marker
+        _library_marker = getattr(sniffio, "current_async_library_cvar", None)
+        if _library_marker is None:
+            return context
+        ignore_variables(_library_marker)
+    if _library_marker in context:
+        context.run(_library_marker.set, None)
+    return context
 
 
-_marker: ContextVar[str | None] | None = None
-
-
-# ── Calls ────────────────────────────────────────────────────────────────────────────────────────
+# --- Calls ------------------------------------------------------------------------------------------
 
 
 class _Request:
@@ -122,16 +132,13 @@ class _Request:
     __slots__ = ("args", "changes", "context", "error", "function", "inbox", "open", "thread", "value")
 
     def __init__(
-        self,
-        function: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        context: Context,
-        thread: "_Thread",
+        self, thread: "_Thread", function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
+        self.thread = thread
         self.function = function
         self.args = args
-        self.context = context
-        self.thread = thread
+        self.context = copy_context()
+        # Calls to do while the thread waits, and None for the answer.
         self.inbox: SimpleQueue[_Call | None] = SimpleQueue()
         self.open = True
         self.changes: list[tuple[ContextVar[Any], Any]] = []
@@ -148,13 +155,13 @@ class _Request:
 
 
 _serving: ContextVar[_Request | None] = ContextVar("microweb_serving", default=None)
-"""The request of a thread that this task (or a task that made it) is serving."""
+"""The request of a thread that this task is serving, or the task that made this one."""
 
 ignore_variables(_serving)
 
 
 class _Call:
-    """One function on its way through a thread and back; the parts that do not depend on the loop."""
+    """One function on its way to a thread and back. Subclasses know how a task of their loop waits."""
 
     __slots__ = (
         "adopted",
@@ -175,6 +182,9 @@ class _Call:
         "worker",
     )
 
+    checkpoints = False
+    """Whether each await must see cancellations and let others run, as trio promises of its own."""
+
     def __init__(
         self, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str
     ) -> None:
@@ -182,34 +192,32 @@ class _Call:
         self.function: Callable[..., Any] | None = function
         self.args = args
         self.label = label
-        self.context = context = copy_context()
-        marker = _library_marker()
-        if marker is not None and marker in context:
-            context.run(marker.set, None)
+        self.context = context = _context_for_thread()
+        # The context as task and thread last agreed on it.
         self.before = context.copy()
         self.claim = allocate_lock()
-        self.ended = False
-        self.news = False
-        self.refusing = False
+        self.queued_at = 0.0
         self.firm = False
+        self.refusing = False
+        self.news = False
+        self.ended = False
         self.request: _Request | None = None
         self.adopted: dict[ContextVar[Any], Token[Any]] | None = None
-        self.queued_at = 0.0
         self.value: Any = None
         self.error: BaseException | None = None
 
-    checkpoints = False
-    """Whether each await must see cancellation and let others run, as trio promises of all its own."""
-
-    # in the thread
+    # In the thread.
 
     def execute(self, thread: "_Thread") -> None:
+        function = self.function
+        if function is None or not self.claim.acquire(False):
+            return
         outer = thread.current
         thread.current = self
         try:
-            self.value = self.context.run(self.function, *self.args)  # type: ignore[arg-type]
+            self.value = self.context.run(function, *self.args)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
-            # Without our own frame, which would keep this call alive as long as the error.
+            # Without our own frame, which holds this call and so would hold the error.
             traceback = error.__traceback__
             self.error = error.with_traceback(traceback and traceback.tb_next)
         thread.current = outer
@@ -221,21 +229,21 @@ class _Call:
         self.wake()
 
     def wake(self) -> bool:
-        """Make the waiting task look again, from any thread; False when its loop is gone."""
+        """Make the waiting task look again; False if its loop is gone."""
         raise NotImplementedError
 
     def loop_is_gone(self) -> bool:
         """Whether no task will ever look again."""
         raise NotImplementedError
 
-    # in the task
-
-    async def wait(self) -> None:
-        """Sleep until woken, or until cancelled."""
-        raise NotImplementedError
+    # In the task.
 
     async def begin(self) -> None:
-        """Raise the cancellation that has come already."""
+        """Raise a cancellation that has come already."""
+        raise NotImplementedError
+
+    async def wait(self) -> None:
+        """Sleep until there is news, or until cancelled."""
         raise NotImplementedError
 
     async def pause(self) -> None:
@@ -243,35 +251,19 @@ class _Call:
         raise NotImplementedError
 
     async def wait_shielded(self) -> BaseException | None:
-        """Sleep until the thread has ended, whatever cancellations arrive; the last of them, if any."""
+        """Sleep until the thread has ended, whatever cancellations arrive; returns the last of them."""
         raise NotImplementedError
 
     async def settle_firmly(self) -> None:
-        """Settle, shielded from cancellation, never withdrawn."""
+        """Settle, shielded from cancellation, and never withdraw."""
         raise NotImplementedError
 
     def is_cancellation(self, error: BaseException) -> bool:
-        """Whether the error that left a served function is the cancellation of our own task."""
+        """Whether the error that left a served function is the cancellation of this task."""
         raise NotImplementedError
 
-    def withdraw(self) -> bool:
-        """Take the call back if no thread has begun it."""
-        if self.firm or not self.claim.acquire(False):
-            return False
-        self.function = None
-        self.args = ()
-        self.worker._pool._forget(self)
-        return True
-
-    def refuse(self) -> None:
-        self.refusing = True
-        request = self.request
-        if request is not None:
-            self.request = None
-            request.refuse()
-
     async def settle(self, items: Sized = ()) -> Any:
-        """Wait for the end, or until ``items`` are there to be taken before it."""
+        """Serve the thread until the call has ended, and give its result; or until there are ``items``."""
         has_waited = False
         try:
             while True:
@@ -279,7 +271,7 @@ class _Call:
                 if items:
                     return None
                 if self.ended:
-                    if not has_waited and (self.checkpoints or self.worker._pool._is_hogging()):
+                    if not has_waited and (self.checkpoints or self.worker._crew.is_hogging()):
                         await self.pause()
                     break
                 request = self.request
@@ -290,7 +282,7 @@ class _Call:
                     self.request = None
                     await self.serve(request)
         except GeneratorExit:
-            # The coroutine is thrown away with its loop: there is nothing to wait with.
+            # The coroutine is thrown away, with its loop most likely: there is nothing to wait with.
             if not self.withdraw():
                 self.refuse()
             raise
@@ -299,18 +291,19 @@ class _Call:
                 self.refuse()
                 await self.wait_shielded()
                 self.adopt(self.context)
-                self.error = self.value = None
+                self.value = self.error = None
             raise
         self.adopt(self.context)
         if self.error is not None:
             try:
                 raise self.error
             finally:
+                # The traceback holds this frame, and this frame the call.
                 self.error = None
         return self.value
 
     async def serve(self, request: _Request) -> None:
-        """Run what the thread asked for, here and now, in this task."""
+        """Run what the thread asks for, in this task."""
         self.adopt(request.context)
         before = copy_context()
         outer = _serving.get()
@@ -318,7 +311,7 @@ class _Call:
         try:
             request.value = await request.function(*request.args)
         except BaseException as error:
-            # No token: this may run in another context than it began in, when a loop throws us away.
+            # Not by token: a coroutine that is thrown away may end in another context than it began in.
             _serving.set(outer)
             if isinstance(error, GeneratorExit) or self.is_cancellation(error):
                 request.refuse()
@@ -330,28 +323,44 @@ class _Call:
         request.answer()
 
     def adopt(self, context: Context) -> None:
-        """Give this task what the thread changed in ``context`` since both last agreed."""
-        before = self.before
-        # PERF(hop): most calls change nothing.
-        for variable, value in context.items():
-            if before.get(variable, _MISSING) is not value and variable not in _ignored:
-                token = variable.set(value)
-                if token.old_value is Token.MISSING and (self.adopted is not None or not self.ended):
-                    if self.adopted is None:
-                        self.adopted = {}
-                    self.adopted[variable] = token
-        if self.adopted:
-            # Set by the thread earlier and reset by its token since: unset here as well.
-            for variable in [variable for variable in self.adopted if variable not in context]:
+        """Change here what the thread changed in its ``context``."""
+        adopted = self.adopted
+        for variable, value in _changes(context, self.before):
+            token = variable.set(value)
+            if not self.ended or adopted is not None:
+                # The thread goes on, and may reset the variable to what it was: to nothing, perhaps.
+                if adopted is None:
+                    adopted = self.adopted = {}
+                if token.old_value is Token.MISSING:
+                    adopted[variable] = token
+        if adopted:
+            for variable in [variable for variable in adopted if variable not in context]:
                 try:
-                    variable.reset(self.adopted.pop(variable))
-                except ValueError:  # adopted by a task of another context, an iterator may change hands
+                    variable.reset(adopted.pop(variable))
+                except ValueError:  # an iterator that went on in a task with another context
                     pass
+
+    def withdraw(self) -> bool:
+        """Take the call back, unless the thread has begun it."""
+        if self.firm or not self.claim.acquire(False):
+            return False
+        self.function = None
+        self.args = ()
+        self.worker._crew.forget(self)
+        return True
+
+    def refuse(self) -> None:
+        """Refuse the thread's request, and those it will make."""
+        self.refusing = True
+        request = self.request
+        if request is not None:
+            self.request = None
+            request.refuse()
 
 
 def _anyio_shield() -> AbstractContextManager[object]:
-    # A cancelled anyio scope cancels its tasks again in every turn of the asyncio loop: without a
-    # shield the loop would spin until the thread ends. If nobody loaded anyio there is no such scope.
+    # A cancelled anyio scope cancels its tasks again in each turn of an asyncio loop: without a shield
+    # the loop would spin until the thread ends. If nobody loaded anyio, there is no such scope.
     anyio = sys.modules.get("anyio")
     return nullcontext() if anyio is None else anyio.CancelScope(shield=True)
 
@@ -373,7 +382,8 @@ class _AsyncioCall(_Call):
 
     def wake(self) -> bool:
         self.news = True
-        # PERF(hop): looked at last. A task that does not wait yet looks for news before it does.
+        # PERF(walk.thread): half the cost of a call is to wake the loop; a task that does not wait yet
+        # will look for news before it does.
         if self.waiter is None:
             return True
         try:
@@ -402,17 +412,17 @@ class _AsyncioCall(_Call):
         await asyncio.sleep(0)
 
     async def wait_shielded(self) -> BaseException | None:
+        cancellation = None
         with _anyio_shield():
-            cancellation = None
-            while True:
-                self.news = False
-                if self.ended:
-                    return cancellation
+            self.news = False
+            while not self.ended:
                 try:
                     await self.wait()
                 except CancelledError as error:
-                    # Counted by Task.cancelling, and raised again by our caller.
+                    # Task.cancelling() counts it; our caller raises one for all.
                     cancellation = error
+                self.news = False
+        return cancellation
 
     async def settle_firmly(self) -> None:
         self.firm = True
@@ -422,18 +432,20 @@ class _AsyncioCall(_Call):
     def is_cancellation(self, error: BaseException) -> bool:
         if not isinstance(error, CancelledError):
             return False
+        # The function may have awaited another task that was cancelled: then this is just its error.
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
 
 
 class _TrioCall(_Call):
-    __slots__ = ("sleeping", "task", "token")
+    __slots__ = ("sleeping", "task", "token", "trio")
 
     checkpoints = True
 
     def __init__(
         self, trio: Any, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str
     ) -> None:
+        self.trio = trio
         self.token = trio.lowlevel.current_trio_token()
         self.task: Any = None
         self.sleeping = False
@@ -444,67 +456,57 @@ class _TrioCall(_Call):
         return not self.sleeping or self._post()
 
     def _post(self) -> bool:
-        import trio
-
         try:
             self.token.run_sync_soon(self._awaken)
-        except trio.RunFinishedError:
+        except self.trio.RunFinishedError:
             return False
         return True
 
     def _awaken(self) -> None:
-        import trio
-
         if self.sleeping:
             self.sleeping = False
-            trio.lowlevel.reschedule(self.task)
+            self.trio.lowlevel.reschedule(self.task)
 
     def loop_is_gone(self) -> bool:
-        # A token offers no other question than the attempt.
+        # A token answers no other question than whether it can be used.
         return not self._post()
 
-    async def wait(self) -> None:
-        import trio
+    async def begin(self) -> None:
+        await self.trio.lowlevel.checkpoint_if_cancelled()
 
+    async def wait(self) -> None:
+        lowlevel = self.trio.lowlevel
         cancel: Callable[[], Any] | None = None
 
-        def abort(raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        def abort(raise_cancel: Callable[[], Any]) -> Any:
             nonlocal cancel
             if self.withdraw():
                 self.sleeping = False
-                return trio.lowlevel.Abort.SUCCEEDED
+                return lowlevel.Abort.SUCCEEDED
             cancel = raise_cancel
             self.refuse()
-            return trio.lowlevel.Abort.FAILED
+            return lowlevel.Abort.FAILED
 
-        self.task = trio.lowlevel.current_task()
+        self.task = lowlevel.current_task()
         while True:
             self.sleeping = True
             if self.news:
                 self.sleeping = False
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                await lowlevel.cancel_shielded_checkpoint()
             else:
-                await trio.lowlevel.wait_task_rescheduled(abort)
+                await lowlevel.wait_task_rescheduled(abort)
             if cancel is None:
                 return
+            # trio asks to abort only once, and leaves the rest to us.
             self.news = False
             if self.ended:
                 cancel()
 
-    async def begin(self) -> None:
-        import trio
-
-        await trio.lowlevel.checkpoint_if_cancelled()
-
     async def pause(self) -> None:
-        import trio
-
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await self.trio.lowlevel.cancel_shielded_checkpoint()
 
     async def wait_shielded(self) -> BaseException | None:
-        import trio
-
-        with trio.CancelScope(shield=True):
+        with self.trio.CancelScope(shield=True):
             self.news = False
             while not self.ended:
                 await self.wait()
@@ -512,38 +514,40 @@ class _TrioCall(_Call):
         return None
 
     async def settle_firmly(self) -> None:
-        import trio
-
         self.firm = True
-        with trio.CancelScope(shield=True):
+        with self.trio.CancelScope(shield=True):
             await self.settle()
 
     def is_cancellation(self, error: BaseException) -> bool:
-        import trio
-
-        return isinstance(error, trio.Cancelled)
+        return isinstance(error, self.trio.Cancelled)
 
 
 def _call_of(worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str) -> _Call:
     # trio first: as a guest it runs inside an asyncio loop.
     trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return _TrioCall(trio, worker, function, args, label)
-    loop = get_running_loop()
-    if loop is None:
-        raise RuntimeError("a worker is used from a task of asyncio or trio, and none is running here")
+    if trio is not None:
+        try:
+            in_trio = trio.lowlevel.in_trio_task()
+        except AttributeError:  # another thread is just importing it
+            in_trio = False
+        if in_trio:
+            return _TrioCall(trio, worker, function, args, label)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("a worker is used from a task of asyncio or trio; none runs here") from None
     return _AsyncioCall(loop, worker, function, args, label)
 
 
-# ── Threads ──────────────────────────────────────────────────────────────────────────────────────
+# --- Threads ----------------------------------------------------------------------------------------
 
 
 class _Here(threading.local):
-    """What this thread is to this module."""
+    """What the running thread is to this module."""
 
     thread: "_Thread | None" = None
     level = 0
-    """How many helper loops this thread's own code runs on: 0, except in the threads of helper loops."""
+    """How many helper loops wait for this thread's code: none, unless it is the thread of one."""
 
 
 _here = _Here()
@@ -552,8 +556,9 @@ _here = _Here()
 class _PipeBell:
     """Wakes a thread by a byte in a pipe.
 
-    PERF(hop): Linux wakes the reader of a pipe on the processor of the writer, which is about to sleep;
-    a lock wakes it on another one, out of its sleep and only to wait for the GIL (8 us against 40).
+    PERF(walk.thread): Linux wakes the reader of a pipe on the processor of its writer, who is expected to
+    sleep soon. The waiter for a lock is woken on an idle processor, and then waits there for the GIL: 8 us
+    for a call and its answer became 40.
     """
 
     __slots__ = ("reader", "writer")
@@ -567,14 +572,14 @@ class _PipeBell:
     def wait(self) -> None:
         os.read(self.reader, 64)
 
-    def __del__(self) -> None:
-        # Not when the thread ends: then someone may be about to ring, and the number may be a new file's.
-        os.close(self.reader)
-        os.close(self.writer)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Not as soon as the thread ends: who is about to ring would write to whatever has the number next.
+        close(self.reader)
+        close(self.writer)
 
 
 class _LockBell:
-    """Wakes a thread by a lock, where there are no pipes (left)."""
+    """Wakes a thread by a lock, where there is no pipe to be had."""
 
     __slots__ = ("lock",)
 
@@ -592,33 +597,34 @@ class _LockBell:
         self.lock.acquire()
 
 
-def _bell() -> _PipeBell | _LockBell:
+def _new_bell() -> _PipeBell | _LockBell:
     if os.name == "posix":
         try:
             return _PipeBell()
-        except OSError:  # out of file descriptors
+        except OSError:  # no file descriptors left
             pass
     return _LockBell()
 
 
 class _Thread:
-    """One thread and its queue. It is started by the first call after it was made or ended."""
+    """One thread and its queue; it runs from the first call to the next end, any number of times."""
 
-    __slots__ = ("asleep", "bell", "calls", "current", "ending", "load", "name", "pool", "thread")
+    __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "load", "name", "thread")
 
-    def __init__(self, pool: "WorkerPool", name: str) -> None:
-        self.pool = pool
+    def __init__(self, crew: "_Crew", name: str) -> None:
+        self.crew = crew
         self.name = name
-        self.bell: _PipeBell | _LockBell | None = None
         self.calls: deque[_Call] = deque()
-        self.asleep = False
         self.current: _Call | None = None
-        # PERF(hop): a counter that needs no lock: list.append and list.pop are atomic, += is not.
+        # How many calls it has, queued and running. PERF(walk.thread): a list, because append and pop are
+        # atomic and += is not; a lock would cost more than all the rest here.
         self.load: list[None] = []
-        self.ending = True
+        self.asleep = False
+        self.ending = False
+        self.bell: _PipeBell | _LockBell | None = None
         self.thread: threading.Thread | None = None
 
-    # from anywhere
+    # From anywhere.
 
     def put(self, call: _Call) -> None:
         self.load.append(None)
@@ -626,105 +632,251 @@ class _Thread:
         self.wake()
 
     def wake(self) -> None:
-        """Make the thread look at its queues, after something was put there."""
-        self.ring()
-        # Looked at last: a thread that ends says so before it looks at its queues for the last time.
+        """Make it look at the queues, after something was put there."""
+        if self.asleep:
+            self.asleep = False
+            self.ring()
+        # Looked at last: a thread that ends says so, and then looks at the queues once more.
         if self.thread is None:
             self.start()
 
     def ring(self) -> None:
-        if self.asleep:
-            self.asleep = False
-            bell = self.bell
-            if bell is not None:
-                bell.ring()
+        bell = self.bell
+        if bell is not None:
+            bell.ring()
 
     def start(self) -> None:
-        with self.pool._lock:
-            if self.thread is None:
-                self.ending = False
-                self.bell = _bell()
-                self.thread = thread = threading.Thread(target=self.work, name=self.name, daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the system gives no more threads
-                    self.thread = None
-                    self.calls.clear()
-                    self.load.clear()
-                    raise
+        """Start it, unless it runs.
+
+        Raises:
+            RuntimeError: the system gives no more threads.
+        """
+        with self.crew.lock:
+            if self.thread is not None:
+                return
+            self.ending = False
+            self.bell = _new_bell()
+            self.thread = thread = threading.Thread(target=self.work, name=self.name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self.thread = self.bell = None
+                self.calls.clear()
+                self.load.clear()
+                raise
 
     def end(self) -> threading.Thread | None:
-        thread = self.thread
+        """Make it end when its queue is empty; returns the thread, if there is one."""
         self.ending = True
         self.ring()
-        return thread
+        return self.thread
 
-    # in the thread
+    # In the thread.
 
     def work(self) -> None:
         _here.thread = self
-        pool = self.pool
-        common = pool._common
-        load = self.load
-        calls = self.calls
+        crew = self.crew
         bell = self.bell
         assert bell is not None
+        calls = self.calls
+        common = crew.common
+        load = self.load
         while True:
             call: _Call | None
             if calls:
                 call = calls.popleft()
-            elif (call := pool._take(self) if common else None) is None:
+            elif (call := crew.take(self) if common else None) is None:
                 self.asleep = True
-                if pool._waking is self:
-                    pool._waking = None
-                # Looked at after everybody can see that we sleep and that we do not wake: they look at
-                # that after they put something here.
+                if crew.waking is self:
+                    crew.waking = None
                 if not calls and not common and not self.ending:
                     bell.wait()
                 self.asleep = False
                 if self.ending and self.has_ended():
                     return
                 continue
-            if pool._waking is self:
-                pool._waking = None
-            if common and pool._waking is None:
-                # Each thread that gets a call wakes the next one: of many calls that come at once, quick
-                # ones are done by the threads that are awake, and slow ones get a thread each.
-                pool._wake_one()
-            if call.claim.acquire(False):
-                if call.queued_at:
-                    pool._warn(call)
-                call.execute(self)
-                load.pop()
-                call.end()
-            else:
-                load.pop()
-            # What it refers to is the caller's, and we may sleep for long.
+            if crew.waking is self:
+                crew.waking = None
+            if common and crew.waking is None:
+                # Each thread that gets a call wakes the next one. When many calls come at once, quick ones
+                # are done by the threads that are awake, and slow ones get a thread each.
+                crew.wake_one()
+            if call.queued_at:
+                crew.warn(call)
+            call.execute(self)
+            load.pop()
+            call.end()
+            # It may be long until the next one, and what this one holds is the caller's.
             del call
 
     def has_ended(self) -> bool:
-        with self.pool._lock:
+        with self.crew.lock:
             this, self.thread = self.thread, None
-            if self.calls or self.pool._common:
+            if self.calls or self.crew.common:
                 self.thread = this
                 return False
             self.bell = None
             return True
 
 
-# A quick call may end while the task is still handing it over (see _PipeBell). So many in a row may go by
-# before the loop gets a turn: a loop pays 2 us for one, and a function that keeps the GIL delays it by the
-# interpreter's switch interval, 5 ms, each time.
+# A quick call may end while its task is still handing it over, so that the task need not wait. After so
+# many of them in a row it lets others run: that costs 2 us of the loop, and each call that keeps the GIL
+# delays the loop by up to 5 ms, the interpreter's switch interval.
 _UNBROKEN_CALLS = 4
 
-_pools: "WeakSet[WorkerPool]" = WeakSet()
+
+class _Crew:
+    """The threads of a pool. Apart from it, so that a pool that nobody refers to ends its threads."""
+
+    def __init__(self, size: int, name: str, wait_warning: float) -> None:
+        self.size = size
+        self.name = name
+        self.wait_warning = wait_warning
+        self.threads: list[_Thread] = []
+        self.recent: _Thread | None = None
+        # First calls of workers, for any thread; filled only while all are busy or one is waking up.
+        self.common: deque[_Call] = deque()
+        # A thread that was woken and will look at the common queue before it does anything else.
+        self.waking: _Thread | None = None
+        self.unbroken = 0
+        self.warned_at = float("-inf")
+        self.lock: LockType = allocate_lock()
+        self.growing: LockType = allocate_lock()
+
+    def find_idle(self) -> _Thread | None:
+        """The idle thread that is warmest, or a new one, or None when all are busy."""
+        recent = self.recent
+        if recent is not None and not recent.load:
+            return recent
+        for thread in self.threads:
+            if not thread.load:
+                self.recent = thread
+                return thread
+        if len(self.threads) >= self.size:
+            return None
+        with self.growing:
+            number = len(self.threads) + 1
+            if number > self.size:
+                return None
+            thread = _Thread(self, f"{self.name}-{number}")
+            try:
+                thread.start()
+            except RuntimeError:
+                if number == 1:
+                    raise
+                return None
+            self.threads.append(thread)
+        self.recent = thread
+        return thread
+
+    def offer(self, call: _Call) -> None:
+        """Give a worker's first call to the thread that is free first."""
+        request = _serving.get()
+        if request is not None and request.open and request.thread.crew is self:
+            # That thread waits for this task. If it did not do the call itself, all threads might come to
+            # wait for tasks that wait for a thread.
+            call.worker._thread = request.thread
+            request.inbox.put(call)
+            return
+        if self.waking is None:
+            thread = self.find_idle()
+            if thread is not None:
+                call.worker._thread = thread
+                self.waking = thread
+                thread.put(call)
+                if len(thread.load) > 1:
+                    # Another loop chose it too, and it may be busy with that call already.
+                    self.waking = None
+                return
+        call.queued_at = monotonic()
+        self.common.append(call)
+        if self.waking is None:
+            self.wake_one()
+        try:
+            oldest = self.common[0]
+        except IndexError:
+            return
+        self.warn(oldest)
+
+    def wake_one(self) -> None:
+        """Wake an idle thread, if there is one, for the common queue."""
+        while (thread := self.find_idle()) is not None:
+            self.waking = thread
+            thread.wake()
+            if not thread.load:
+                return
+            # It got a call of its own in between, and may not look at the common queue for long.
+            self.waking = None
+
+    def take(self, thread: _Thread) -> _Call | None:
+        """The first call of the common queue; its worker is bound to ``thread`` from now on."""
+        while True:
+            try:
+                call = self.common.popleft()
+            except IndexError:
+                return None
+            with self.lock:
+                bound = call.worker._thread
+                if bound is None:
+                    bound = call.worker._thread = thread
+            if bound is thread:
+                thread.load.append(None)
+                return call
+            bound.put(call)
+
+    def forget(self, call: _Call) -> None:
+        """Take a withdrawn call out of its queue."""
+        try:
+            self.common.remove(call)
+            return
+        except ValueError:
+            pass
+        thread = call.worker._thread
+        if thread is not None:
+            try:
+                thread.calls.remove(call)
+            except ValueError:  # the thread has it in hand already, or in a request's inbox
+                return
+            thread.load.pop()
+
+    def is_hogging(self) -> bool:
+        """Whether so many calls ended before their tasks had to wait that the loop needs a turn."""
+        self.unbroken += 1
+        if self.unbroken < _UNBROKEN_CALLS:
+            return False
+        self.unbroken = 0
+        return True
+
+    def warn(self, call: _Call) -> None:
+        """Report a call that waited too long for a thread."""
+        now = monotonic()
+        waited = now - call.queued_at
+        if waited <= self.wait_warning:
+            return
+        with self.lock:
+            if now - self.warned_at < 1.0:
+                return
+            self.warned_at = now
+        _log.warning(
+            "%s waited %.1f s for a worker thread; raise SYNC_THREADS (%d), or make what blocks them async",
+            call.label or "a call",
+            waited,
+            self.size,
+        )
+
+    def end(self) -> list[tuple[_Thread, threading.Thread]]:
+        ends = [(thread, thread.end()) for thread in list(self.threads)]
+        return [(ours, thread) for ours, thread in ends if thread is not None]
+
+
+_crews: "WeakSet[_Crew]" = WeakSet()
 
 
 class WorkerPool:
-    """The worker threads of an app.
+    """The worker threads of an app: daemons, started as they are needed, at most ``size`` of them.
 
-    Threads are started as they are needed, at most ``size`` of them, and are daemons. A call that waited
-    longer than ``wait_warning`` seconds for its thread is reported to the log, at most once a second.
+    A call that had to wait longer than ``wait_warning`` seconds for its thread is reported to the log,
+    at most one each second. A pool can be closed and used again any number of times.
 
     >>> import asyncio
     >>> pool = WorkerPool(2)
@@ -735,163 +887,45 @@ class WorkerPool:
 
     def __init__(self, size: int = 40, *, name: str = "microweb", wait_warning: float = 1.0) -> None:
         if size < 1:
-            raise ValueError(f"a pool needs at least one thread, not {size!r}")
-        self.size = size
-        self.name = name
-        self.wait_warning = wait_warning
-        self._threads: list[_Thread] = []
-        self._recent: _Thread | None = None
-        self._common: deque[_Call] = deque()
-        self._waking: _Thread | None = None
-        self._unbroken = 0
-        self._warned_at = float("-inf")
-        self._lock = allocate_lock()
-        self._grow_lock = allocate_lock()
-        _pools.add(self)
+            raise ValueError(f"a pool has at least one thread, not {size!r}")
+        self._crew = crew = _Crew(size, name, wait_warning)
+        _crews.add(crew)
+        finalize(self, crew.end).atexit = False
+
+    @property
+    def size(self) -> int:
+        """The greatest number of threads."""
+        return self._crew.size
 
     def pick(self) -> "Worker":
-        """A seat for one request; it is bound to a thread by its first call."""
+        """A seat for one request. Costs next to nothing: its thread is chosen at its first call."""
         return Worker(self)
 
-    def close(self, timeout: float | None = 5.0) -> None:
-        """End the threads and wait for them, at most ``timeout`` seconds; blocks.
+    def close(self, timeout: float = 5.0) -> None:
+        """End the threads and wait for them, at most ``timeout`` seconds in all; blocks.
 
-        Calls that are queued are still done. A thread that is busy for longer is left behind with a
-        warning and ends after its call. The pool can be used again afterwards.
+        Calls that are queued are done before. A thread that is busy for longer is left behind, with a
+        warning, and ends after its call.
         """
-        deadline = None if timeout is None else monotonic() + timeout
-        ending = [(thread, thread.end()) for thread in list(self._threads)]
-        for worker_thread, thread in ending:
-            if thread is None or thread is threading.current_thread():
+        deadline = monotonic() + timeout
+        for ours, thread in self._crew.end():
+            if thread is threading.current_thread():
                 continue
-            thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
-                call = worker_thread.current
-                _log.warning(
-                    "worker thread %s is still busy with %s after %g s; it is left behind",
-                    thread.name,
-                    (call and call.label) or "a call",
-                    timeout,
-                )
+                call = ours.current
+                label = call.label if call is not None else ""
+                _log.warning("%s is still busy with %s and left behind", thread.name, label or "a call")
 
-    def _idle(self) -> _Thread | None:
-        """The idle thread that is warmest, or a new one, or None when all are busy."""
-        recent = self._recent
-        if recent is not None and not recent.load:
-            return recent
-        for thread in self._threads:
-            if not thread.load:
-                self._recent = thread
-                return thread
-        if len(self._threads) >= self.size:
-            return None
-        with self._grow_lock:
-            number = len(self._threads) + 1
-            if number > self.size:
-                return None
-            thread = _Thread(self, f"{self.name}-{number}")
-            try:
-                thread.start()
-            except RuntimeError:
-                if number == 1:
-                    raise
-                return None
-            self._recent = thread
-            self._threads.append(thread)
-            return thread
-
-    def _offer(self, call: _Call) -> None:
-        """Give a call to whichever thread is free first."""
-        if self._waking is None:
-            thread = self._idle()
-            if thread is not None:
-                call.worker._thread = thread
-                self._waking = thread
-                thread.put(call)
-                if len(thread.load) > 1:
-                    # Another loop chose it too, and it may be busy with that call already.
-                    self._waking = None
-                return
-        call.queued_at = monotonic()
-        self._common.append(call)
-        # Looked at after the call can be seen: a thread that wakes looks in the other order.
-        if self._waking is None:
-            self._wake_one()
-        try:
-            oldest = self._common[0]
-        except IndexError:
-            return
-        self._warn(oldest)
-
-    def _is_hogging(self) -> bool:
-        """Whether the task that asks should let others run: its last calls ended before it had to wait."""
-        self._unbroken += 1
-        if self._unbroken < _UNBROKEN_CALLS:
-            return False
-        self._unbroken = 0
-        return True
-
-    def _wake_one(self) -> None:
-        """Wake an idle thread, if there is one, for a call that any thread may take."""
-        while (thread := self._idle()) is not None:
-            self._waking = thread
-            thread.wake()
-            if not thread.load:
-                return
-            # It got a call of its own in between, and may not look at the others for long.
-            self._waking = None
-
-    def _take(self, thread: _Thread) -> _Call | None:
-        """The next call that any thread may take, now bound to this one."""
-        while True:
-            try:
-                call = self._common.popleft()
-            except IndexError:
-                return None
-            with self._lock:
-                bound = call.worker._thread
-                if bound is None:
-                    bound = call.worker._thread = thread
-            if bound is thread:
-                thread.load.append(None)
-                return call
-            bound.put(call)
-
-    def _forget(self, call: _Call) -> None:
-        """Take a withdrawn call out of the queue it is in."""
-        try:
-            self._common.remove(call)
-        except ValueError:
-            thread = call.worker._thread
-            if thread is not None:
-                try:
-                    thread.calls.remove(call)
-                except ValueError:  # the thread has it in hand, and passes over it
-                    return
-                thread.load.pop()
-
-    def _warn(self, call: _Call) -> None:
-        """Report a call that waited too long for a thread."""
-        now = monotonic()
-        waited = now - call.queued_at
-        if waited <= self.wait_warning:
-            return
-        with self._lock:
-            if now - self._warned_at < 1.0:
-                return
-            self._warned_at = now
-        _log.warning(
-            "%s waited %.1f s for a worker thread: all %d are busy; raise SYNC_THREADS, or make it async",
-            call.label or "a call",
-            waited,
-            self.size,
-        )
+    async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - no scope can stop a join
+        """As ``close``, but other tasks run meanwhile, and threads that need them can end."""
+        await run_blocking(self.close, timeout)
 
 
 class Worker:
-    """A seat in a pool for one request: all its calls run in the same thread, one after the other.
+    """A seat in a pool for one request: all its calls run in one thread.
 
-    Holding one costs nothing and blocks nobody.
+    It prefers that thread and reserves nothing: holding a worker costs nothing and blocks nobody.
 
     >>> import asyncio, threading
     >>> async def main(pool):
@@ -901,23 +935,23 @@ class Worker:
     True
     """
 
-    __slots__ = ("_pool", "_thread")
+    __slots__ = ("_crew", "_pool", "_thread")
 
     def __init__(self, pool: WorkerPool) -> None:
+        # Kept, because a pool that nobody refers to ends its threads.
         self._pool = pool
+        self._crew = pool._crew
         self._thread: _Thread | None = None
 
     async def run(self, function: Callable[[*Arguments], Value], *args: *Arguments, label: str = "") -> Value:
         """Run ``function(*args)`` in the thread and wait for it.
 
-        It runs in a copy of the caller's context, and the context variables whose value it changed are
-        changed here afterwards, also when it raised. (Tokens stay there: what was set in the thread is
-        reset in the thread.) What it raises is raised here, ``StopIteration`` as a ``RuntimeError``
-        (PEP 479).
+        It runs in a copy of the caller's context, and the variables whose value it changed are changed
+        here afterwards, also when it raised. Tokens stay there: what the function sets it must reset
+        itself. What it raises is raised here, ``StopIteration`` as a ``RuntimeError`` (PEP 479).
 
-        When the caller is cancelled before the thread began, the call is withdrawn; afterwards its end
-        is awaited, its result dropped, and then the cancellation goes on. ``label`` names the call in
-        warnings.
+        A caller that is cancelled withdraws a call that has not begun; if it has, its end is awaited and
+        its result dropped before the cancellation goes on. ``label`` names the call in warnings.
         """
         call = _call_of(self, function, args, label)
         if call.checkpoints:
@@ -929,59 +963,58 @@ class Worker:
     def _submit(self, call: _Call) -> None:
         thread = self._thread
         if thread is None:
-            self._pool._offer(call)
+            self._crew.offer(call)
             return
         if thread.load:
             request = _serving.get()
             if request is not None and request.open and request.thread is thread:
-                # The thread waits for the very task that calls it: it works while it waits.
+                # The thread waits for the very task that calls it. It does the call while it waits.
                 request.inbox.put(call)
                 return
             call.queued_at = monotonic()
-        self._pool._recent = thread
+        self._crew.recent = thread
         thread.put(call)
 
 
 def current_worker() -> Worker | None:
-    """The worker whose call runs in this thread, or None outside of worker threads."""
+    """The worker whose call runs in this thread; None outside of worker threads."""
     thread = _here.thread
     call = thread.current if thread is not None else None
     return None if call is None else call.worker
 
 
 def call_from_thread(function: Callable[[*Arguments], Awaitable[Value]], *args: *Arguments) -> Value:
-    """Run an async function in the task that waits for this worker thread, and return its result.
+    """Run an async function in the task that waits for this worker thread; returns its result.
 
-    It sees the context variables as this thread left them, and what it changes is changed here.
+    It sees the context variables as this thread left them, and those it changes are changed here.
 
     Raises:
         CallerCancelled: that task was cancelled, or its loop is gone.
-        RuntimeError: this is no worker thread.
+        RuntimeError: this is no worker thread, so no task waits.
     """
     thread = _here.thread
     call = thread.current if thread is not None else None
     if thread is None or call is None:
         raise RuntimeError(
-            "call_from_thread works in a worker thread while a task waits for it; "
-            "here nobody waits (use run_sync to run an async function from synchronous code)"
+            "call_from_thread works in a worker thread, where a task waits for the answer; "
+            "here none does (run_sync runs an async function from other synchronous code)"
         )
-    request = _Request(function, args, copy_context(), thread)
+    request = _Request(thread, function, args)
     call.request = request
-    # Looked at after the request can be seen: a task that refuses does both in the other order.
+    # A task that refuses says so first, and then looks for a request.
     if call.refusing or not call.wake():
         raise CallerCancelled
     while True:
         try:
-            nested = request.inbox.get(timeout=1.0)
+            nested = request.inbox.get(timeout=_LOOP_CHECK_SECONDS)
         except Empty:
             if call.loop_is_gone():
                 raise CallerCancelled from None
             continue
         if nested is None:
             break
-        if nested.claim.acquire(False):
-            nested.execute(thread)
-            nested.end()
+        nested.execute(thread)
+        nested.end()
         del nested
     _set_variables(request.changes)
     call.before = copy_context()
@@ -994,18 +1027,18 @@ def call_from_thread(function: Callable[[*Arguments], Awaitable[Value]], *args: 
     return result
 
 
-# ── Iterators ────────────────────────────────────────────────────────────────────────────────────
+# --- Iterators --------------------------------------------------------------------------------------
 
-# One trip to the thread brings what the iterator gives within a millisecond: a trip costs some 40 us,
-# so a fast generator pays a few per cent for it. 64 KiB is what servers buffer before they ask us to
-# wait, 64 items keep the generator from running far ahead of a slow client.
+# A trip to the thread brings what the iterator gives within this time and these bounds. The time keeps a
+# thread from working unasked; 64 KiB is what uvicorn buffers before it makes us wait; the number keeps a
+# generator from running far ahead of its reader.
 _TRIP_SECONDS = 0.001
-_TRIP_ITEMS = 64
 _TRIP_BYTES = 65536
+_TRIP_ITEMS = 64
 
 
 class _Iteration(Generic[Value]):
-    """A sync iterator, driven in a worker thread and read by a task."""
+    """A sync iterator that a worker thread drives and a task reads."""
 
     __slots__ = (
         "_adopted",
@@ -1056,7 +1089,7 @@ class _Iteration(Generic[Value]):
     async def aclose(self) -> None:
         """Stop the iterator and call its ``close()`` in the thread, shielded from cancellation.
 
-        An error that it raised ahead of its reader is dropped, one that ``close()`` raises is not.
+        An error that it raised ahead of its reader is dropped; one that ``close()`` raises is not.
         """
         cancellation: BaseException | None = None
         call = self._call
@@ -1078,27 +1111,26 @@ class _Iteration(Generic[Value]):
         if cancellation is not None:
             raise cancellation
 
-    # in the task
+    # In the task.
 
     def _depart(self, function: Callable[[], None]) -> _Call:
-        self._call = call = _call_of(self._worker, function, (), self._label)
+        call = _call_of(self._worker, function, (), self._label)
         if self._context is None:
             self._context = call.context
         else:
-            news = _changes(copy_context(), self._seen)
-            if news:
-                self._context.run(_set_variables, news)
+            self._context.run(_set_variables, _changes(copy_context(), self._seen))
             call.context = self._context
             call.before = self._context.copy()
         call.adopted = self._adopted
         self._worker._submit(call)
+        self._call = call
         return call
 
     def _arrive(self) -> None:
         self._call = None
         self._seen = copy_context()
 
-    # in the thread
+    # In the thread.
 
     def _pull(self) -> None:
         thread = _here.thread
@@ -1116,10 +1148,10 @@ class _Iteration(Generic[Value]):
                 items_left -= 1
                 if isinstance(item, (bytes, str)):
                     bytes_left -= len(item)
-                if items_left <= 0 or bytes_left <= 0 or monotonic() >= deadline or call.refusing:
+                if items_left == 0 or bytes_left <= 0 or call.refusing or monotonic() >= deadline:
                     return
                 if len(items) == 1:
-                    # The task had nothing: it gets this one now, however long the next one takes.
+                    # The reader has nothing: it gets this one now, however long the next one takes.
                     call.wake()
         except BaseException:
             self._close()
@@ -1144,12 +1176,12 @@ def _close(iterable: object) -> None:
 
 
 def iterate(worker: Worker, iterable: Iterable[Value], *, label: str = "") -> _Iteration[Value]:
-    """Read a sync iterator from a task: it runs in the worker's thread, and its items arrive as produced.
+    """Read a sync iterator from a task: it runs in the worker's thread, and its items come as produced.
 
-    One trip to the thread brings several items if the iterator gives them without waiting; it runs
-    at most 64 items, 64 KiB of text or bytes, or a millisecond ahead of its reader. ``aclose()`` must
-    be called when the reader stops early (``contextlib.aclosing``): it waits for the thread and calls
-    ``close()`` there. At its end the iterator is closed at once.
+    A trip to the thread brings several items if they are ready: the iterator runs ahead of its reader by
+    at most 64 items, 64 KiB of text or bytes, or a millisecond. At its end it is closed (``close()``, if it
+    has that). A reader that stops early must call ``aclose()``, which waits for the thread and closes it
+    there.
 
     >>> import asyncio
     >>> async def main(worker):
@@ -1160,23 +1192,22 @@ def iterate(worker: Worker, iterable: Iterable[Value], *, label: str = "") -> _I
     return _Iteration(worker, iterable, label)
 
 
-# ── Without a request ────────────────────────────────────────────────────────────────────────────
+# --- Without a request ------------------------------------------------------------------------------
 
-# Apart from the pools of apps: a file is served also while every view blocks. Disks gain little from
-# more threads than this.
+# Not one of an app's pools, so that files are served also while all views block.
 _blocking = WorkerPool(8, name="microweb-blocking", wait_warning=float("inf"))
 
 
 async def run_blocking(function: Callable[[*Arguments], Value], *args: *Arguments) -> Value:
-    """Run a short blocking function, such as a read from disk, in one of eight threads kept for that.
+    """Run a short blocking function, such as a read from disk, in one of eight threads kept for those.
 
-    As ``Worker.run``, but each call takes any thread and none waits behind a blocked view.
+    As ``Worker.run``, but each call takes any of them, and none waits behind a view.
     """
     return await _blocking.pick().run(function, *args)
 
 
 class _HelperLoop:
-    """A thread with an asyncio loop that runs as long as the process."""
+    """A thread that runs an asyncio loop as long as the process lives."""
 
     def __init__(self, level: int) -> None:
         self.level = level
@@ -1186,7 +1217,6 @@ class _HelperLoop:
 
     def work(self) -> None:
         _here.level = self.level + 1
-        asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
         finally:
@@ -1198,7 +1228,7 @@ class _HelperLoop:
 
 
 _helper_loops: list[_HelperLoop] = []
-_helper_lock = threading.Lock()
+_helper_lock = allocate_lock()
 
 
 def _stop_helper_loops() -> None:
@@ -1206,36 +1236,34 @@ def _stop_helper_loops() -> None:
         _helper_loops.pop().stop()
 
 
+atexit.register(_stop_helper_loops)
+
+
 def run_sync(function: Callable[[*Arguments], Awaitable[Value]], *args: *Arguments) -> Value:
     """Run an async function from synchronous code, at import time or under a running loop; blocks.
 
-    It runs on an asyncio loop in a helper thread that is kept for the next time, in a copy of the
-    caller's context; variables it changed are changed here. What it awaits must not need the loop that
-    this call blocks. In a worker thread, ``call_from_thread`` runs it in the request's own task instead.
+    It runs on an asyncio loop in a helper thread, the same one each time, in a copy of the caller's
+    context; variables that it changed are changed here. It must not wait for the loop that this call
+    blocks. (In a worker thread, ``call_from_thread`` runs it in the request's own task.)
     """
-    # A function on a helper loop may come here again: its loop is blocked then, so it gets another.
+    # On the thread of a helper loop, that loop waits for us: it cannot be the one.
     level = _here.level
     with _helper_lock:
         if len(_helper_loops) <= level:
-            if not _helper_loops:
-                atexit.register(_stop_helper_loops)
             _helper_loops.append(_HelperLoop(level))
         loop = _helper_loops[level].loop
-    context = copy_context()
-    marker = _library_marker()
-    if marker is not None and marker in context:
-        context.run(marker.set, None)
+    context = _context_for_thread()
     before = context.copy()
-    outcome: list[Value] = []
-    failure: list[BaseException] = []
     done = threading.Event()
+    values: list[Value] = []
+    errors: list[BaseException] = []
     tasks: list[asyncio.Task[None]] = []
 
     async def main() -> None:
         try:
-            outcome.append(await function(*args))
-        except BaseException as error:  # noqa: BLE001 - SystemExit too must not stop the loop
-            failure.append(error)
+            values.append(await function(*args))
+        except BaseException as error:  # noqa: BLE001 - it is the caller's, and SystemExit would end the loop
+            errors.append(error)
         finally:
             done.set()
 
@@ -1246,27 +1274,36 @@ def run_sync(function: Callable[[*Arguments], Awaitable[Value]], *args: *Argumen
     try:
         done.wait()
     except BaseException:
-        # Ctrl-C in the main thread.
+        # Ctrl-C, in the main thread.
         loop.call_soon_threadsafe(lambda: tasks[0].cancel())
         raise
     _set_variables(_changes(context, before))
-    if failure:
-        raise failure.pop()
-    return outcome[0]
+    if errors:
+        raise errors.pop()
+    return values[0]
+
+
+# --- After a fork -----------------------------------------------------------------------------------
 
 
 def _forget_threads() -> None:
-    # A forked child has none of its parent's threads, and their queues may be locked for ever.
-    for pool in list(_pools):
-        pool._lock = allocate_lock()
-        pool._grow_lock = allocate_lock()
-        pool._threads = []
-        pool._recent = None
-        pool._waking = None
-        pool._common.clear()
+    # A forked child has none of its parent's threads, and its locks are as somebody else held them.
     global _helper_lock
-    _helper_lock = threading.Lock()
+    for crew in list(_crews):
+        for thread in crew.threads:
+            # The pipe of its bell is shared with the parent.
+            thread.thread = thread.bell = thread.current = None
+            thread.asleep = False
+            thread.calls.clear()
+            thread.load.clear()
+        crew.common.clear()
+        crew.recent = crew.waking = None
+        crew.lock = allocate_lock()
+        crew.growing = allocate_lock()
+    _here.thread = None
+    _here.level = 0
     _helper_loops.clear()
+    _helper_lock = allocate_lock()
 
 
 if hasattr(os, "register_at_fork"):

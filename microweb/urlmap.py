@@ -15,7 +15,7 @@ __all__ = ["Built", "UrlMap"]
 
 
 class Built(NamedTuple):
-    """What an endpoint and values give: a percent-encoded path, the values that are left for the query, a host."""
+    """A percent-encoded path, the values that are left over for the query, and the host of the rule."""
 
     path: str
     query: dict[str, Any]

@@ -2,5 +2,5 @@
 
 A file offers `build(row, variant)`, which gives the ASGI app that answers the row; `VARIANTS`, the rows
 that it can answer in more than one way, the way that proved quickest last (`wire.py` takes that one);
-and `DISTRIBUTIONS`, whose versions are printed with the figures.
+and `VERSIONS`, which are printed with the figures.
 """

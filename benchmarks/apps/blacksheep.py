@@ -13,9 +13,9 @@ import msgspec
 from blacksheep import Application, Content, Request, Response, StreamedContent, json, text
 from blacksheep.server.routing import Router
 
-from benchmarks import rows
+from benchmarks import report, rows
 
-DISTRIBUTIONS = ("blacksheep", "essentials", "msgspec")
+VERSIONS = report.versions(("blacksheep", "essentials", "msgspec"))
 VARIANTS = {
     "json": ("stdlib json", "msgspec"),
     "parameter": ("bound argument", "route_values"),
@@ -67,16 +67,12 @@ async def echo_msgspec(request: Request) -> Response:
     return Response(200, None, Content(b"application/json", body))
 
 
-def work() -> str:
-    return rows.HELLO
-
-
 async def hello_to_thread(request: Request) -> Response:
-    return text(await asyncio.to_thread(work))
+    return text(await asyncio.to_thread(rows.work))
 
 
 async def hello_in_executor(request: Request) -> Response:
-    return text(await asyncio.get_running_loop().run_in_executor(None, work))
+    return text(await asyncio.get_running_loop().run_in_executor(None, rows.work))
 
 
 async def chunks() -> Any:

@@ -10,9 +10,9 @@ import falcon.asgi
 import falcon.media
 import msgspec
 
-from benchmarks import rows
+from benchmarks import report, rows
 
-DISTRIBUTIONS = ("falcon", "msgspec")
+VERSIONS = report.versions(("falcon", "msgspec"))
 VARIANTS = {
     "json": ("stdlib json", "msgspec"),
     "echo": ("stdlib json", "msgspec"),
@@ -26,12 +26,9 @@ class Hello:
 
 
 class HelloInThread:
-    def work(self) -> str:
-        return rows.HELLO
-
     async def on_get(self, request: Any, response: Any) -> None:
         response.content_type = falcon.MEDIA_TEXT
-        response.text = await falcon.sync_to_async(self.work)
+        response.text = await falcon.sync_to_async(rows.work)
 
 
 class Message:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import rows
-from microweb import App, Request
+from benchmarks import report, rows
+from microweb import App, Request, __version__
 
-DISTRIBUTIONS = ("msgspec",)
+VERSIONS = {"microweb": __version__} | report.versions(("msgspec",))
 VARIANTS = {"many-routes": ("10 routes", "10,000 routes")}
 
 
@@ -16,7 +16,7 @@ async def hello() -> str:
 
 
 def hello_in_thread() -> str:
-    return rows.HELLO
+    return rows.work()
 
 
 async def message() -> dict[str, Any]:

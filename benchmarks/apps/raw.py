@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import rows
+from benchmarks import report, rows
 
-DISTRIBUTIONS = ("msgspec",)
+VERSIONS = report.versions(("msgspec",))
 VARIANTS: dict[str, tuple[str, ...]] = {}
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -94,14 +94,10 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, 200, [JSON], msgspec.json.encode(msgspec.json.decode(body)))
 
 
-def hello() -> bytes:
-    return b"Hello, world!"
-
-
 async def thread(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
-        body = await asyncio.get_running_loop().run_in_executor(None, hello)
-        await answer(send, 200, [TEXT], body)
+        text = await asyncio.get_running_loop().run_in_executor(None, rows.work)
+        await answer(send, 200, [TEXT], text.encode())
 
 
 async def stream(scope: Any, receive: Any, send: Any) -> None:

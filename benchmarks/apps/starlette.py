@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from benchmarks import rows
+from benchmarks import report, rows
 
-DISTRIBUTIONS = ("starlette", "anyio", "msgspec")
+VERSIONS = report.versions(("starlette", "anyio", "msgspec"))
 VARIANTS = {
     "json": ("stdlib json", "msgspec"),
     "echo": ("stdlib json", "msgspec"),
@@ -34,7 +34,7 @@ async def hello(request: Request) -> Response:
 
 
 def hello_in_thread(request: Request) -> Response:
-    return PlainTextResponse(rows.HELLO)
+    return PlainTextResponse(rows.work())
 
 
 async def message(request: Request) -> Response:

@@ -19,6 +19,7 @@ Made by the transport, which turns it into httpx's terms. ``client.exchange()`` 
 from collections import deque
 from collections.abc import AsyncIterable
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any
 
 import anyio
@@ -36,7 +37,10 @@ PIECE = 65536
 
 
 class Exchange(AppCall):
-    """One request on its way; ``extensions`` collects what the app said beside status, headers and body."""
+    """One request on its way; ``extensions`` collects what the app said beside status, headers and body.
+
+    ``generator`` is what ``body`` reads from, if that is to be closed with it.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Exchange(AppCall):
         raise_errors: bool,
         lint: bool,
         grace: float,
+        generator: object = None,
     ) -> None:
         self.status: int | None = None
         self.headers: RawHeaders = []
@@ -61,6 +66,7 @@ class Exchange(AppCall):
         self._pieces: deque[bytes] = deque()
         self._chunks: Handoff[tuple[bytes, bool]] | None = None
         self._upload: DetachedTask | None = None
+        self._generator = generator
         if isinstance(body, bytes):
             self._pieces.extend(body[at : at + PIECE] for at in range(0, len(body), PIECE))
         else:
@@ -106,6 +112,12 @@ class Exchange(AppCall):
             self.left = True
             self._release()
 
+    async def end(self, deadline: float) -> None:
+        """Wait for the app until ``deadline``, then cancel it; the upload has been cancelled before."""
+        await super().end(deadline)
+        if self._upload is not None:
+            await self._upload.wait_until(anyio.current_time() + self._grace)
+
     def raise_upload_error(self) -> None:
         """Raise the error of the test's own body generator, which ended this exchange."""
         if self._upload_error is not None:
@@ -115,13 +127,19 @@ class Exchange(AppCall):
         return self._upload_error or super()._find_error()
 
     async def _send_body(self, body: AsyncIterable[bytes], chunks: Handoff[tuple[bytes, bool]]) -> None:
+        iterator = aiter(body)
         try:
-            async for chunk in body:
+            async for chunk in iterator:
                 await chunks.put((chunk, True))
             await chunks.put((b"", False))
         except Exception as error:  # noqa: BLE001 - the test's own generator failed: its call raises that
             self._upload_error = error
             self.abandon()
+        finally:
+            # httpx's generator first, then the test's own inside it: neither is left to the collector.
+            for generator in (iterator, self._generator):
+                if isinstance(generator, AsyncGeneratorType):
+                    await generator.aclose()
 
     # The app's side ----------------------------------------------------------------------------------
 
@@ -134,9 +152,9 @@ class Exchange(AppCall):
             self._chunks.close()
 
     async def _receive(self) -> Message:
-        if not self._body_given and not self.left:
+        if not self._body_given and not self._over.is_set():
             piece = await self._next_piece()
-            if piece is not None and not self.left:
+            if piece is not None and not self._over.is_set():
                 chunk, more = piece
                 self._body_given = not more
                 return {"type": "http.request", "body": chunk, "more_body": more}

@@ -10,6 +10,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 __all__ = ["Handoff"]
 
@@ -32,6 +33,9 @@ class Handoff(Generic[Item]):
         accepted = self._append(item)
         if len(self._items) > self._room and not self._closed:
             await accepted.wait()
+        else:
+            # A giver without an end must let others run, or it can never be cancelled.
+            await anyio.lowlevel.checkpoint()
 
     def put_nowait(self, item: Item) -> None:
         """Give ``item`` and do not wait for room."""

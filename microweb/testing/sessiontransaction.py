@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
+from microweb.cookies import parse_cookies
+
 __all__ = ["SessionApp", "SessionTransaction"]
 
 Session = MutableMapping[str, Any]
@@ -44,8 +46,6 @@ class SessionTransaction:
 
     async def load(self) -> Session:
         """The session of the client."""
-        from microweb.cookies import parse_cookies
-
         return await self._app.load_session_for_test(parse_cookies(self._request.headers.get("cookie", "")))
 
     async def save(self, session: Session) -> None:

@@ -95,10 +95,11 @@ class ASGITransport(httpx.AsyncBaseTransport):
         exchange = Exchange(
             self.app,
             self._build_http_scope(request),
-            request.content if isinstance(request.stream, httpx.ByteStream) else _upload(request),
+            b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else _upload(request),
             raise_errors=self.raise_errors,
             lint=self.lint,
             grace=self.grace,
+            generator=request.extensions.get("microweb.generator"),
         )
         self._calls.add(exchange)
         return exchange

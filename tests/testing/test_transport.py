@@ -5,7 +5,7 @@ import anyio
 import httpx
 import pytest
 
-from microweb.testing import AppHangs, ASGITransport, ClientGone, LintError
+from microweb.testing import AppHangs, ASGITransport, Client, ClientGone, LintError
 
 pytestmark = pytest.mark.anyio
 
@@ -16,9 +16,8 @@ async def respond(send, body=b"", status=200, headers=()):
 
 
 def connect(app, **options):
-    timeout = options.pop("timeout", None)
-    transport = ASGITransport(app, **options)
-    return httpx.AsyncClient(transport=transport, base_url="http://testserver", timeout=timeout)
+    options.setdefault("timeout", None)
+    return Client(app, lifespan=False, **options)
 
 
 async def read_body(receive):
@@ -249,7 +248,9 @@ async def test_a_file_is_sent_by_its_path(tmp_path):
     path.write_bytes(bytes(range(256)) * 1000)
 
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"256000")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"256000")]}
+        )
         await send({"type": "http.response.pathsend", "path": str(path)})
 
     async with connect(app, extensions={"http.response.pathsend": {}}) as client:
@@ -415,9 +416,7 @@ async def test_an_early_answer_stops_the_upload():
         await respond(send, b"enough", 413)
 
     async with connect(app) as client:
-        generator = body()
-        response = await client.post("/", content=generator)
-        await generator.aclose()
+        response = await client.post("/", content=body())
 
     assert response.status_code == 413
     assert closed == ["body"]
@@ -666,8 +665,8 @@ async def test_errors_that_no_call_could_raise_come_from_closing_the_client():
 
 async def test_no_task_is_left_after_the_client_is_closed():
     async def app(scope, receive, send):
-        await receive()
-        await receive()
+        while (await receive())["type"] == "http.request":
+            pass
 
     async with connect(app) as client:
         with anyio.move_on_after(0.001):
@@ -789,7 +788,11 @@ async def test_a_broken_rule_is_raised_even_where_errors_are_not():
     [
         [{"type": "http.response.body"}],
         [{"type": "http.response.start", "status": 200}, {"type": "http.response.start", "status": 200}],
-        [{"type": "http.response.start", "status": 200}, {"type": "http.response.body"}, {"type": "http.response.body"}],
+        [
+            {"type": "http.response.start", "status": 200},
+            {"type": "http.response.body"},
+            {"type": "http.response.body"},
+        ],
         [{"type": "websocket.accept"}],
     ],
 )
@@ -833,3 +836,13 @@ async def test_json_in_and_out():
 
     async with connect(app) as client:
         assert (await client.post("/", json={"a": [1]})).json() == {"a": [1]}
+
+
+async def test_a_plain_httpx_client_can_use_it():
+    async def app(scope, receive, send):
+        await respond(send, await read_body(receive))
+
+    async with httpx.AsyncClient(transport=ASGITransport(app), base_url="http://testserver") as client:
+        response = await client.post("/", content=b"hello")
+
+    assert response.text == "hello"
