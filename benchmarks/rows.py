@@ -40,6 +40,9 @@ MISSING_TARGETS = tuple(f"/api/v1/nothing/{number}" for number in IDS)
 LAYERS = ("x-first", "x-second", "x-third")
 """The response header that each of the three middlewares adds, so that a layer that did not run is seen."""
 
+ran = [0]
+"""Counts the calls of the middlewares that add nothing, for the same purpose."""
+
 RESOURCES = [
     "users",
     "teams",
@@ -199,6 +202,11 @@ def check_not_found(path: str, answer: Answer) -> None:
     _require(answer.body != b"", path, answer, "a body")
 
 
+def check_counted(path: str, answer: Answer) -> None:
+    check_hello(path, answer)
+    _require(ran[0] > 0 and ran[0] % len(LAYERS) == 0, path, answer, f"{len(LAYERS)} layers to have run")
+
+
 def check_layers(path: str, answer: Answer) -> None:
     check_hello(path, answer)
     for name in LAYERS:
@@ -230,7 +238,8 @@ ROWS = {
             check_not_found,
             MISSING_TARGETS,
         ),
-        Row("middleware", "three middlewares, each adding a header", check_layers),
+        Row("middleware", "three middlewares that count their calls", check_counted),
+        Row("header-layers", "three middlewares that each add a header", check_layers),
         Row(
             "echo",
             "POST / JSON in, JSON out",

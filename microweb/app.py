@@ -312,7 +312,7 @@ class App(Router):
         """Give every target its handler. Called at start, and again after ``override()`` or a config write."""
         if self._composed:
             return
-        limits = Limits.of(self.config)
+        self.limits = limits = Limits.of(self.config)
         assembly = self.assembly if not self.frozen else Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
@@ -322,7 +322,6 @@ class App(Router):
             entry = factory(entry, **options)
         if limits.sync_threads != self.workers.size:
             self.workers = WorkerPool(limits.sync_threads)
-        self.limits = limits
         self._assembly, self._composition, self._entry = assembly, composition, entry
         self._match, self._uses_hosts = assembly.table.match, assembly.table.uses_hosts
         self._find = make_finder(assembly.table, limits, composition.refuse)
@@ -364,11 +363,6 @@ class App(Router):
     def observes(self, event: str) -> bool:
         """Whether anybody listens to ``event``."""
         return self.observers.observes(event)
-
-    @property
-    def cancels_on_disconnect(self) -> bool:
-        """The default of ``cancel_on_disconnect``."""
-        return self.limits.cancel_on_disconnect
 
     # What a program asks for ----------------------------------------------------------------------
 

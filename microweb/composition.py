@@ -21,6 +21,7 @@ from microweb.errors import (
     NotFound,
     SetupError,
 )
+from microweb.limits import Limits
 from microweb.onion import Answer, Handler, compose
 from microweb.responses import AbandonedResponse, Response
 from microweb.router import Registration, is_token
@@ -52,8 +53,8 @@ class Services(Protocol):
         """The handler of a mounted app."""
 
     @property
-    def cancels_on_disconnect(self) -> bool:
-        """The default of ``cancel_on_disconnect``."""
+    def limits(self) -> Limits:
+        """The figures of the app's config."""
 
     def log_failure(self, message: str, error: BaseException) -> None:
         """Log an error that can no longer become an answer."""
@@ -84,6 +85,8 @@ class Composition:
     def compose(self, target: Target, make_error: Callable[[], HTTPException] | None = None) -> None:
         """Give one HTTP target its handler; ``make_error`` is what a miss answers instead of its own error."""
         placement = target.placement
+        if target.max_content_length is None:
+            target.max_content_length = self.services.limits.max_content_length
         answer = self.errors_of(placement).answer
         route = target.route
         preprocessors = placement.gather("url_value_preprocessors") if route is not None else []
@@ -229,7 +232,7 @@ class Composition:
             endpoint = make_timeout(endpoint, route.timeout, answer)
         cancels = route.cancel_on_disconnect
         if cancels is None:
-            cancels = self.services.cancels_on_disconnect
+            cancels = self.services.limits.cancel_on_disconnect
         return make_cancelling(endpoint) if cancels else endpoint
 
 
@@ -379,7 +382,7 @@ def make_cancelling(endpoint: Handler) -> Handler:
 
     async def cancelling(request: Any) -> Response:
         try:
-            return await until_disconnect(request.connection, lambda: endpoint(request))
+            return await until_disconnect(request, lambda: endpoint(request))
         except ClientDisconnect as error:
             return AbandonedResponse(error)
 

@@ -12,13 +12,14 @@ State of the body::
     any       --http.disconnect--> disconnected                    (final: ClientDisconnect, unless cached)
 """
 
-from asyncio import CancelledError, _get_running_loop, current_task
-from collections.abc import AsyncGenerator, Callable, Generator
-from types import coroutine
+from asyncio import _get_running_loop
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
-from microweb.asgi import Message, Receive
+from microweb.asgi import Message, RawHeaders, Receive
 from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout
+from microweb.headers import find_header
 
 if TYPE_CHECKING:
     from anyio import Event
@@ -32,28 +33,33 @@ class Connection:
     """Reads one request's messages, one call of ``receive`` at a time.
 
     ``limit`` is the most body bytes accepted (None: no limit), ``timeout`` the seconds that the body may
-    stand still (None: for ever), ``declared`` the request's Content-Length header, if any.
+    stand still (None: for ever), ``headers`` the request's, for its Content-Length.
     """
 
+    # Class-level defaults for what most requests never touch. PERF(walk.echo)
+    disconnected = False
+    _busy = False
+    _held: Message | None = None
+    _reading = False
+    _refused: type[RequestEntityTooLarge] | type[RequestTimeout] | None = None
+    _refusal = ""
+    _changed: "Event | None" = None
+
     def __init__(
-        self, receive: Receive, *, limit: int | None, timeout: float | None, declared: bytes | None = None
+        self, receive: Receive, headers: RawHeaders, limit: int | None, timeout: float | None
     ) -> None:
         self.limit = limit
         self.timeout = timeout
-        self.disconnected = False
         self.cached: bytes | None = None
         self._receive = receive
-        self._declared = declared
+        self._headers = headers
         self._reader = ""
-        self._reading = False
-        self._refused: type[RequestEntityTooLarge] | type[RequestTimeout] | None = None
-        self._refusal = ""
-        self._busy = False
-        self._held: Message | None = None
-        self._changed: Event | None = None
+        self._idle = True
 
-    async def read(self, reader: str = "body()") -> bytes:
+    async def read(self, reader: str = "body()", declared: bytes | None = None) -> bytes:
         """The whole body, read once and kept.
+
+        ``reader`` names who asks, for error texts; ``declared`` is the Content-Length, if the caller has it.
 
         Raises:
             RequestEntityTooLarge: more bytes than ``limit`` were declared or came.
@@ -66,43 +72,57 @@ class Connection:
         if self._reader:
             return await self._read_again(reader)
         self._reader = reader
+        if declared is None:
+            declared = find_header(self._headers, b"content-length")
+        if declared is not None and len(declared) > 4:
+            self.check_declared(declared)
+        if self._idle and _get_running_loop() is not None:
+            # PERF(walk.echo): nearly every body is there at once, in one message: its receive() is stepped by
+            # hand, so that neither a timer nor a lock is needed. What suspends goes the long way round.
+            answer = self._receive()
+            if answer.__class__ is CoroutineType:
+                try:
+                    waiting_for = answer.send(None)
+                except StopIteration as stop:
+                    message: Message = stop.value
+                    if not message.get("more_body") and message["type"] == "http.request":
+                        body: bytes = message.get("body", b"")
+                        if self.limit is None or len(body) <= self.limit:
+                            self.cached = body
+                            return body
+                    return await self._read_on(reader, give_back(message))
+                return await self._read_on(reader, resume(answer, waiting_for))
+            return await self._read_on(reader, answer)
+        return await self._read_on(reader, None)
+
+    async def _read_on(self, reader: str, first: Awaitable[Message] | None) -> bytes:
+        """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
         try:
-            self._check_declared()
-            message = await self.receive(self.timeout)
-            if not message.get("more_body", False) and message["type"] == "http.request":
-                # PERF(walk.json_echo): nearly every body comes in one message; no list, no join.
-                body: bytes = message.get("body", b"")
-                if self.limit is not None and len(body) > self.limit:
-                    self._refuse()
-            else:
-                chunks = [chunk async for chunk in self._chunks(message)]
-                body = b"".join(chunks)
-            self.cached = body
+            message = await (self.receive(self.timeout) if first is None else self._await_message(first, self.timeout))
+            self.cached = b"".join([chunk async for chunk in self._chunks(message)])
         except (RequestEntityTooLarge, RequestTimeout) as error:
             self._refused, self._refusal = type(error), error.description
             raise
         finally:
             self._reading = False
-            if self._changed is not None:
-                self._notify()
-        return body
+            self._notify()
+        return self.cached
 
-    async def stream(self, reader: str = "stream()") -> AsyncGenerator[bytes, None]:
+    def stream(self, reader: str = "stream()") -> AsyncGenerator[bytes, None]:
         """The body chunk by chunk as it comes, not kept; one chunk with all of it if it was read before.
 
         Raises: as ``read``.
         """
         if self.cached is not None:
-            if self.cached:
-                yield self.cached
-            return
+            return self._chunks({"type": "http.request", "body": self.cached})
         if self._reader:
             raise RuntimeError(self._taken_twice(reader))
         self._reader = reader
-        self._check_declared()
-        async for chunk in self._chunks(await self.receive(self.timeout)):
-            yield chunk
+        declared = find_header(self._headers, b"content-length")
+        if declared is not None:
+            self.check_declared(declared)
+        return self._chunks(None)
 
     async def receive(self, timeout: float | None = None) -> Message:
         """The next message; ``http.disconnect`` for ever once that came.
@@ -112,7 +132,7 @@ class Connection:
         """
         while True:
             if self._held is not None:
-                message, self._held = self._held, None
+                message, self._held, self._idle = self._held, None, True
                 self._notify()
                 return message
             if self.disconnected:
@@ -120,7 +140,7 @@ class Connection:
             if not self._busy:
                 break
             await self._wait_change()
-        return await self._call_receive(timeout)
+        return await self._await_message(self._receive(), timeout)
 
     async def wait_disconnect(self) -> None:
         """Return when the client is gone. Takes at most one body message and keeps it for the reader."""
@@ -128,9 +148,9 @@ class Connection:
             if self._busy or self._held is not None:
                 await self._wait_change()
                 continue
-            message = await self._call_receive(None)
+            message = await self._await_message(self._receive(), None)
             if not self.disconnected:
-                self._held = message
+                self._held, self._idle = message, False
                 self._notify()
 
     async def is_disconnected(self) -> bool:
@@ -142,9 +162,9 @@ class Connection:
         with CancelScope() as scope:
             # A cancelled scope lets receive() answer only with what it already has.
             scope.cancel()
-            message = await self._call_receive(None)
+            message = await self._await_message(self._receive(), None)
             if not self.disconnected:
-                self._held = message
+                self._held, self._idle = message, False
         return self.disconnected
 
     def replay(self, reader: str) -> Receive:
@@ -177,9 +197,11 @@ class Connection:
             raise ClientDisconnect("the client left before the end of its request")
         raise RuntimeError(self._taken_twice(reader))
 
-    async def _chunks(self, message: Message) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, message: Message | None) -> AsyncGenerator[bytes, None]:
         received = 0
         while True:
+            if message is None:
+                message = await self.receive(self.timeout)
             if message["type"] != "http.request":
                 raise ClientDisconnect("the client left before the end of its request")
             chunk: bytes = message.get("body", b"")
@@ -190,16 +212,14 @@ class Connection:
                 yield chunk
             if not message.get("more_body", False):
                 return
-            message = await self.receive(self.timeout)
+            message = None
 
-    def _check_declared(self) -> None:
-        declared = self._declared
-        if declared is None:
-            return
-        if not declared.isdigit():
+    def check_declared(self, length: bytes) -> None:
+        """Refuse a body whose Content-Length says that it is too large, before a byte of it is asked for."""
+        if not length.isdigit():
             raise BadRequest("The Content-Length header is no number.")
         # Sixteen digits are beyond any limit, and int() of thousands of digits is an attack of its own.
-        if self.limit is not None and (len(declared) > 16 or int(declared) > self.limit):
+        if self.limit is not None and (len(length) > 16 or int(length) > self.limit):
             self._refuse()
 
     def _refuse(self) -> None:
@@ -213,19 +233,18 @@ class Connection:
             "read it once with `await request.body()`, which keeps it"
         )
 
-    async def _call_receive(self, timeout: float | None) -> Message:
-        self._busy = True
+    async def _await_message(self, answer: Awaitable[Message], timeout: float | None) -> Message:
+        """Await one receive(), the only one under way."""
+        self._busy, self._idle = True, False
         try:
-            if timeout is None:
-                message = await self._receive()
-            else:
-                message = await receive_within(self._receive, timeout)
+            message = await within(answer, timeout)
         finally:
             self._busy = False
-            if self._changed is not None:
-                self._notify()
+            self._notify()
         if message["type"] == "http.disconnect":
             self.disconnected = True
+        else:
+            self._idle = True
         return message
 
     async def _wait_change(self) -> None:
@@ -241,68 +260,53 @@ class Connection:
             changed.set()
 
 
-async def receive_within(receive: Receive, seconds: float) -> Message:
-    """``await receive()``, given up after ``seconds`` without an answer.
+async def within(answer: Awaitable[Message], seconds: float | None) -> Message:
+    """``await answer``, given up after ``seconds``.
 
     Raises:
         RequestTimeout: no message came in time.
     """
-    loop = _get_running_loop()
-    if loop is not None:
-        return await _step_within(receive, seconds, loop.call_later)
+    if seconds is None:
+        return await answer
+    if _get_running_loop() is not None:
+        # Not anyio's: a receive() that was stepped by hand may hold a scope of its own, and scopes must nest.
+        from asyncio import timeout
+
+        try:
+            async with timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise timed_out(seconds) from None
     from anyio import fail_after
 
     try:
         with fail_after(seconds):
-            return await receive()
+            return await answer
     except TimeoutError:
-        raise _timed_out(seconds) from None
+        raise timed_out(seconds) from None
 
 
 @coroutine
-def _step_within(
-    receive: Receive, seconds: float, call_later: Callable[..., Any]
-) -> Generator[Any, Any, Message]:
-    """``asyncio.timeout`` around ``receive()``, armed only if it has to wait.
-
-    PERF(walk.json_echo): the body is nearly always there already; a timer for each request would cost
-    more than reading it. So the first step is taken by hand and the timer is set only if it suspends.
-    """
-    step = receive().__await__()
-    try:
-        waiting_for = next(step)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # the value of a receive() is a message
-    task = current_task()
-    assert task is not None
-    cancelling = task.cancelling()
-    expired = False
-
-    def expire() -> None:
-        nonlocal expired
-        expired = True
-        task.cancel()
-
-    timer = call_later(seconds, expire)
+def resume(step: Coroutine[Any, Any, Message], waiting_for: Any) -> Generator[Any, Any, Message]:
+    """The rest of a coroutine whose first step gave ``waiting_for``; asyncio only."""
     try:
         while True:
             try:
                 yield waiting_for
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as `await` would
                 waiting_for = step.throw(error)
             else:
-                waiting_for = next(step)
+                waiting_for = step.send(None)
     except StopIteration as stop:
-        if expired:
-            task.uncancel()
-        return stop.value  # type: ignore[no-any-return]
-    except CancelledError:
-        if expired and task.uncancel() <= cancelling:
-            raise _timed_out(seconds) from None
-        raise
-    finally:
-        timer.cancel()
+        message: Message = stop.value
+        return message
 
 
-def _timed_out(seconds: float) -> RequestTimeout:
+async def give_back(message: Message) -> Message:
+    """A message that has already come."""
+    return message
+
+
+def timed_out(seconds: float) -> RequestTimeout:
+    """The answer to a body that stopped coming."""
     return RequestTimeout(f"The body stood still for {seconds:g} seconds (BODY_TIMEOUT).")

@@ -6,6 +6,7 @@ handlers call it.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from types import AsyncGeneratorType
 from typing import Any
 
 from microweb import json
@@ -48,10 +49,20 @@ NO_ENCODER = (None, (b"", b""))
 ENCODERS: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
     str: (str.encode, (b"content-type", HTML)),
     bytes: (bytes, (b"content-type", BINARY)),
-    dict: (json.dumps, (b"content-type", JSON)),
-    list: (json.dumps, (b"content-type", JSON)),
+    dict: (lambda value: start_encoding(value), (b"content-type", JSON)),
+    list: (lambda value: start_encoding(value), (b"content-type", JSON)),
 }
 
+
+
+def start_encoding(value: Any) -> bytes:
+    """Write the first JSON of this process, which loads the encoder, and put that in our place."""
+    body = json.dumps(value)
+    ENCODERS[dict] = ENCODERS[list] = (json.dumps, (b"content-type", JSON))
+    return body
+
+
+ENCODERS[dict] = ENCODERS[list] = (start_encoding, (b"content-type", JSON))
 find_encoder = ENCODERS.get
 """The body and Content-Type that ``find_converter`` would put into a response. PERF(walk.plaintext)"""
 
@@ -63,9 +74,12 @@ def to_response(value: Any, request: Incoming, source: str) -> Response:
         TypeError: it is nothing that can be an answer, None for instance; the message names ``source``.
         RuntimeError: it is a response that already answered another request.
     """
-    converter = find_converter(value.__class__)
+    kind = value.__class__
+    converter = find_converter(kind)
     if converter is not None:
         return converter(value)
+    if kind is AsyncGeneratorType:
+        return StreamingResponse.of_generator(value, request, source)
     if isinstance(value, Response):
         return own(value, request, source)
     if isinstance(value, tuple):

@@ -16,6 +16,7 @@ __all__ = [
     "BUILTIN_CONVERTERS",
     "NO_MATCH",
     "AnyConverter",
+    "Breadth",
     "BuiltinConverter",
     "Convert",
     "Converter",
@@ -31,6 +32,9 @@ NO_MATCH: Final[Any] = object()
 
 Convert = Callable[[str], Any]
 """Turns the whole text of a variable into its value, or ``NO_MATCH``."""
+
+Breadth = tuple[float, ...]
+"""Orders what converters let through: first by kind (2 is a converter of the program), then by how much."""
 
 NEGATED_CLASS = re.compile(r"\[\^[^\]]*\]")
 
@@ -80,8 +84,8 @@ class Converter:
 class BuiltinConverter(Converter):
     """A converter of our own: it matches without its regex, and can be compared with others of its kind."""
 
-    breadth: float = math.inf
-    """How much text fits, roughly: of two converters with one weight the narrower one goes first."""
+    breadth: Breadth
+    """How much text fits: of two converters with one weight the narrower one goes first."""
 
     def key(self) -> Hashable:
         """Equal for converters that take the same text."""
@@ -119,11 +123,7 @@ class StringConverter(BuiltinConverter):
         if maxlength is not None and maxlength < self.minlength:
             raise ValueError(f"maxlength={maxlength} is less than minlength={self.minlength}")
         self.regex = f"[^/]{{{self.minlength},{'' if maxlength is None else maxlength}}}"
-        # Any string is broader than any converter of the program, a bounded one less so.
-        if maxlength is None:
-            self.breadth = 1e300 / self.minlength
-        else:
-            self.breadth = 1e200 * (1 + maxlength - self.minlength)
+        self.breadth = (4, -self.minlength) if maxlength is None else (3, maxlength - self.minlength)
 
     @property
     def is_plain(self) -> bool:
@@ -168,7 +168,7 @@ class AnyConverter(BuiltinConverter):
                 raise ValueError(f"an item is a word or a quoted text, not {item!r}")
         self.items = tuple(dict.fromkeys(str(item) for item in items))
         self.regex = f"(?:{'|'.join(re.escape(item) for item in self.items)})"
-        self.breadth = len(self.items)
+        self.breadth = (0, len(self.items))
 
     def key(self) -> Hashable:
         """As for every built-in converter."""
@@ -197,6 +197,7 @@ class PathConverter(BuiltinConverter):
     regex = r"[^/][\s\S]*?"
     weight = 200
     part_isolating = False
+    breadth = (5,)
 
     def convert(self) -> Convert:
         """As for every built-in converter."""
@@ -233,7 +234,7 @@ class IntConverter(BuiltinConverter):
         high: float = math.inf
         if fixed_digits:
             low, high = (1 - 10 ** (fixed_digits - 1) if signed else 0), 10**fixed_digits - 1
-        self.breadth = measure(low, high, self.min, self.max) + (0 if fixed_digits else 1)
+        self.breadth = (*measure(low, high, self.min, self.max), 0 if fixed_digits else 1)
 
     @property
     def is_plain(self) -> bool:
@@ -344,7 +345,7 @@ class UUIDConverter(BuiltinConverter):
     """A UUID with its hyphens, as a ``uuid.UUID``."""
 
     regex = "[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{12}"
-    breadth = 2.0**128
+    breadth = (1,)
 
     def __init__(self) -> None:
         from uuid import UUID
@@ -403,13 +404,14 @@ def check_sign(signed: Any) -> bool:
     return signed
 
 
-def measure(low: float, high: float, minimum: float | None, maximum: float | None) -> float:
-    """The distance between the limits, once they are found to leave room for a number."""
+def measure(low: float, high: float, minimum: float | None, maximum: float | None) -> Breadth:
+    """How broad the range within the limits is, once it is found to hold a number."""
     low = low if minimum is None else max(low, minimum)
     high = high if maximum is None else min(high, maximum)
     if low > high:
         raise ValueError("no number is within these limits")
-    try:
-        return float(high - low)
-    except OverflowError:
-        return 1e308
+    if high != math.inf and low != -math.inf:
+        return (0, high - low)
+    if low != -math.inf:
+        return (1, -low)
+    return (2, high)

@@ -12,9 +12,9 @@ from typing import Any
 from microweb import json
 from microweb.conversion import to_response
 from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, StatusError
+from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept
-from microweb.requests import find_header
 from microweb.responses import HTML, AbandonedResponse, Response, make_plain
 
 __all__ = ["ErrorHandlers", "default_answer"]

@@ -10,9 +10,9 @@ from typing import Any
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
 from microweb.errors import HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
+from microweb.headers import find_header
 from microweb.incoming import below_root
 from microweb.limits import Limits
-from microweb.requests import find_header
 from microweb.routetable import RouteTable
 from microweb.url import parse_host
 

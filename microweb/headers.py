@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 from microweb.errors import BadRequestKeyError, RequestHeaderFieldsTooLarge
 
-__all__ = ["Headers", "RequestHeaders", "encode_name", "encode_value"]
+__all__ = ["Headers", "RequestHeaders", "encode_name", "encode_value", "find_header"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -265,15 +265,14 @@ class Headers(HeaderLines):
         key = encode_name(name)
         line = (key, encode_value(value, name))
         raw = self.raw
-        names = [each for each, _ in raw]
-        repeats = names.count(key)
-        if repeats == 0:
+        for position, (each, _) in enumerate(raw):
+            if each == key:
+                break
+        else:
             raw.append(line)
             return
-        first = names.index(key)
-        raw[first] = line
-        if repeats > 1:
-            raw[first + 1 :] = [later for later in raw[first + 1 :] if later[0] != key]
+        raw[position] = line
+        raw[position + 1 :] = [later for later in raw[position + 1 :] if later[0] != key]
 
     def add(self, name: str, value: str | int | float) -> None:
         """Append a line, beside those of the same name that are there."""
@@ -436,3 +435,11 @@ class RequestHeaders(HeaderLines):
         return {
             name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in grouped.items()
         }
+
+
+def find_header(headers: Iterable[tuple[bytes, bytes]], sought: bytes) -> bytes | None:
+    """The first line of that name, without building an index; the name in lower case."""
+    for name, value in headers:
+        if name == sought:
+            return value
+    return None

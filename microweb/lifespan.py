@@ -49,6 +49,7 @@ State: TypeAlias = MutableMapping[str, Any]
 
 GRACE: Final = 15.0  # seconds, as Sanic's graceful stop
 BACKGROUND_TIMEOUT: Final = 5.0  # seconds, as Quart's
+MARGIN: Final = 0.5  # seconds beyond the grace for an exit to notice that it was cancelled
 FAR_AWAY: Final = 10 * 365 * 24 * 3600.0  # seconds; uvloop cuts anything over a century
 
 logger = logging.getLogger("microweb")
@@ -308,7 +309,7 @@ class Lifespan:
         if run.holders or current is None or current.holders or current.loop is not run.loop:
             return ()
         current.stop()
-        with anyio.move_on_after(current.grace + 1.0, shield=True):
+        with anyio.move_on_after(current.grace + MARGIN, shield=True):
             return await current.wait_until_ended()
         return [TimeoutError("an exit does not end, even when cancelled")]
 
@@ -637,17 +638,13 @@ class _BackgroundTasks:
             logger.warning("Background task %s came too late: the app was shutting down.", name)
             return
         task = _BackgroundTask(name)
-        try:
-            task.handle = spawn(
-                partial(self._guard, task, function),
-                partial(self._end, task),
-                name=f"microweb background task {name}",
-                context=context,
-            )
-        except RuntimeError:  # trio takes no system task in its last moments
-            logger.warning("Background task %s came too late: the event loop was ending.", name)
-        else:
-            self._running.add(task)
+        self._running.add(task)
+        task.handle = spawn(
+            partial(self._guard, task, function),
+            partial(self._end, task),
+            name=f"microweb background task {name}",
+            context=context,
+        )
 
     async def drain(self, patience: float, deadline: float) -> None:
         """Wait ``patience`` seconds for the tasks, then cancel them and wait up to half of what is left."""
@@ -830,7 +827,7 @@ class ForeignLifespan:
         self._phase = "stopped"
         if self._scope is not None:
             self._scope.cancel()
-        with anyio.move_on_after(1.0, shield=True):  # one that ignores its cancellation is left behind
+        with anyio.move_on_after(MARGIN, shield=True):  # one that ignores its cancellation is left behind
             await self._ended.wait()
 
     async def _run(self) -> None:
@@ -844,9 +841,8 @@ class ForeignLifespan:
         try:
             # Shielded: when a trio run ends, this task is to end by its shutdown message, in its turn.
             with anyio.CancelScope(shield=True) as self._scope:
-                if self._phase == "stopped":
-                    self._scope.cancel()
-                await self._app(scope, self._receive, self._send)
+                if self._phase == "offered":
+                    await self._app(scope, self._receive, self._send)
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - told to the owner, or logged
@@ -1078,14 +1074,8 @@ def post(loop: "Loop", function: Callable[[], object]) -> None:
 
 
 def is_running(loop: "Loop") -> bool:
-    """Whether a loop runs, here or in another thread."""
-    if isinstance(loop, asyncio.AbstractEventLoop):
-        return loop.is_running()
-    try:
-        loop.run_sync_soon(lambda: None)
-    except RuntimeError:
-        return False
-    return True
+    """Whether a loop that has tasks of ours runs, here or in another thread; trio ends them before itself."""
+    return loop.is_running() if isinstance(loop, asyncio.AbstractEventLoop) else True
 
 
 class _LoopWatch:

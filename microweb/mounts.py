@@ -57,7 +57,7 @@ def make_app_entrance(target: Target) -> Handler:
         child.bubbles = bubbles
         child._connection = request.connection
         if child._connection.cached is None:
-            child._connection.limit = child.max_content_length
+            child._connection.limit = found.max_content_length
         token = current.set(child)
 
         async def close() -> None:

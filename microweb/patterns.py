@@ -53,8 +53,7 @@ class Variable:
             self.convert = converter.convert()
         else:
             self.key = key
-            # Between the built-in converters that say more about a text than "any string", and strings.
-            self.breadth = 1e100
+            self.breadth = (2,)
             self.convert = convert_by_regex(converter)
 
     @property
@@ -193,7 +192,11 @@ def convert_mixture(parts: tuple[Part, ...], *, spans_segments: bool = False) ->
         split = make_split(literals, builtin, spans_segments=spans_segments)
     else:
         # No file name is longer than 255 bytes, so no segment that stands for one is.
-        split = make_regex_split(literals, converters, longest=None if spans_segments else 255)
+        try:
+            split = make_regex_split(literals, converters, longest=None if spans_segments else 255)
+        except re.error as error:
+            regexes = ", ".join(repr(converter.regex) for converter in converters)
+            raise SetupError(f"The regexes {regexes} cannot be put together in one rule: {error}.") from error
     converts = [variable.convert for variable in variables]
 
     def convert_several(text: str) -> Any:
@@ -316,11 +319,6 @@ class Pattern:
     def is_static(self) -> bool:
         """Whether it has no variable."""
         return not self.variables
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for patterns that match the same paths, whatever their variables are called."""
-        return (tuple(segment.key for segment in self.segments), self.trailing_slash)
 
     def joined(self, prefix: "Pattern") -> "Pattern":
         """This pattern under a prefix, with one slash between the two.

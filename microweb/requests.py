@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator
 from typing import Any, TypeVar, overload
 
 from microweb import json
-from microweb.asgi import RawHeaders
 from microweb.connection import Connection
 from microweb.errors import BadRequest, UnsupportedMediaType
+from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import parse_media_type
 from microweb.threads import call_from_thread, current_worker
@@ -27,7 +27,6 @@ class HTTPIncoming(Incoming):
     """What both faces of an HTTP request share."""
 
     _connection: Connection | None = None
-    _max_content_length: int | None = None
     _json_value: Any = None
 
     @property
@@ -39,28 +38,23 @@ class HTTPIncoming(Incoming):
     @property
     def max_content_length(self) -> int | None:
         """The most body bytes this request may have; setting it before the body is read changes that."""
-        if self._max_content_length is not None:
-            return self._max_content_length
-        if self._target is not None and self._target.max_content_length is not None:
-            limit: int = self._target.max_content_length
-            return limit
-        return self.app.limits.max_content_length
+        return self.connection.limit
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
-        self._max_content_length = value
-        if self._connection is not None:
-            self._connection.limit = value
+        self.connection.limit = value
 
     @property
     def connection(self) -> Connection:
         """The reader of this request's messages."""
         if self._connection is None:
+            limits = self.app.limits
+            target = self._target
             self._connection = Connection(
                 self._receive,
-                limit=self.max_content_length,
-                timeout=self.app.limits.body_timeout,
-                declared=find_header(self.scope["headers"], b"content-length"),
+                self.scope["headers"],
+                limits.max_content_length if target is None else target.max_content_length,
+                limits.body_timeout,
             )
         return self._connection
 
@@ -106,11 +100,18 @@ class Request(HTTPIncoming):
             UnsupportedMediaType: the content type is not JSON.
             BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``.
         """
-        if not force and not is_json(self.scope["headers"]):
+        # PERF(walk.echo): one pass over the headers for both lines that matter.
+        content_type = length = None
+        for name, line in self.scope["headers"]:
+            if name == b"content-type":
+                content_type = line
+            elif name == b"content-length":
+                length = line
+        if content_type != b"application/json" and not force and not is_json(content_type):
             if silent:
                 return None
             raise not_json(self)
-        body = await self.connection.read("json()")
+        body = await self.connection.read("json()", length)
         try:
             if type is None:
                 return json.loads(body, max_depth=self.app.limits.json_max_depth)
@@ -120,13 +121,12 @@ class Request(HTTPIncoming):
                 return None
             raise
 
-    async def stream(self) -> AsyncGenerator[bytes, None]:
+    def stream(self) -> AsyncGenerator[bytes, None]:
         """The body chunk by chunk as it arrives, within the same limit, not kept.
 
         Raises: as ``body``; RuntimeError when another reader already took part of it.
         """
-        async for chunk in self.connection.stream("request.stream()"):
-            yield chunk
+        return self.connection.stream("request.stream()")
 
     async def is_disconnected(self) -> bool:
         """Whether the client is known to be gone. Does not wait."""
@@ -182,7 +182,7 @@ class SyncRequest(HTTPIncoming):
 
     def get_json(self, force: bool = False, silent: bool = False) -> Any:
         """The body as JSON; the parameters and errors are those of ``Request.json``."""
-        if not force and not is_json(self.scope["headers"]):
+        if not force and not self.is_json:
             if silent:
                 return None
             raise not_json(self)
@@ -198,7 +198,7 @@ class SyncRequest(HTTPIncoming):
     @property
     def is_json(self) -> bool:
         """Whether the content type says JSON."""
-        return is_json(self.scope["headers"])
+        return is_json(find_header(self.scope["headers"], b"content-type"))
 
     def _await(self, function: Any, *args: Any) -> Any:
         if current_worker() is None:
@@ -209,17 +209,8 @@ class SyncRequest(HTTPIncoming):
         return call_from_thread(function, *args)
 
 
-def find_header(headers: RawHeaders, sought: bytes) -> bytes | None:
-    """The first line of that name, without building an index."""
-    for name, value in headers:
-        if name == sought:
-            return value
-    return None
-
-
-def is_json(headers: RawHeaders) -> bool:
-    """Whether the Content-Type is ``application/json`` or one with the suffix ``+json`` (RFC 6839)."""
-    content_type = find_header(headers, b"content-type")
+def is_json(content_type: bytes | None) -> bool:
+    """Whether a Content-Type is ``application/json`` or one with the suffix ``+json`` (RFC 6839)."""
     if content_type == b"application/json":
         return True
     if content_type is None:

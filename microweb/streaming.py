@@ -7,6 +7,7 @@ down. Whatever happens, the iterator is closed before teardown. Server-sent even
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from functools import partial
 from typing import Any
 
 from microweb.asgi import Send
@@ -63,7 +64,10 @@ class StreamingResponse(Response):
             TypeError: a chunk is neither ``str`` nor ``bytes``.
         """
         status = self._status
-        lines = self.headers.raw
+        if self._headers is None and self._content_type is not None:
+            lines = [(b"content-type", self._content_type)]
+        else:
+            lines = self.headers.raw
         request._started = True
         if status in BODYLESS or request.scope["method"] == "HEAD":
             if status in BODYLESS:
@@ -79,7 +83,7 @@ class StreamingResponse(Response):
             await send({"type": "http.response.start", "status": status, "headers": lines})
             if self.watches_disconnect or spec_version(request) < (2, 4):
                 assert isinstance(request, Request)
-                await until_disconnect(request.connection, lambda: self._pump(request, send))
+                await until_disconnect(request, partial(self._pump, request, send))
             else:
                 await self._pump(request, send)
         finally:
@@ -98,6 +102,20 @@ class StreamingResponse(Response):
                 await close_iterable(self.iterable)
         finally:
             await close_iterable(self._first_iterable)
+
+    @classmethod
+    def of_generator(cls, generator: AsyncIterable[Any], request: Incoming, source: str) -> "StreamingResponse":
+        """What a generator becomes that a view returned: as by ``__init__`` and ``adopt``. PERF(walk.stream)"""
+        response = object.__new__(cls)
+        response._status = 200
+        response._body = b""
+        response._headers = None
+        response._content_type = cls._default_content_type
+        response._owner = request
+        response.iterable = response._first_iterable = generator
+        response._source = source
+        request.on_close(response.close)
+        return response
 
     async def _pump(self, request: Incoming, send: Send) -> None:
         body = self._chunks(request)

@@ -346,6 +346,7 @@ class _Call:
             return False
         self.function = None
         self.args = ()
+        self.ended = True
         self.worker._crew.forget(self)
         return True
 
@@ -563,8 +564,9 @@ class _PipeBell:
 
     __slots__ = ("reader", "writer")
 
-    def __init__(self) -> None:
-        self.reader, self.writer = os.pipe()
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reader
+        self.writer = writer
 
     def ring(self) -> None:
         os.write(self.writer, b".")
@@ -600,7 +602,7 @@ class _LockBell:
 def _new_bell() -> _PipeBell | _LockBell:
     if os.name == "posix":
         try:
-            return _PipeBell()
+            return _PipeBell(*os.pipe())
         except OSError:  # no file descriptors left
             pass
     return _LockBell()
@@ -609,7 +611,7 @@ def _new_bell() -> _PipeBell | _LockBell:
 class _Thread:
     """One thread and its queue; it runs from the first call to the next end, any number of times."""
 
-    __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "load", "name", "thread")
+    __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "latest", "load", "name", "thread")
 
     def __init__(self, crew: "_Crew", name: str) -> None:
         self.crew = crew
@@ -623,6 +625,8 @@ class _Thread:
         self.ending = False
         self.bell: _PipeBell | _LockBell | None = None
         self.thread: threading.Thread | None = None
+        # The same, or one that will not look at the queues again and is about to end.
+        self.latest: threading.Thread | None = None
 
     # From anywhere.
 
@@ -654,22 +658,23 @@ class _Thread:
         with self.crew.lock:
             if self.thread is not None:
                 return
-            self.ending = False
+            # One that is started while others end, for what they have left, ends as they do.
+            self.ending = self.crew.ending
             self.bell = _new_bell()
-            self.thread = thread = threading.Thread(target=self.work, name=self.name, daemon=True)
+            thread = threading.Thread(target=self.work, name=self.name, daemon=True)
             try:
                 thread.start()
             except RuntimeError:
-                self.thread = self.bell = None
+                self.bell = None
                 self.calls.clear()
                 self.load.clear()
                 raise
+            self.thread = self.latest = thread
 
-    def end(self) -> threading.Thread | None:
-        """Make it end when its queue is empty; returns the thread, if there is one."""
+    def end(self) -> None:
+        """Make it end when its queue is empty."""
         self.ending = True
         self.ring()
-        return self.thread
 
     # In the thread.
 
@@ -738,6 +743,8 @@ class _Crew:
         self.common: deque[_Call] = deque()
         # A thread that was woken and will look at the common queue before it does anything else.
         self.waking: _Thread | None = None
+        # Closed, and not used since then.
+        self.ending = False
         self.unbroken = 0
         self.warned_at = float("-inf")
         self.lock: LockType = allocate_lock()
@@ -864,9 +871,20 @@ class _Crew:
             self.size,
         )
 
-    def end(self) -> list[tuple[_Thread, threading.Thread]]:
-        ends = [(thread, thread.end()) for thread in list(self.threads)]
-        return [(ours, thread) for ours, thread in ends if thread is not None]
+    def end(self) -> None:
+        """Make all threads end when the queues are empty."""
+        self.ending = True
+        for thread in list(self.threads):
+            thread.end()
+
+    def find_ending(self) -> tuple[_Thread, threading.Thread] | None:
+        """A thread that still has to end, other than this one."""
+        this = threading.current_thread()
+        for thread in self.threads:
+            latest = thread.latest
+            if latest is not None and latest is not this and thread.ending and latest.is_alive():
+                return thread, latest
+        return None
 
 
 _crews: "WeakSet[_Crew]" = WeakSet()
@@ -908,14 +926,15 @@ class WorkerPool:
         warning, and ends after its call.
         """
         deadline = monotonic() + timeout
-        for ours, thread in self._crew.end():
-            if thread is threading.current_thread():
-                continue
+        self._crew.end()
+        while (ending := self._crew.find_ending()) is not None:
+            ours, thread = ending
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
                 call = ours.current
                 label = call.label if call is not None else ""
                 _log.warning("%s is still busy with %s and left behind", thread.name, label or "a call")
+                return
 
     async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - no scope can stop a join
         """As ``close``, but other tasks run meanwhile, and threads that need them can end."""
@@ -961,9 +980,11 @@ class Worker:
         return result
 
     def _submit(self, call: _Call) -> None:
+        crew = self._crew
+        crew.ending = False
         thread = self._thread
         if thread is None:
-            self._crew.offer(call)
+            crew.offer(call)
             return
         if thread.load:
             request = _serving.get()
@@ -972,7 +993,7 @@ class Worker:
                 request.inbox.put(call)
                 return
             call.queued_at = monotonic()
-        self._crew.recent = thread
+        crew.recent = thread
         thread.put(call)
 
 
@@ -1080,10 +1101,10 @@ class _Iteration(Generic[Value]):
             try:
                 await call.settle(items)
             except BaseException:
-                self._arrive()
+                self._call = None
                 raise
             if not items:
-                self._arrive()
+                self._call = None
         return items.popleft()
 
     async def aclose(self) -> None:
@@ -1097,7 +1118,7 @@ class _Iteration(Generic[Value]):
             call.refuse()
             cancellation = await call.wait_shielded()
             call.adopt(call.context)
-            self._arrive()
+            self._call = None
         self._items.clear()
         if not self._ended:
             if self._iterator is None and not hasattr(self._iterable, "close"):
@@ -1107,7 +1128,7 @@ class _Iteration(Generic[Value]):
                 try:
                     await call.settle_firmly()
                 finally:
-                    self._arrive()
+                    self._call = None
         if cancellation is not None:
             raise cancellation
 
@@ -1115,20 +1136,22 @@ class _Iteration(Generic[Value]):
 
     def _depart(self, function: Callable[[], None]) -> _Call:
         call = _call_of(self._worker, function, (), self._label)
-        if self._context is None:
+        now = copy_context()
+        context = self._context
+        if context is None:
             self._context = call.context
         else:
-            self._context.run(_set_variables, _changes(copy_context(), self._seen))
-            call.context = self._context
-            call.before = self._context.copy()
+            # What the reader changed since the last trip; some of it was taken over from the thread.
+            for variable, value in _changes(now, self._seen):
+                if context.get(variable, _missing) is not value:
+                    context.run(variable.set, value)
+            call.context = context
+            call.before = context.copy()
+        self._seen = now
         call.adopted = self._adopted
         self._worker._submit(call)
         self._call = call
         return call
-
-    def _arrive(self) -> None:
-        self._call = None
-        self._seen = copy_context()
 
     # In the thread.
 
@@ -1211,19 +1234,21 @@ class _HelperLoop:
 
     def __init__(self, level: int) -> None:
         self.level = level
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.work, name=f"microweb-helper-{level + 1}", daemon=True)
+        self.started = threading.Event()
+        name = f"microweb-helper-{level + 1}"
+        self.thread = threading.Thread(target=asyncio.run, args=(self.live(),), name=name, daemon=True)
         self.thread.start()
+        self.started.wait()
 
-    def work(self) -> None:
+    async def live(self) -> None:
         _here.level = self.level + 1
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.close()
+        self.loop = asyncio.get_running_loop()
+        self.stopping = asyncio.Event()
+        self.started.set()
+        await self.stopping.wait()
 
     def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self.stopping.set)
         self.thread.join(1.0)
 
 
@@ -1270,12 +1295,15 @@ def run_sync(function: Callable[[*Arguments], Awaitable[Value]], *args: *Argumen
     def start() -> None:
         tasks.append(loop.create_task(main(), context=context))
 
-    loop.call_soon_threadsafe(start)
+    def cancel() -> None:
+        for task in tasks:
+            task.cancel()
+
     try:
+        loop.call_soon_threadsafe(start)
         done.wait()
-    except BaseException:
-        # Ctrl-C, in the main thread.
-        loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+    except BaseException:  # Ctrl-C, in the main thread
+        loop.call_soon_threadsafe(cancel)
         raise
     _set_variables(_changes(context, before))
     if errors:
@@ -1292,7 +1320,7 @@ def _forget_threads() -> None:
     for crew in list(_crews):
         for thread in crew.threads:
             # The pipe of its bell is shared with the parent.
-            thread.thread = thread.bell = thread.current = None
+            thread.thread = thread.latest = thread.bell = thread.current = None
             thread.asleep = False
             thread.calls.clear()
             thread.load.clear()

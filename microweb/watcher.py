@@ -11,15 +11,15 @@ from asyncio import AbstractEventLoop, CancelledError, Task, _get_running_loop, 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from microweb.connection import Connection
 from microweb.errors import ClientDisconnect
+from microweb.requests import Request
 
 __all__ = ["until_disconnect"]
 
 T = TypeVar("T")
 
 
-async def until_disconnect(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
+async def until_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     """``await work()``, cancelled when the client leaves before it ends.
 
     Raises:
@@ -27,8 +27,8 @@ async def until_disconnect(connection: Connection, work: Callable[[], Awaitable[
     """
     loop = _get_running_loop()
     if loop is None:
-        return await _until_disconnect_anyio(connection, work)
-    watch = _Watch(connection, loop)
+        return await _until_disconnect_anyio(request, work)
+    watch = _Watch(request, loop)
     # PERF(walk.stream): the callback runs only when this task first waits for something.
     start = loop.call_soon(watch.start)
     try:
@@ -46,8 +46,8 @@ async def until_disconnect(connection: Connection, work: Callable[[], Awaitable[
 class _Watch:
     """The watcher of one request on asyncio; the cancellation is counted as ``asyncio.timeout`` does."""
 
-    def __init__(self, connection: Connection, loop: AbstractEventLoop) -> None:
-        self.connection = connection
+    def __init__(self, request: Request, loop: AbstractEventLoop) -> None:
+        self.request = request
         self.loop = loop
         self.task: Task[None] | None = None
         self.fired = False
@@ -60,7 +60,7 @@ class _Watch:
         self.task = self.loop.create_task(self._watch())
 
     async def _watch(self) -> None:
-        await self.connection.wait_disconnect()
+        await self.request.connection.wait_disconnect()
         self.fired = True
         self.watched.cancel()
 
@@ -84,7 +84,7 @@ class _Watch:
             self.watched.uncancel()
 
 
-async def _until_disconnect_anyio(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
+async def _until_disconnect_anyio(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     from anyio import create_task_group
 
     left = False
@@ -93,7 +93,7 @@ async def _until_disconnect_anyio(connection: Connection, work: Callable[[], Awa
 
         async def watch() -> None:
             nonlocal left
-            await connection.wait_disconnect()
+            await request.connection.wait_disconnect()
             left = True
             group.cancel_scope.cancel()
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from microweb.errors import ServiceUnavailable
-from microweb.lifespan import ForeignLifespan, Lifespan, LifespanFailed, ShutdownEvent
+from microweb.lifespan import ForeignLifespan, Lifespan, LifespanFailed, ShutdownEvent, run_foreign
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -124,6 +124,18 @@ def hang_until(seen):
 
 
 # With a server that speaks the protocol
+
+
+@pytest.mark.anyio
+async def test_the_app_is_told_when_it_is_no_longer_started(calls):
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls))
+
+    lifespan = Lifespan(enter, stopped=lambda: calls.append(f"stopped, {lifespan.started}"))
+    async with Server().serving(lifespan):
+        pass
+
+    assert calls == ["resource in", "stopped, False", "resource out"]
 
 
 @pytest.mark.anyio
@@ -289,6 +301,25 @@ async def test_a_callback_that_hangs_is_cancelled():
     await lifespan.ensure()
 
     with pytest.raises(LifespanFailed, match="an exit callback was cancelled: it took over 0 s"):
+        await lifespan.stop()
+
+
+@pytest.mark.anyio
+async def test_an_exit_that_ignores_its_cancellation_does_not_keep_the_server(calls):
+    release = anyio.Event()
+
+    async def stubborn():
+        with anyio.CancelScope(shield=True):
+            await release.wait()
+
+    lifespan = lifespan_of(lambda: resource(calls, on_exit=stubborn), grace=0)
+    async with Server().serving(lifespan) as server:
+        pass
+
+    assert server.sent[-1] == "shutdown.failed"
+    assert "an exit does not end, even when cancelled" in server.message
+    release.set()
+    with pytest.raises(LifespanFailed):
         await lifespan.stop()
 
 
@@ -730,6 +761,250 @@ def test_the_end_of_the_loop_during_the_start_unwinds_it(run, calls):
     assert calls == ["resource in", "resource out"]
 
 
+def whole_life(calls):
+    """A lifespan with everything that can be cancelled in it."""
+
+    @asynccontextmanager
+    async def slow(name):
+        await anyio.lowlevel.checkpoint()
+        calls.append(f"{name} in")
+        yield
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        calls.append(f"{name} out")
+
+    @asynccontextmanager
+    async def workers():
+        async with anyio.create_task_group() as group:
+            await group.start(worker)
+            calls.append("workers in")
+            yield
+            group.cancel_scope.cancel()
+        calls.append("workers out")
+
+    async def worker(*, task_status):
+        task_status.started()
+        await anyio.sleep_forever()
+
+    async def work():
+        calls.append("work in")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            calls.append("work out")
+
+    async def enter(stack, state):
+        await stack.enter_async_context(slow("first"))
+        await stack.enter_async_context(run_foreign(Mounted(calls), state))
+        await stack.enter_async_context(workers())
+        lifespan.start_task(work)
+        await stack.enter_async_context(slow("last"))
+        await anyio.lowlevel.checkpoint()
+
+    lifespan = Lifespan(enter, background_timeout=lambda: 0.0)
+    return lifespan
+
+
+def left(calls):
+    """What was entered, and whether each of it was left."""
+    entered = [call.removesuffix(" in") for call in calls if call.endswith(" in")]
+    return {name: f"{name} out" in calls for name in entered}
+
+
+STEPS = 40  # more than a whole life has
+
+
+@pytest.mark.parametrize("steps", range(1, STEPS))
+def test_at_whatever_step_the_loop_ends_what_was_entered_is_left(run, steps, calls, caplog):
+    async def main():
+        async with anyio.create_task_group() as group:
+            group.start_soon(lifespan.ensure)
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+    lifespan = whole_life(calls)
+    run(main)
+
+    assert all(left(calls).values())
+    assert steps < STEPS - 1 or len(left(calls)) == 5
+    assert not lifespan.started
+    assert errors_in(caplog) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("steps", range(1, STEPS))
+async def test_at_whatever_step_the_server_is_cancelled_what_was_entered_is_left(steps, calls, caplog):
+    lifespan, server = whole_life(calls), Server()
+    server.shut_down.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.serve, server.scope, server.receive, server.send)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+    assert all(left(calls).values())
+    assert steps < STEPS - 1 or server.sent == ["startup.complete", "shutdown.complete"]
+    assert not lifespan.started
+    assert errors_in(caplog) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("steps", range(1, STEPS))
+async def test_at_whatever_step_it_is_stopped_what_was_entered_is_left_and_it_starts_again(
+    steps, calls, caplog
+):
+    async def request():
+        try:
+            await lifespan.ensure()
+        except LifespanFailed:
+            calls.append("request refused")
+
+    lifespan = whole_life(calls)
+    async with anyio.create_task_group() as group:
+        group.start_soon(request)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        await lifespan.stop()
+        assert all(left(calls).values())
+    await lifespan.ensure()
+
+    assert lifespan.started
+    await lifespan.stop()
+    assert errors_in(caplog) == []
+
+
+def test_the_end_of_the_loop_does_not_interrupt_the_exits(run, calls):
+    async def main():
+        await lifespan.ensure()
+        async with anyio.create_task_group() as group:
+            group.start_soon(lifespan.stop)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            assert not lifespan.started
+            group.cancel_scope.cancel()
+
+    lifespan = lifespan_of(*(lambda n=n: resource(calls, n, on_exit=wait_three_steps) for n in "ab"))
+
+    async def wait_three_steps():
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        calls.append("done")
+
+    run(main)
+
+    assert calls == ["a in", "b in", "b out", "done", "a out", "done"]
+
+
+def test_the_end_of_the_loop_under_a_server_runs_the_exits(calls):
+    async def main():
+        server = Server()
+        tasks.append(asyncio.create_task(lifespan.serve(server.scope, server.receive, server.send)))
+        await server.answered[0].wait()
+
+    lifespan, tasks = lifespan_of(lambda: resource(calls, on_exit=anyio.lowlevel.checkpoint)), []
+    asyncio.run(main())
+
+    assert calls == ["resource in", "resource out"]
+    assert tasks[0].cancelled()
+
+
+@pytest.mark.parametrize("steps", range(1, STEPS))
+@pytest.mark.parametrize("more", [1, 3, 6])
+def test_a_program_that_cancels_every_task_twice_gets_every_exit_tried(steps, more, calls, caplog):
+    async def main():
+        tasks.append(asyncio.create_task(lifespan.ensure()))
+        for pause in (steps, more):
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()} or tasks)
+
+    lifespan, tasks = whole_life(calls), []
+    asyncio.run(main())
+
+    not_left = [name for name, was_left in left(calls).items() if not was_left]
+    assert len(not_left) <= 1 or len(errors_in(caplog)) > 0
+    assert "first" not in not_left or "an exit was cancelled" in caplog.text
+    assert not lifespan.started
+
+
+def test_a_program_that_cancels_every_task_once_gets_its_mounted_apps_stopped_in_order(calls):
+    async def enter(stack, state):
+        await stack.enter_async_context(run_foreign(Mounted(calls), state))
+        await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
+
+    async def main():
+        await lifespan.ensure()
+        await asyncio.sleep(0)
+        await cancel_all()
+
+    lifespan = Lifespan(enter)
+    asyncio.run(main())
+
+    assert calls == ["mounted in", "resource in", "resource out", "mounted out"]
+
+
+def test_a_start_cancelled_by_the_program_before_its_first_step_is_told_to_its_waiter():
+    async def main():
+        request = asyncio.create_task(lifespan.ensure())
+        while not (starts := named_tasks(None, "microweb lifespan")):
+            await asyncio.sleep(0)
+        starts[0].cancel()
+        with pytest.raises(LifespanFailed, match="the start was cancelled"):
+            await request
+
+    lifespan = lifespan_of()
+    asyncio.run(main())
+
+
+def test_an_exit_that_cancels_its_own_task_does_not_keep_the_others(calls, caplog):
+    async def cancel_itself():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    async def enter(stack, state):
+        await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
+        stack.push_async_callback(cancel_itself)
+        await stack.enter_async_context(resource(calls, "last", on_exit=cancel_itself))
+
+    asyncio.run(Lifespan(enter).ensure())
+
+    assert calls == ["resource in", "last in", "last out", "resource out"]
+    assert caplog.text.count("an exit was cancelled") == 2
+
+
+def test_a_trio_run_that_has_ended_its_tasks_starts_nothing():
+    outcome, generators = [], []
+
+    async def generator():
+        try:
+            yield
+        finally:
+            try:
+                await lifespan.ensure()
+            except RuntimeError as error:
+                outcome.append(str(error))
+
+    async def main():
+        generators.append(generator())
+        await anext(generators[0])
+
+    lifespan = lifespan_of()
+    trio.run(main)
+
+    assert outcome == ["Nursery is closed to new arrivals"]
+    trio.run(lifespan.ensure)
+
+
+def test_a_start_needs_a_loop():
+    with pytest.raises(RuntimeError, match="no event loop is running in this thread"):
+        lifespan_of().ensure().send(None)
+
+
 def test_an_exit_that_hangs_at_the_end_of_the_loop_is_cancelled(run, calls, caplog):
     lifespan = lifespan_of(
         lambda: resource(calls, "first", on_exit=anyio.lowlevel.checkpoint),
@@ -814,6 +1089,52 @@ async def cancel_all():
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def named_tasks(loop, name):
+    return [task for task in asyncio.all_tasks(loop) if task.get_name().startswith(name)]
+
+
+def closed_with_pending(main, name):
+    """Run ``main`` on a loop that is then closed, with tasks of a name pending; their coroutines."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    tasks = named_tasks(loop, name)
+    loop.close()
+    for task in tasks:
+        task._log_destroy_pending = False  # asyncio is right to complain, but not in our test's log
+    return [task.get_coro() for task in tasks]
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_what_is_left_on_a_closed_loop_is_collected_in_silence(steps, calls, caplog):
+    """The collector closes coroutines from the inside: one that waits for anything then would complain."""
+
+    async def enter(stack, state):
+        stack.push_async_callback(wait_a_step, "callback out")
+        await stack.enter_async_context(ForeignLifespan(Mounted(calls), state))
+        await stack.enter_async_context(resource(calls, on_exit=anyio.sleep_forever))
+        lifespan.start_task(anyio.sleep_forever)
+
+    async def wait_a_step(name):
+        await anyio.lowlevel.checkpoint()
+
+    async def main():
+        servers.append(asyncio.create_task(lifespan.serve(server.scope, server.receive, server.send)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if steps > 6:
+            server.shut_down.set()
+            await asyncio.sleep(0.01 if steps > 10 else 0)
+
+    lifespan, server, servers = Lifespan(enter, background_timeout=lambda: 0.0), Server(), []
+    coroutines = closed_with_pending(main, "microweb")
+    servers[0]._log_destroy_pending = False
+    for coroutine in [*coroutines, servers[0].get_coro()]:
+        coroutine.close()
+
+    assert not lifespan.started
+    assert errors_in(caplog) == []
 
 
 def test_stopping_from_a_new_loop_gives_up_the_closed_one():
@@ -1014,21 +1335,80 @@ async def test_a_background_task_that_ignores_its_cancellation_does_not_keep_the
 
 
 @pytest.mark.anyio
-async def test_a_task_cancelled_before_its_first_step_runs_to_its_first_wait(calls):
+async def test_background_tasks_that_start_each_other_are_ended_too(calls):
     async def work():
-        calls.append("begun")
         await anyio.lowlevel.checkpoint()
-        calls.append("not reached")
-
-    async def enter(stack, state):
         lifespan.start_task(work)
-        await fail()
 
-    lifespan = Lifespan(enter, grace=lambda: 0.05)
-    with pytest.raises(LifespanFailed):
+    lifespan = lifespan_of(lambda: resource(calls), background_timeout=0)
+    await lifespan.ensure()
+    lifespan.start_task(work)
+    await lifespan.stop()
+
+    assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_task_started_from_a_thread_near_the_stop_runs_or_is_refused(steps, calls, caplog):
+    async def work():
+        calls.append("ran")
+
+    def in_a_thread():
+        try:
+            lifespan.start_task(work)
+        except RuntimeError:
+            calls.append("refused")
+
+    lifespan = lifespan_of()
+    await lifespan.ensure()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.stop)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        thread = threading.Thread(target=in_a_thread)
+        thread.start()
+        thread.join()
+
+    await anyio.wait_all_tasks_blocked()
+    assert calls == ["ran"] or calls == ["refused"] or "work came too late" in caplog.text
+
+
+def test_a_task_started_from_a_thread_while_the_loop_closes_is_refused():
+    class ClosingLoop(asyncio.SelectorEventLoop):
+        closing = False
+
+        def call_soon_threadsafe(self, *args, **kwargs):
+            if self.closing:
+                raise RuntimeError("Event loop is closed")
+            return super().call_soon_threadsafe(*args, **kwargs)
+
+    lifespan, loop = lifespan_of(), ClosingLoop()
+    loop.run_until_complete(lifespan.ensure())
+    loop.closing = True
+
+    with pytest.raises(RuntimeError, match="comes too late: the app's event loop has ended"):
+        lifespan.start_task(fail)
+
+    loop.closing = False
+    loop.run_until_complete(lifespan.stop())
+    loop.close()
+
+
+def test_a_keyboard_interrupt_in_a_background_task_ends_the_program_and_the_exits_run(calls):
+    async def interrupted():
+        raise KeyboardInterrupt
+
+    async def main():
         await lifespan.ensure()
+        lifespan.start_task(interrupted)
+        await anyio.sleep_forever()
 
-    assert "not reached" not in calls or calls == ["begun", "not reached"]
+    lifespan = lifespan_of(lambda: resource(calls))
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+    assert calls == ["resource in", "resource out"]
 
 
 @pytest.mark.anyio
@@ -1159,21 +1539,21 @@ class Mounted:
 
     async def __call__(self, scope, receive, send):
         assert (await receive())["type"] == "lifespan.startup"
-        self.calls.append(f"{self.name} up")
+        self.calls.append(f"{self.name} in")
         await send({"type": "lifespan.startup.complete"})
         assert (await receive())["type"] == "lifespan.shutdown"
         await anyio.lowlevel.checkpoint()
-        self.calls.append(f"{self.name} down")
+        self.calls.append(f"{self.name} out")
         await send({"type": "lifespan.shutdown.complete"})
 
 
 @pytest.mark.anyio
 async def test_a_mounted_app_starts_and_stops_with_us(calls):
     async with ForeignLifespan(Mounted(calls), {}) as mounted:
-        assert calls == ["mounted up"]
+        assert calls == ["mounted in"]
         assert mounted.supported
 
-    assert calls == ["mounted up", "mounted down"]
+    assert calls == ["mounted in", "mounted out"]
 
 
 @pytest.mark.anyio
@@ -1333,6 +1713,18 @@ async def test_cancelling_the_start_of_a_mounted_app_ends_its_task(calls):
 
 
 @pytest.mark.anyio
+async def test_a_mounted_app_whose_start_is_cancelled_at_once_is_not_even_called(calls):
+    async def app(scope, receive, send):
+        calls.append("called")
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await ForeignLifespan(app, {}).__aenter__()
+
+    assert calls == []
+
+
+@pytest.mark.anyio
 async def test_cancelling_the_exit_of_a_mounted_app_ends_its_task(calls):
     async def app(scope, receive, send):
         await receive()
@@ -1371,7 +1763,7 @@ def test_mounted_apps_get_their_shutdown_in_order_when_the_loop_ends(run, calls)
     lifespan = Lifespan(enter)
     run(lifespan.ensure)
 
-    assert calls[3:] == ["second down", "resource out", "first down"]
+    assert calls[3:] == ["second out", "resource out", "first out"]
 
 
 @pytest.mark.anyio

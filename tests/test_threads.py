@@ -465,7 +465,9 @@ async def test_no_async_library_seems_to_run_in_a_thread(worker: Worker) -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopAsyncIteration])
+@pytest.mark.parametrize(
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopAsyncIteration]
+)
 async def test_what_the_function_raises_is_raised_in_the_task(
     worker: Worker, kind: type[BaseException]
 ) -> None:
@@ -804,19 +806,19 @@ async def test_a_cancelled_call_that_waits_for_any_thread_is_withdrawn_at_once()
 
 @pytest.mark.anyio
 async def test_a_withdrawn_call_keeps_its_arguments_no_longer(worker: Worker, no_gc: None) -> None:
-    gate, thing = Gate(), Thing()
-    alive = weakref.ref(thing)
+    async def call_and_cancel() -> weakref.ref[Thing]:
+        thing = Thing()
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(cancel_soon, scope)
+            await worker.run(id, thing)
+        return weakref.ref(thing)
 
+    gate = Gate()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker.run, gate)
         await gate.wait_entered()
-        async with anyio.create_task_group() as cancelled:
-            cancelled.start_soon(worker.run, id, thing)
-            await turns()
-            cancelled.cancel_scope.cancel()
-        del thing, cancelled
-        await turns()
-        assert alive() is None
+        thing = await call_and_cancel()
+        assert thing() is None
         gate.opened.set()
 
 
@@ -824,15 +826,10 @@ async def test_a_withdrawn_call_keeps_its_arguments_no_longer(worker: Worker, no
 async def test_the_end_of_a_running_call_is_awaited_before_the_cancellation_goes_on(worker: Worker) -> None:
     gate, result = Gate(), []
 
-    async def open_later() -> None:
-        await turns(100)
-        gate.opened.set()
-
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
             tasks.start_soon(cancel_when_entered, gate, scope)
-            gate_cancelled = scope
-            tasks.start_soon(open_later_than, gate, gate_cancelled)
+            tasks.start_soon(open_later_than, gate, scope)
             result.append(await worker.run(gate, "result"))
         assert scope.cancelled_caught
         assert gate.left
@@ -946,9 +943,6 @@ async def test_cancelling_at_every_turn_loses_no_thread(pool: WorkerPool) -> Non
         for _ in range(count):
             await anyio.lowlevel.checkpoint()
         scope.cancel()
-
-    async def ask() -> None:
-        call_from_thread(anyio.lowlevel.checkpoint)
 
     for count in range(12):
         async with anyio.create_task_group() as tasks:
@@ -1850,7 +1844,7 @@ def test_an_interrupt_cancels_what_run_sync_waits_for() -> None:
     cancelled = threading.Event()
 
     async def wait() -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         try:
             await asyncio.sleep(60)
         finally:

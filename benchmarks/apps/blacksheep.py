@@ -104,6 +104,12 @@ def layer(name: str) -> Callable[[Request, Any], Awaitable[Response]]:
     return add_header
 
 
+async def count(request: Request, handler: Any) -> Response:
+    rows.ran[0] += 1
+    response: Response = await handler(request)
+    return response
+
+
 def build(row: str, variant: str) -> Any:
     """The app that answers `row`."""
     app = Application(router=Router())
@@ -116,10 +122,13 @@ def build(row: str, variant: str) -> Any:
         app.router.add("GET", "/users/{int:id}", view)
         return app
     if row == "middleware":
+        app.middlewares.extend(count for _ in rows.LAYERS)
+    if row == "header-layers":
         app.middlewares.extend(layer(name) for name in rows.LAYERS)
     views = {
         "plaintext": hello,
         "middleware": hello,
+        "header-layers": hello,
         "json": message_msgspec if variant == "msgspec" else message,
         "echo": echo_msgspec if variant == "msgspec" else echo,
         "thread": hello_in_executor if variant == "run_in_executor" else hello_to_thread,

@@ -92,9 +92,18 @@ def add_routes(app: Any, specs: list[rows.RouteSpec]) -> Any:
     return app
 
 
+class Counter:
+    async def process_request(self, request: Any, response: Any) -> None:
+        rows.ran[0] += 1
+
+
 def build(row: str, variant: str) -> Any:
     """The app that answers `row`."""
-    layers = [Layer(name) for name in rows.LAYERS] if row == "middleware" else None
+    layers: list[Any] | None = None
+    if row == "middleware":
+        layers = [Counter() for _ in rows.LAYERS]
+    elif row == "header-layers":
+        layers = [Layer(name) for name in rows.LAYERS]
     app = falcon.asgi.App(middleware=layers)
     if variant == "msgspec":
         handlers = {
@@ -110,6 +119,7 @@ def build(row: str, variant: str) -> Any:
     resources = {
         "plaintext": Hello,
         "middleware": Hello,
+        "header-layers": Hello,
         "json": Message,
         "echo": Echo,
         "thread": HelloInThread,

@@ -48,6 +48,13 @@ def add_layer(app: App, name: str) -> None:
         return response
 
 
+def add_counter(app: App) -> None:
+    @app.middleware
+    async def count(request: Request, call_next: Any) -> Any:
+        rows.ran[0] += 1
+        return await call_next(request)
+
+
 def add_routes(app: App, specs: list[rows.RouteSpec]) -> App:
     for number, spec in enumerate(specs):
         if spec.parameters == ("id", "event_id"):
@@ -70,11 +77,15 @@ def build(row: str, variant: str) -> Any:
         app.add_route("/users/<int:id>", user)
         return app
     if row == "middleware":
+        for _ in rows.LAYERS:
+            add_counter(app)
+    if row == "header-layers":
         for name in rows.LAYERS:
             add_layer(app, name)
     views = {
         "plaintext": hello,
         "middleware": hello,
+        "header-layers": hello,
         "json": message,
         "echo": echo,
         "thread": hello_in_thread,

@@ -83,6 +83,14 @@ def layer(inner: Any, name: bytes) -> Any:
     return outer
 
 
+def counting(inner: Any) -> Any:
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        rows.ran[0] += 1
+        await inner(scope, receive, send)
+
+    return outer
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         body = b""
@@ -114,7 +122,8 @@ APPS = {
     "parameter": parameter,
     "last-of-200": last_of_200,
     "404-of-200": not_found,
-    "middleware": layer(layer(layer(plaintext, b"x-first"), b"x-second"), b"x-third"),
+    "middleware": counting(counting(counting(plaintext))),
+    "header-layers": layer(layer(layer(plaintext, b"x-first"), b"x-second"), b"x-third"),
     "echo": echo,
     "thread": thread,
     "stream": stream,

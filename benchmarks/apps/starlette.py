@@ -19,6 +19,7 @@ VARIANTS = {
     "json": ("stdlib json", "msgspec"),
     "echo": ("stdlib json", "msgspec"),
     "middleware": ("BaseHTTPMiddleware", "pure ASGI"),
+    "header-layers": ("BaseHTTPMiddleware", "pure ASGI"),
 }
 
 
@@ -109,11 +110,32 @@ class PureHeaderMiddleware:
         await self.app(scope, receive, send_with_header)
 
 
+class CountingMiddleware(BaseHTTPMiddleware):
+    async def dispatch(self, request: Any, call_next: Any) -> Any:
+        rows.ran[0] += 1
+        return await call_next(request)
+
+
+class PureCountingMiddleware:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            rows.ran[0] += 1
+        await self.app(scope, receive, send)
+
+
 def build(row: str, variant: str) -> Any:
     """The app that answers `row`."""
     if row in ("last-of-200", "404-of-200"):
         return Starlette(routes=table(rows.routes()))
     if row == "middleware":
+        counting = PureCountingMiddleware if variant == "pure ASGI" else CountingMiddleware
+        return Starlette(
+            routes=[Route("/", hello)], middleware=[Middleware(counting) for _ in rows.LAYERS]
+        )
+    if row == "header-layers":
         layer = PureHeaderMiddleware if variant == "pure ASGI" else HeaderMiddleware
         return Starlette(
             routes=[Route("/", hello)],

@@ -5,6 +5,8 @@ takes only the rule about errors from here. An app reports what it answered by i
 the exception to the list in ``scope["extensions"]["microweb.errors"]``.
 """
 
+from abc import ABC, abstractmethod
+
 import anyio
 import anyio.lowlevel
 
@@ -24,7 +26,7 @@ class AppHangs(AssertionError):
     """The client left, the grace period passed, and the app was still running; it was cancelled."""
 
 
-class AppCall:
+class AppCall(ABC):
     """A running call of ``app``; ``left`` says that its client has gone."""
 
     def __init__(self, app: ASGIApp, scope: Scope, *, raise_errors: bool, lint: bool, grace: float) -> None:
@@ -45,9 +47,9 @@ class AppCall:
         """Whether the app's coroutine is still running."""
         return self._task.running
 
+    @abstractmethod
     def disconnect(self) -> None:
         """Leave without a word, as a closed laptop does; the app finds out by ``receive`` and ``send``."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """Leave because the test itself was cancelled: whoever closes the client waits for the app."""
@@ -105,15 +107,15 @@ class AppCall:
         finally:
             self._release()
 
-    async def _receive(self) -> Message:
-        raise NotImplementedError
+    @abstractmethod
+    async def _receive(self) -> Message: ...
 
-    async def _send(self, message: Message) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _send(self, message: Message) -> None: ...
 
+    @abstractmethod
     def _release(self) -> None:
         """Let everybody go who waits for the other side."""
-        raise NotImplementedError
 
     async def _refuse(self) -> None:
         """Tell the app that nobody is left, as its version of ASGI has it."""

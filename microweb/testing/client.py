@@ -192,9 +192,7 @@ class Client(httpx.AsyncClient):
         request = build_handshake(self, url, subprotocols, options)
         session = self.asgi_transport.start_websocket(request, subprotocols=subprotocols, queue=queue)
         try:
-            await session.open()
-            if session.response is not None:
-                self.cookies.extract_cookies(session.response)
+            self.cookies.extract_cookies(await session.open())
             yield session
         finally:
             await session.shut()

@@ -158,7 +158,8 @@ class Exchange(AppCall):
                 chunk, more = piece
                 self._body_given = not more
                 return {"type": "http.request", "body": chunk, "more_body": more}
-        await self._over.wait()
+        if not self._over.is_set():  # what is known is said without an await, as servers do
+            await self._over.wait()
         return {"type": "http.disconnect"}
 
     async def _next_piece(self) -> tuple[bytes, bool] | None:
@@ -212,8 +213,8 @@ class Exchange(AppCall):
                 self._answer.put_nowait(chunk)
             self._finish_body()
         elif chunk:
-            await self._answer.put(chunk)
-            if self.left:
+            taken = await self._answer.put(chunk)
+            if self.left and not taken:
                 await self._refuse()
         else:
             await anyio.lowlevel.checkpoint()

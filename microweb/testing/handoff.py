@@ -20,22 +20,23 @@ Item = TypeVar("Item")
 class Handoff(Generic[Item]):
     """Items from any number of givers to one taker, in order."""
 
-    __slots__ = ("_arrived", "_closed", "_items", "_room")
+    __slots__ = ("_arrived", "_closed", "_queue", "_room")
 
     def __init__(self, room: int = 0) -> None:
         self._room = room
-        self._items: deque[tuple[Item, anyio.Event]] = deque()
+        self._queue: deque[_Given[Item]] = deque()
         self._arrived = anyio.Event()
         self._closed = False
 
-    async def put(self, item: Item) -> None:
-        """Give ``item`` and wait until it was taken, or fits into the room, or the handoff was closed."""
-        accepted = self._append(item)
-        if len(self._items) > self._room and not self._closed:
-            await accepted.wait()
-        else:
+    async def put(self, item: Item) -> bool:
+        """Give ``item`` and wait until it was taken or fits into the room; False if the handoff closed before."""
+        given = self._append(item)
+        if given.accepted or self._closed:
             # A giver without an end must let others run, or it can never be cancelled.
             await anyio.lowlevel.checkpoint()
+        else:
+            await given.settled.wait()
+        return given.accepted
 
     def put_nowait(self, item: Item) -> None:
         """Give ``item`` and do not wait for room."""
@@ -45,31 +46,40 @@ class Handoff(Generic[Item]):
         """Let every giver go; the taker still gets what was given, then the end."""
         self._closed = True
         self._arrived.set()
-        for _, accepted in self._items:
-            accepted.set()
-
-    def clear(self) -> None:
-        """Forget what was given and not taken."""
-        for _, accepted in self._items:
-            accepted.set()
-        self._items.clear()
+        for given in self._queue:
+            given.settled.set()
 
     async def take(self) -> Item | None:
         """The next item, or None after the end. Cancelling a wait loses nothing."""
-        while not self._items:
+        while not self._queue:
             if self._closed:
                 return None
             self._arrived = anyio.Event()
             await self._arrived.wait()
-        item, accepted = self._items.popleft()
-        accepted.set()
-        if 0 < self._room <= len(self._items):
-            self._items[self._room - 1][1].set()
-        return item
+        given = self._queue.popleft()
+        given.accept()
+        if 0 < self._room <= len(self._queue):
+            self._queue[self._room - 1].accept()
+        return given.item
 
-    def _append(self, item: Item) -> anyio.Event:
-        accepted = anyio.Event()
+    def _append(self, item: Item) -> "_Given[Item]":
+        given = _Given(item)
         if not self._closed:
-            self._items.append((item, accepted))
+            self._queue.append(given)
             self._arrived.set()
-        return accepted
+            if len(self._queue) <= self._room:
+                given.accept()
+        return given
+
+
+class _Given(Generic[Item]):
+    __slots__ = ("accepted", "item", "settled")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.accepted = False
+        self.settled = anyio.Event()
+
+    def accept(self) -> None:
+        self.accepted = True
+        self.settled.set()

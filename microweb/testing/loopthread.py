@@ -7,7 +7,6 @@ end the portal itself, so it travels as a value. Used by ``SyncClient``.
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
-import anyio
 from anyio.from_thread import start_blocking_portal
 
 __all__ = ["LoopThread"]
@@ -34,8 +33,6 @@ class LoopThread:
         async def capture() -> tuple[Result, None] | tuple[None, BaseException]:
             try:
                 return await function(*args, **options), None
-            except anyio.get_cancelled_exc_class():
-                raise
             except BaseException as error:  # noqa: BLE001 - it is raised again below, on the test's side
                 return None, error
 

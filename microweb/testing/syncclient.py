@@ -51,8 +51,7 @@ class SyncTransport(httpx.BaseTransport):
         """Wait for an async response and make it a blocking one."""
         thread = self.get_thread()
         response: httpx.Response = thread.call(function, *args)
-        if not isinstance(response.stream, httpx.AsyncByteStream):
-            return response
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # what an async transport returns
         return httpx.Response(
             response.status_code,
             headers=response.headers,
@@ -323,9 +322,7 @@ class SyncClient(httpx.Client):
             lambda: self.asgi_transport.start_websocket(request, subprotocols=subprotocols, queue=queue)
         )
         try:
-            thread.call(session.open)
-            if session.response is not None:
-                self.cookies.extract_cookies(session.response)
+            self.cookies.extract_cookies(thread.call(session.open))
             yield SyncWebSocketSession(session, thread)
         finally:
             thread.call(session.shut)

@@ -94,8 +94,8 @@ class WebSocketSession(AppCall):
         """The headers of the app's answer to the handshake."""
         return httpx.Headers() if self.response is None else self.response.headers
 
-    async def open(self) -> None:
-        """Wait for the answer to the handshake.
+    async def open(self) -> httpx.Response:
+        """Wait for the answer to the handshake, a response without a body.
 
         Raises:
             WebSocketDenied: the app refused; its coroutine has ended by then.
@@ -107,13 +107,14 @@ class WebSocketSession(AppCall):
         except BaseException:
             self.abandon()
             raise
-        if self.response is None:
-            self.raise_error()
-            # 500 is what uvicorn answers for an app that ended without a word.
-            status, headers, body = self._denial or (500, [], [b"Internal Server Error"])
-            raise WebSocketDenied(
-                httpx.Response(status, headers=headers, content=b"".join(body), request=self._request)
-            )
+        if self.response is not None:
+            return self.response
+        self.raise_error()
+        # 500 is what uvicorn answers for an app that ended without a word.
+        status, headers, body = self._denial or (500, [], [b"Internal Server Error"])
+        raise WebSocketDenied(
+            httpx.Response(status, headers=headers, content=b"".join(body), request=self._request)
+        )
 
     async def send_text(self, text: str) -> None:
         """Send a text message."""
@@ -231,7 +232,9 @@ class WebSocketSession(AppCall):
                 if self.response is None or self.close_code is not None:
                     raise RuntimeError("websocket.send outside of an open websocket")
                 text = message.get("text")
-                await self._outbox.put(message["bytes"] if text is None else text)
+                taken = await self._outbox.put(message["bytes"] if text is None else text)
+                if self.left and not taken:
+                    await self._refuse()
             case "websocket.close" if self.response is None:
                 self._deny(403, [])
                 self._end(1006, "")

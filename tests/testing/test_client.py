@@ -4,7 +4,6 @@ import anyio
 import httpx
 import pytest
 
-from microweb.lifespan import LifespanFailed
 from microweb.testing import AppHangs, ASGITransport, Client, LintError
 
 pytestmark = pytest.mark.anyio

@@ -87,16 +87,45 @@ async def test_a_close_lets_a_waiting_giver_and_a_waiting_taker_go():
         empty.close()
 
 
+async def test_a_giver_learns_whether_its_item_was_accepted():
+    handoff = Handoff()
+    answers = []
+
+    async def give(item):
+        answers.append((item, await handoff.put(item)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(give, "taken")
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(give, "left over")
+        await anyio.wait_all_tasks_blocked()
+        assert await handoff.take() == "taken"
+        handoff.close()
+
+    assert sorted(answers) == [("left over", False), ("taken", True)]
+
+
 async def test_what_is_put_after_the_close_is_dropped():
     handoff = Handoff()
     handoff.put_nowait(1)
     handoff.close()
 
-    await handoff.put(2)
+    assert not await handoff.put(2)
     handoff.put_nowait(3)
 
     assert await handoff.take() == 1
     assert await handoff.take() is None
+
+
+async def test_a_giver_without_an_end_can_be_cancelled():
+    roomy, closed = Handoff(10), Handoff()
+    closed.close()
+
+    for handoff in (roomy, closed):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await handoff.put(1)
+        assert scope.cancelled_caught
 
 
 async def test_a_cancelled_take_loses_nothing():
@@ -129,7 +158,7 @@ def test_items_arrive_complete_and_in_order(room, items, pauses):
         async def give():
             for item in items:
                 await handoff.put(item)
-                assert len(handoff._items) <= room
+                assert len(handoff._queue) <= room
             handoff.close()
 
         async with anyio.create_task_group() as tasks:

@@ -261,7 +261,7 @@ async def test_a_fault_that_the_app_caught_is_raised_at_its_end():
     server = Server()
     lint = Lint(app)
 
-    with pytest.raises(LintError, match="before http.response.start"):
+    with pytest.raises(LintError, match=r"before http\.response\.start"):
         await lint(http_scope(), server.receive, server.send)
     assert len(lint.faults) == 1
 
@@ -424,7 +424,7 @@ TRAILERS = {**START, "trailers": True}
         ("pathsend", [START, {"type": "http.response.pathsend"}], "needs `path`"),
         ("pathsend", [START, {"type": "http.response.pathsend", "path": "x.txt"}], "absolute path of a file"),
         ("pathsend", [START, {"type": "http.response.pathsend", "path": "/"}], "absolute path of a file"),
-        ("pathsend", [{"type": "http.response.pathsend", "path": __file__}], "before http.response.start"),
+        ("pathsend", [{"type": "http.response.pathsend", "path": __file__}], r"before http\.response\.start"),
         (
             "pathsend",
             [START, body(b"x", True), {"type": "http.response.pathsend", "path": __file__}],
@@ -531,7 +531,7 @@ async def test_a_denial_response_must_be_offered():
 async def test_nothing_is_received_after_the_disconnect():
     server = [CONNECT, {"type": "websocket.disconnect", "code": 1000}]
 
-    with pytest.raises(LintError, match="after websocket.disconnect"):
+    with pytest.raises(LintError, match=r"after websocket\.disconnect"):
         await check(websocket_scope(), RECEIVE, RECEIVE, RECEIVE, server=server)
 
 
@@ -598,7 +598,7 @@ async def test_optional_keys_of_a_scope_may_be_missing_or_none():
 
 
 async def test_subprotocols_are_a_list_of_str():
-    with pytest.raises(LintError, match="server: .*subprotocols"):
+    with pytest.raises(LintError, match=r"server: .*subprotocols"):
         await check(websocket_scope(subprotocols=[b"v1"]), {"type": "websocket.close"})
 
 

@@ -216,11 +216,3 @@ def test_loading_the_plugin_loads_no_http_client():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "False"]
-
-
-def test_a_missing_httpx_is_explained():
-    code = "import sys; sys.modules['httpx'] = None\nfrom microweb.testing import Client"
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert "ImportError: microweb.testing needs httpx: pip install 'microweb-asgi[test]'" in done.stderr

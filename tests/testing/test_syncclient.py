@@ -84,9 +84,8 @@ def test_a_failed_start_is_raised_and_its_thread_ended(backend):
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "sorry"})
 
-    with pytest.raises(LifespanFailed, match="sorry"):
-        with SyncClient(app, backend=backend):
-            pass
+    with pytest.raises(LifespanFailed, match="sorry"), SyncClient(app, backend=backend):
+        pass
 
     assert not threads[0].is_alive()
 
@@ -153,18 +152,16 @@ def test_an_async_body_is_refused_with_a_reason(backend):
         async def __aiter__(self):
             yield b""
 
-    with connect(echo, backend) as client:
-        with pytest.raises(TypeError, match="blocking body"):
-            client._transport.handle_request(httpx.Request("POST", "http://testserver/", stream=Async()))
+    with connect(echo, backend) as client, pytest.raises(TypeError, match="blocking body"):
+        client._transport.handle_request(httpx.Request("POST", "http://testserver/", stream=Async()))
 
 
 def test_errors_of_the_app_are_raised(backend):
     async def app(scope, receive, send):
         raise KeyError("broken")
 
-    with connect(app, backend) as client:
-        with pytest.raises(KeyError, match="broken"):
-            client.get("/")
+    with connect(app, backend) as client, pytest.raises(KeyError, match="broken"):
+        client.get("/")
 
 
 def test_errors_of_the_app_can_be_a_500(backend):
@@ -192,7 +189,7 @@ def test_it_lints(backend):
         await respond(send, "text")
 
     with connect(app, backend) as client:
-        with pytest.raises(LintError, match="`body` of http.response.body must be bytes"):
+        with pytest.raises(LintError, match=r"`body` of http\.response\.body must be bytes"):
             client.get("/")
 
 
@@ -201,9 +198,8 @@ def test_a_timeout_is_one_of_httpx(backend):
         await receive()
         await receive()
 
-    with connect(app, backend, timeout=0.001) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.get("/")
+    with connect(app, backend, timeout=0.001) as client, pytest.raises(httpx.ReadTimeout):
+        client.get("/")
 
 
 def test_an_exchange_looks_at_the_app_and_disconnects(backend):
@@ -301,10 +297,8 @@ def test_a_denied_websocket_raises(backend):
     async def app(scope, receive, send):
         await send({"type": "websocket.close"})
 
-    with connect(app, backend) as client:
-        with pytest.raises(WebSocketDenied):
-            with client.websocket("/"):
-                pass
+    with connect(app, backend) as client, pytest.raises(WebSocketDenied), client.websocket("/"):
+        pass
 
 
 def test_what_is_open_is_disconnected_by_the_end_of_the_block(backend):
@@ -312,6 +306,5 @@ def test_what_is_open_is_disconnected_by_the_end_of_the_block(backend):
         await send({"type": "http.response.start", "status": 200})
         await anyio.sleep_forever()
 
-    with pytest.raises(AppHangs):
-        with connect(app, backend, grace=0.001) as client:
-            client.send(client.build_request("GET", "/"), stream=True)
+    with pytest.raises(AppHangs), connect(app, backend, grace=0.001) as client:
+        client.send(client.build_request("GET", "/"), stream=True)

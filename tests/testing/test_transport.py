@@ -269,7 +269,7 @@ async def test_trailers_hints_and_debug_information_are_on_the_response():
         await send({"type": "http.response.trailers", "headers": [(b"x-end", b"2")]})
 
     names = ("http.response.debug", "http.response.early_hint", "http.response.trailers")
-    async with connect(app, extensions=dict.fromkeys(names, {})) as client:
+    async with connect(app, extensions={key: {} for key in names}) as client:
         response = await client.get("/")
 
     assert response.content == b"body"
@@ -449,6 +449,26 @@ async def test_receive_says_disconnect_after_the_answer():
     assert received == [{"type": "http.disconnect"}]
 
 
+async def test_an_app_can_ask_without_waiting():
+    known = []
+
+    async def ask(receive):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            known.append((await receive())["type"])
+
+    async def app(scope, receive, send):
+        await ask(receive)
+        await ask(receive)
+        await respond(send)
+        await ask(receive)
+
+    async with connect(app) as client:
+        await client.post("/", content=b"body")
+
+    assert known == ["http.request", "http.disconnect"]
+
+
 async def test_leaving_a_stream_early_tells_the_app_on_both_ways():
     told = []
 
@@ -468,6 +488,21 @@ async def test_leaving_a_stream_early_tells_the_app_on_both_ways():
         assert told == [ClientGone, "http.disconnect"]
 
 
+async def test_a_chunk_that_was_read_was_sent_even_if_the_client_left_then():
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        for number in range(2):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            sent.append(number)
+
+    async with connect(app) as client, client.stream("GET", "/") as response:
+        await anext(response.aiter_bytes())
+
+    assert sent == [0]
+
+
 async def test_send_is_silent_after_a_disconnect_before_spec_2_4():
     sent = []
 
@@ -478,9 +513,8 @@ async def test_send_is_silent_after_a_disconnect_before_spec_2_4():
             sent.append(number)
         await send({"type": "http.response.body"})
 
-    async with connect(app, spec_version="2.3") as client:
-        async with client.stream("GET", "/"):
-            pass
+    async with connect(app, spec_version="2.3") as client, client.stream("GET", "/"):
+        pass
 
     assert sent == [0, 1, 2, 3, 4]
 
@@ -495,9 +529,8 @@ async def test_an_app_that_lets_the_disconnect_through_has_not_failed():
         while True:
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
 
-    async with connect(app) as client:
-        async with client.stream("GET", "/") as response:
-            assert response.status_code == 200
+    async with connect(app) as client, client.stream("GET", "/") as response:
+        assert response.status_code == 200
 
 
 async def test_an_error_after_the_disconnect_is_raised_where_the_stream_ends():
@@ -520,9 +553,8 @@ async def test_an_answer_that_is_complete_is_no_disconnect():
         await respond(send, b"complete")
         events.append("sent")
 
-    async with connect(app) as client:
-        async with client.stream("GET", "/") as response:
-            assert response.status_code == 200
+    async with connect(app) as client, client.stream("GET", "/") as response:
+        assert response.status_code == 200
 
     assert events == ["sent"]
 
@@ -744,11 +776,10 @@ async def test_an_error_that_the_app_answered_and_noted_is_raised_after_the_answ
         scope["extensions"]["microweb.errors"].append(KeyError("handled"))
         await respond(send, b"sorry", 500)
 
-    async with connect(app) as client:
-        async with client.stream("GET", "/") as response:
-            assert response.status_code == 500
-            with pytest.raises(KeyError, match="handled"):
-                await response.aread()
+    async with connect(app) as client, client.stream("GET", "/") as response:
+        assert response.status_code == 500
+        with pytest.raises(KeyError, match="handled"):
+            await response.aread()
 
 
 async def test_an_error_that_the_app_answered_and_noted_stays_a_500_if_asked_for():

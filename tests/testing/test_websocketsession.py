@@ -30,11 +30,11 @@ async def test_the_scope_is_what_a_server_sends():
         scopes.append(dict(scope))
         await echo(scope, receive, send)
 
-    async with connect(app, cookies={"a": "1"}) as client:
-        async with client.websocket(
-            "/chat?room=1", subprotocols=["v1", "v2"], headers={"Origin": "http://x"}
-        ):
-            pass
+    async with (
+        connect(app, cookies={"a": "1"}) as client,
+        client.websocket("/chat?room=1", subprotocols=["v1", "v2"], headers={"Origin": "http://x"}),
+    ):
+        pass
 
     scope = scopes[0]
     headers = dict(scope["headers"])
@@ -507,7 +507,7 @@ async def test_a_broken_rule_is_raised():
         await send({"type": "websocket.send", "text": 1})
 
     async with connect(app, raise_errors=False) as client, client.websocket("/") as websocket:
-        with pytest.raises(LintError, match="`text` of websocket.send"):
+        with pytest.raises(LintError, match=r"`text` of websocket\.send"):
             await websocket.receive()
 
 

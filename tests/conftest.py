@@ -1,0 +1,61 @@
+"""What every test may use: both event loops, hypothesis's profiles, and a measure of how a cost grows.
+
+pytest loads this file first. Fixtures that only one test file needs stand in that file.
+"""
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline in any profile: a time limit per example measures how busy the machine is. CI tries the same
+# examples each time, so that it judges the change and not the draw; `slow` is for long searches by hand.
+settings.register_profile("default", deadline=None)
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "slow", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run every test that is marked ``anyio`` on both event loops."""
+    backend: str = request.param
+    return backend
+
+
+@pytest.fixture
+def growth() -> Callable[[Callable[[Any], object], Any, Any], float]:
+    """How many times longer work takes on an input twice as large: ``growth(work, small, large) < 2.6``."""
+    return measure_growth
+
+
+def measure_growth(work: Callable[[Any], object], smaller: Any, larger: Any) -> float:
+    """The ratio of the medians of five, in processor time.
+
+    A busy machine gets three attempts; what is quadratic comes out near 4 in each.
+    """
+    ratio = 0.0
+    for _ in range(3):
+        timings: tuple[list[int], list[int]] = ([], [])
+        gc.disable()
+        try:
+            for _ in range(5):
+                for times, value in zip(timings, (smaller, larger), strict=True):
+                    started = time.process_time_ns()
+                    work(value)
+                    times.append(time.process_time_ns() - started)
+        finally:
+            gc.enable()
+        ratio = statistics.median(timings[1]) / statistics.median(timings[0])
+        if ratio < 2.6:
+            break
+    return ratio

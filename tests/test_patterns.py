@@ -1,0 +1,435 @@
+"""Rules of paths and hosts: reading them, and building paths from them."""
+
+import uuid
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microweb.converters import BUILTIN_CONVERTERS, NO_MATCH, Converter, IntConverter
+from microweb.errors import BuildError, SetupError
+from microweb.patterns import parse_host_pattern, parse_pattern
+
+
+class ListConverter(Converter):
+    regex = r"[^+/]+(?:\+[^+/]+)*"
+
+    def __init__(self, separator="+"):
+        self.separator = separator
+
+    def to_python(self, value):
+        return value.split(self.separator)
+
+    def to_url(self, value):
+        return self.separator.join(value)
+
+
+class EvenConverter(Converter):
+    regex = "[0-9]+"
+
+    def to_python(self, value):
+        if int(value) % 2:
+            raise ValueError("odd")
+        return int(value)
+
+
+CONVERTERS = {**BUILTIN_CONVERTERS, "list": ListConverter, "even": EvenConverter}
+
+
+def converter_of(rule):
+    return parse_pattern(rule, CONVERTERS).segments[0].variables[0].converter
+
+
+# Reading
+
+
+def test_a_rule_becomes_segments_and_variables():
+    pattern = parse_pattern("/user/<name>/v<int:major>.<int:minor>/")
+
+    assert [segment.literal for segment in pattern.segments] == ["user", None, None]
+    assert pattern.variables == ("name", "major", "minor")
+    assert pattern.trailing_slash
+    assert not pattern.is_static
+
+
+@pytest.mark.parametrize(("rule", "count", "slash"), [("", 0, False), ("/", 0, True), ("/a", 1, False)])
+def test_a_trailing_slash_is_no_segment(rule, count, slash):
+    pattern = parse_pattern(rule)
+
+    assert len(pattern.segments) == count
+    assert pattern.trailing_slash is slash
+    assert pattern.is_static
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("a", "must start with a slash"),
+        ("/<a", "a '>' ends it"),
+        ("/<", "name of letters"),
+        ("/<>", "name of letters"),
+        ("/<int:>", "name of letters"),
+        ("/<1a>", "name of letters"),
+        ("/<a-b>", "a '>' ends it"),
+        ("/<é>", "name of letters"),
+        ("/<int(1:a>", "arguments are"),
+        ("/<int(1)a>", "a ':' and the name"),
+        ("/<int(1)>", "a ':' and the name"),
+        ("/<int(1,):a>", "arguments are"),
+        ("/<int(,1):a>", "arguments are"),
+        ("/<any(a b):x>", "arguments are"),
+        ("/<any('a):x>", "arguments are"),
+        ("/<int(min=1, 2):a>", "without a name"),
+        ("/<int(min=1, min=2):a>", "there twice"),
+        ("/a>b", "without a '<' before it, at position 2"),
+        ("/<a>>", "without a '<' before it"),
+        ("//a", "empty segment"),
+        ("/a//", "empty segment"),
+        ("/<a>/<a>", "variable 'a' twice"),
+        ("/<a>-<a>", "variable 'a' twice"),
+        ("/a?b", "no part of a path"),
+        ("/a#b", "no part of a path"),
+        ("/a\nb", "no part of a path"),
+        ("/a\x7f", "no part of a path"),
+        ("/\ud800", "no part of a path"),
+        ("/<uid:x>", "did you mean 'uuid'"),
+        ("/<zzz:x>", "there are any, default, even"),
+        ("/<any():x>", "at least one item"),
+        ("/<int(min=5, max=3):x>", "no number is within"),
+        ("/<int(size=3):x>", "unexpected keyword"),
+        ("/<int('a'):x>", "where a number is expected"),
+        ("/<path(1):x>", "do not fit"),
+        ("/<uuid(1):x>", "do not fit"),
+        ("/<string(minlength=5, maxlength=3):x>", "less than minlength"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_a_setup_error_that_says_why(rule, message):
+    with pytest.raises(SetupError, match="rule") as caught:
+        parse_pattern(rule, CONVERTERS)
+
+    assert message in str(caught.value)
+    assert repr(rule) in str(caught.value)
+
+
+def test_a_regex_that_is_none_is_a_setup_error():
+    class Broken(Converter):
+        regex = "("
+
+    with pytest.raises(SetupError, match="is no regex"):
+        parse_pattern("/<broken:x>", {"broken": Broken})
+
+
+def test_a_regex_that_cannot_be_mixed_is_a_setup_error():
+    class Flagged(Converter):
+        regex = "(?i)a"
+
+    converters = {**BUILTIN_CONVERTERS, "flagged": Flagged}
+
+    assert parse_pattern("/<flagged:x>", converters).segments[0].convert("A") == "A"
+    with pytest.raises(SetupError, match="cannot be put together"):
+        parse_pattern("/<flagged:x>-<y>", converters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "items"),
+    [
+        ("a, b", ("a", "b")),
+        ("'a,b', \"c)d\"", ("a,b", "c)d")),
+        ("2023, 007, 1_0, -5", ("2023", "007", "1_0", "-5")),
+        ("foo-bar, tar.gz, é", ("foo-bar", "tar.gz", "é")),
+        ("'a/b', '<x>'", ("a/b", "<x>")),
+        (" a ", ("a",)),
+        ("a,a", ("a",)),
+    ],
+)
+def test_arguments_are_words_numbers_and_quoted_texts(arguments, items):
+    assert converter_of(f"/<any({arguments}):x>").items == items
+
+
+def test_arguments_are_literals_of_python():
+    converter = converter_of("/<int(fixed_digits=3, min=-5, max=None, signed=True):x>")
+
+    assert (converter.fixed_digits, converter.min, converter.max, converter.signed) == (3, -5, None, True)
+    assert converter_of("/<float(min=0.5, max=2):x>").min == 0.5
+    assert converter_of("/<int():x>").is_plain
+
+
+def test_a_converter_of_the_program_gets_the_arguments_of_the_rule():
+    assert converter_of("/<list(';'):tags>").separator == ";"
+    assert converter_of("/<list(separator=','):tags>").separator == ","
+
+
+@given(st.text("/<>()ai:,'\"=1é\n?- ", max_size=20).map("/".__add__))
+def test_any_text_is_a_pattern_or_a_setup_error(rule):
+    try:
+        pattern = parse_pattern(rule)
+    except SetupError:
+        return
+
+    assert pattern.rule == rule
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_long_rules_are_read_in_linear_time(size):
+    with pytest.raises(SetupError):
+        parse_pattern("/<int(" + "a" * size)
+    with pytest.raises(SetupError):
+        parse_pattern("/<any(" + "a," * size)
+    assert len(parse_pattern("/a" * size).segments) == size
+
+
+def test_a_pattern_is_immutable():
+    with pytest.raises(AttributeError, match="immutable"):
+        parse_pattern("/a").rule = "/b"
+
+
+# Matching one segment
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "value"),
+    [
+        ("/<name>", "x/y", "x/y"),
+        ("/<name>", "", NO_MATCH),
+        ("/<int:n>", "12", 12),
+        ("/v<int:n>", "v12", (12,)),
+        ("/v<int:n>", "v", NO_MATCH),
+        ("/<n>.txt", ".txt", NO_MATCH),
+        ("/<a>-<int:b>", "x-y-7", ("x-y", 7)),
+        ("/<a>-<int(max=5):b>", "x-y-7", NO_MATCH),
+        ("/<even:n>", "4", 4),
+        ("/<even:n>", "5", NO_MATCH),
+        ("/<even:n>-<a>", "4-x", (4, "x")),
+        ("/<even:n>-<a>", "5-x", NO_MATCH),
+        ("/<list:n>", "a+b", ["a", "b"]),
+        ("/aa<n>aa", "aaa", NO_MATCH),
+    ],
+)
+def test_a_segment_converts_its_text(rule, text, value):
+    assert parse_pattern(rule, CONVERTERS).segments[0].convert(text) == value
+
+
+def test_a_subclass_of_a_built_in_converter_is_asked_itself():
+    class Page(IntConverter):
+        def to_python(self, value):
+            return int(value) - 1
+
+        def to_url(self, value):
+            return str(value + 1)
+
+    pattern = parse_pattern("/<page:n>", {"page": Page})
+
+    assert pattern.segments[0].convert("7") == 6
+    assert pattern.build({"n": 6}) == "/7"
+
+
+def test_another_exception_of_a_converter_comes_through():
+    class Failing(Converter):
+        def to_python(self, value):
+            raise RuntimeError("the database is gone")
+
+    with pytest.raises(RuntimeError, match="database"):
+        parse_pattern("/<failing:n>", {"failing": Failing}).segments[0].convert("x")
+
+
+def test_a_converter_can_replace_the_default():
+    pattern = parse_pattern("/<n>", {**BUILTIN_CONVERTERS, "default": IntConverter})
+
+    assert pattern.segments[0].convert("x") is NO_MATCH
+
+
+# Prefixes
+
+
+@pytest.mark.parametrize(
+    ("prefix", "rule", "joined"),
+    [
+        ("", "/a", "/a"),
+        ("/", "/a", "/a"),
+        ("/p", "/a", "/p/a"),
+        ("/p/", "/a/", "/p/a/"),
+        ("/p", "/", "/p/"),
+        ("/p", "", "/p"),
+        ("/p/", "", "/p/"),
+        ("", "", ""),
+        ("/", "/", "/"),
+        ("/<x>", "/<y>", "/<x>/<y>"),
+    ],
+)
+def test_a_rule_is_joined_to_a_prefix_with_one_slash(prefix, rule, joined):
+    pattern = parse_pattern(prefix) / parse_pattern(rule)
+
+    assert pattern.rule == joined
+    assert pattern.trailing_slash == parse_pattern(joined).trailing_slash
+    assert [segment.key for segment in pattern.segments] == [
+        segment.key for segment in parse_pattern(joined).segments
+    ]
+
+
+def test_a_variable_in_prefix_and_rule_is_a_setup_error():
+    with pytest.raises(SetupError, match="twice"):
+        parse_pattern("/<id>") / parse_pattern("/<id>")
+
+
+# Building
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "path"),
+    [
+        ("/", {}, "/"),
+        ("", {}, ""),
+        ("/a b/é", {}, "/a%20b/%C3%A9"),
+        ("/<x>", {"x": "a/b c?#%"}, "/a%2Fb%20c%3F%23%25"),
+        ("/<x>/", {"x": 5}, "/5/"),
+        ("/<path:x>", {"x": "a/b c"}, "/a/b%20c"),
+        ("/v<int:a>.<b>", {"a": 1, "b": "é"}, "/v1.%C3%A9"),
+        ("/<list:x>", {"x": ["a", "b c"]}, "/a+b%20c"),
+        ("/<list:x>", {"x": ["a/b", "100%", "%41"]}, "/a%2Fb+100%25+%41"),
+        ("/<uuid:x>", {"x": uuid.UUID(int=1)}, f"/{uuid.UUID(int=1)}"),
+        ("/<x>", {"x": "a", "y": "not asked for"}, "/a"),
+    ],
+)
+def test_a_path_is_built_percent_encoded(rule, values, path):
+    assert parse_pattern(rule, CONVERTERS).build(values) == path
+
+
+def test_a_missing_value_is_a_build_error_that_names_it():
+    with pytest.raises(BuildError, match="'name' is missing"):
+        parse_pattern("/<name>").build({})
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ("/<x>", ""),
+        ("/<int:x>", "a"),
+        ("/<int:x>", None),
+        ("/<int:x>", float("inf")),
+        ("/<path:x>", "/a"),
+        ("/<uuid:x>", "a"),
+        ("/<any(a):x>", "b"),
+        ("/<list:x>", 5),
+    ],
+)
+def test_a_value_that_does_not_fit_is_a_value_error_that_names_its_variable(rule, value):
+    with pytest.raises(ValueError, match=r":x>"):
+        parse_pattern(rule, CONVERTERS).build({"x": value})
+
+
+@given(
+    st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
+)
+def test_what_is_built_from_a_text_decodes_to_it(text):
+    path = parse_pattern("/x/<name>").build({"name": text})
+
+    assert path.isascii()
+    assert path.count("/") == 2
+    assert unquote(path.rpartition("/")[2]) == text
+
+
+# The end of a rule behind a path
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "values"),
+    [
+        ("/<path:p>", "a", ("a",)),
+        ("/<path:p>", "a/b/", ("a/b/",)),
+        ("/<path:p>", "/a", NO_MATCH),
+        ("/<path:p>", "", NO_MATCH),
+        ("/<path:p>", "a\nb/c", ("a\nb/c",)),
+        ("/<path:p>/edit", "a/b/edit", ("a/b",)),
+        ("/<path:p>/edit", "edit", NO_MATCH),
+        ("/<path:p>/edit", "a/edit/", NO_MATCH),
+        ("/<path:p>/<int:n>", "a/b/7", ("a/b", 7)),
+        ("/<path:p>/<int:n>", "a/b/c", NO_MATCH),
+        ("/<path:p>/<x>-<y>", "a/b/c-d", ("a/b", "c", "d")),
+        ("/<path:p>.html", "a/b.html", ("a/b",)),
+        ("/v<path:p>", "v/a", NO_MATCH),
+        ("/v<path:p>", "va/b", ("a/b",)),
+        ("/<path:p>/x/<path:q>", "a/x/b/x/c", ("a", "b/x/c")),
+        ("/<path:p>/<x>.html", "a/b/c.html", ("a/b", "c")),
+    ],
+)
+def test_a_tail_matches_the_rest_of_a_path(rule, path, values):
+    tail = parse_pattern(rule).tail
+    parts = path.split("/")
+
+    assert tail.match(parts, 0, len(parts), before_slash=False) == values
+
+
+def test_before_a_slash_a_path_does_not_end_with_one():
+    tail = parse_pattern("/<path:p>/").tail
+
+    assert tail.match(["a", "b"], 0, 2, before_slash=True) == ("a/b",)
+    assert tail.match(["a", ""], 0, 2, before_slash=True) is NO_MATCH
+    assert tail.match(["a/"], 0, 1, before_slash=True) is NO_MATCH
+
+
+def test_a_regex_with_a_slash_is_matched_against_the_rest():
+    class Two(Converter):
+        regex = "[a-z]+/[a-z]+"
+
+    converters = {**BUILTIN_CONVERTERS, "two": Two}
+    tail = parse_pattern("/<two:x>/<int:n>", converters).tail
+
+    assert tail.match(["a", "b", "7"], 0, 3, before_slash=False) == ("a/b", 7)
+    assert tail.match(["a", "7"], 0, 2, before_slash=False) is NO_MATCH
+    assert parse_pattern("/<two:x>", converters).build({"x": "a/b c"}) == "/a/b%20c"
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    ("rule", "host", "values"),
+    [
+        ("example.com", "example.com", ()),
+        ("Example.COM", "example.com", ()),
+        ("<tenant>.example.com", "acme.example.com", ("acme",)),
+        ("<tenant>.example.com", "a.b.example.com", None),
+        ("<tenant>.example.com", "acme.example.org", None),
+        ("<tenant>-<int:n>.example.com", "acme-7.example.com", ("acme", 7)),
+        ("<any(de,fr):lang>.example.com", "en.example.com", None),
+        ("bücher.example", "xn--bcher-kva.example", ()),
+        ("[::1]", "::1", ()),
+        ("::1", "::1", ()),
+    ],
+)
+def test_a_host_pattern_matches_label_by_label(rule, host, values):
+    assert parse_host_pattern(rule).match(host) == values
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("example.com:8000", "has a port"),
+        ("", "empty label"),
+        ("a..b", "empty label"),
+        (".a", "empty label"),
+        ("a/b", "no host name"),
+        ("a b.c", "no host name"),
+        ("é" * 70, "no host name"),
+        ("<path:x>.com", "could match slashes"),
+        ("<x>.<x>", "twice"),
+        ("<x", "a '>' ends it"),
+        ("a?b", "no part of a path"),
+    ],
+)
+def test_a_host_that_cannot_be_one_is_a_setup_error(rule, message):
+    with pytest.raises(SetupError, match=message):
+        parse_host_pattern(rule)
+
+
+def test_a_host_is_built_from_its_values():
+    pattern = parse_host_pattern("<tenant>.example.com")
+
+    assert pattern.build({"tenant": "Acme"}) == "acme.example.com"
+
+
+@pytest.mark.parametrize("value", ["a.b", "a/b", "a b", "a@b", "é", ""])
+def test_a_value_that_changes_the_host_is_refused(value):
+    with pytest.raises(ValueError, match="tenant|no host"):
+        parse_host_pattern("<tenant>.example.com").build({"tenant": value})
