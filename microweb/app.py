@@ -6,9 +6,10 @@ how an app starts and stops, and what a program asks of it.
 """
 
 import logging
+from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
@@ -72,7 +73,6 @@ class App(Router):
         super().__init__(
             "", import_name, static_folder=static_folder, static_url_path=static_url_path, template_folder=template_folder
         )
-        self.root_path = find_root_path(import_name)
         self.request_class = request_class
         self.strict_slashes = strict_slashes
         self._gate: ASGIApp | None = self._pass_gate
@@ -101,6 +101,8 @@ class App(Router):
             background_timeout=lambda: self.limits.background_timeout,
         )
         self._host: App | None = None
+        self._loop: AbstractEventLoop | None = None
+        """The loop that is served without the runtime, until a background task needs it."""
         self._assembly: Assembly | None = None
         self._assembly_version = -1
         self._overrides: dict[Any, Any] = {}
@@ -262,11 +264,19 @@ class App(Router):
 
     async def _start(self) -> None:
         """Compose, and run the lifespans if no server did."""
-        if self._runtime.started or self._host is not None:
+        if self._runtime.started or self._host is not None or self._has_nothing_to_enter():
             self._compose()
             self._open_gate()
         else:
             await self._runtime.ensure()
+
+    def _has_nothing_to_enter(self) -> bool:
+        """Whether a server without lifespan events can be served at once, with no task and no anyio loaded.
+
+        A background task then starts the runtime when it first needs it.
+        """
+        self._loop = _get_running_loop()
+        return self._loop is not None and not self._lifespans and not self.assembly.has_mounted_apps
 
     def _open_gate(self) -> None:
         self._gate = self._pass_middleware if self._entry is not None else None
@@ -439,6 +449,12 @@ class App(Router):
         host = self
         while host._host is not None:
             host = host._host
+        if not host._runtime.running and host._loop is not None:
+            if _get_running_loop() is not host._loop:
+                context = copy_context()
+                host._loop.call_soon_threadsafe(context.run, self.add_background_task, function, *args)
+                return
+            host._runtime.begin()
         host._runtime.start_task(self._run_background, function, args)
 
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -524,15 +540,6 @@ def count_registrations(router: Router) -> int:
         count += here.version
         waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
     return count
-
-
-def find_root_path(import_name: str | None) -> Path:
-    """The folder of the module called ``import_name``; the working directory if it has no file."""
-    import sys
-
-    module = sys.modules.get(import_name or "")
-    file = getattr(module, "__file__", None)
-    return Path(file).resolve().parent if file else Path.cwd()
 
 
 def printable(text: str) -> str:

@@ -182,6 +182,11 @@ class Assembly:
             )
             self.urls.add(endpoint, pattern, methods=route.methods, defaults=route.defaults, host=host)
 
+    @property
+    def has_mounted_apps(self) -> bool:
+        """Whether any app is mounted that may have a lifespan."""
+        return any(target.mount is not None for target in self.targets)
+
     def url_defaults_of(self, endpoint: str) -> list[Registration]:
         """The ``url_defaults`` functions that fill values in for ``endpoint``, the app's first."""
         return self._url_defaults.get(endpoint, [])

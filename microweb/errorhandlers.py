@@ -6,7 +6,6 @@ one log record, the observers, the request's own note for teardown.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from microweb import json
@@ -15,7 +14,7 @@ from microweb.errors import ClientDisconnect, HTTPException, InternalServerError
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept
-from microweb.responses import HTML, AbandonedResponse, Response, make_plain
+from microweb.responses import AbandonedResponse, Response, new
 
 __all__ = ["ErrorHandlers", "default_answer"]
 
@@ -127,6 +126,8 @@ PROBLEM = b"application/problem+json"
 def default_answer(request: Incoming, error: HTTPException) -> Response:
     """The page of an error that no handler answers: HTML for a browser, RFC 9457 problem+json for others."""
     if wants_html(request):
+        from html import escape
+
         page = PAGE.format(
             status=error.status, title=escape(error.title), description=escape(error.description)
         )
@@ -159,24 +160,23 @@ def wants_html(request: Incoming) -> bool:
 
 
 class StockAnswers:
-    """The built-in answers to one status with its usual text, encoded once. PERF(walk.not_found)"""
+    """The built-in answers to one status with its usual text, encoded once. PERF(walk.404)"""
 
     def __init__(self, make_error: Callable[[], HTTPException]) -> None:
         self.make_error = make_error
-        error = make_error()
-        self.status = error.status
-        self.headers = error.headers
-        scope: dict[str, Any] = {"headers": [(b"accept", b"text/html")]}
-        self.html = default_answer(Incoming(None, scope, None), error).body  # type: ignore[arg-type]
-        scope = {"headers": []}
-        self.problem = default_answer(Incoming(None, scope, None), error).body  # type: ignore[arg-type]
+        self.html: Response | None = None
+        self.problem: Response | None = None
 
     async def answer(self, request: Incoming) -> Response:
         """A new response for ``request``; its ``error`` is made only if somebody looks."""
-        response = make_plain(self.html, HTML) if wants_html(request) else make_plain(self.problem, PROBLEM)
-        response._status = self.status
-        if self.headers:
-            for name, value in self.headers.items():
-                response.headers.add(name, value)
+        if wants_html(request):
+            stock = self.html = self.html or default_answer(request, self.make_error())
+        else:
+            stock = self.problem = self.problem or default_answer(request, self.make_error())
+        response = new(Response)
+        response._status = stock._status
+        response._body = stock._body
+        response._content_type = stock._content_type
+        response._headers = None if stock._headers is None else stock._headers.copy()
         response._error = self.make_error
         return response

@@ -13,7 +13,7 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from microweb.threads import run_blocking
@@ -99,6 +99,11 @@ class FileBody:
         file.seek(self.start)
         return max(end - self.start, 0)
 
+    def plan(self, pieces: Iterable[Piece]) -> None:
+        """Give out these pieces, from the start; for a path, also when something was read already."""
+        self._ahead = None
+        self.pieces = deque(pieces)
+
     @property
     def ended(self) -> bool:
         """Whether everything was given out or is in the chunk that was read ahead."""
@@ -113,8 +118,9 @@ class FileBody:
             self._ahead = await self.run(self.read)
 
     def begin_here(self) -> None:
-        """``begin`` in a thread, for one who is in it already."""
-        self._ahead = self.read()
+        """``begin``, for one who is in a thread already."""
+        if self._ahead is None and self.pieces:
+            self._ahead = self.read()
 
     def __aiter__(self) -> "FileBody":
         return self

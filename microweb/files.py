@@ -168,8 +168,7 @@ class FileResponse(StreamingResponse):
                 own.remove("last-modified")  # A clock was wrong: no date can name the year.
 
     def _plan(self, pieces: list[Piece], length: int | None) -> None:
-        self._bytes.pieces.clear()
-        self._bytes.pieces.extend(pieces)
+        self._bytes.plan(pieces)
         if length is None:
             self.headers.remove("content-length")
         else:
@@ -251,6 +250,15 @@ class FileResponse(StreamingResponse):
         tail = f"\r\n--{boundary}--\r\n".encode("ascii")
         self.headers["content-type"] = f"multipart/byteranges; boundary={boundary}"
         self._plan([*pieces, tail], length + len(tail))
+
+    def read_ahead(self) -> None:
+        """Open the file and read its first chunk here and now, for a caller that is in a thread.
+
+        Raises:
+            FileChanged: the file was changed since it was looked at; ``send`` will look again.
+            OSError: it cannot be read.
+        """
+        self._bytes.begin_here()
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: what tag a file has is said when its answer is made."""

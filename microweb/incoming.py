@@ -7,7 +7,6 @@ subclasses in ``requests.py`` and ``websockets.py``.
 
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from microweb.asgi import Receive, Scope
 from microweb.context import Globals
@@ -292,7 +291,9 @@ class Incoming:
     def id(self) -> str:
         """A name for this request, for logs; the ``RequestID`` middleware sets it from a header."""
         if self._id is None:
-            self._id = uuid4().hex
+            from secrets import token_hex
+
+            self._id = token_hex(16)
         return self._id
 
     @id.setter

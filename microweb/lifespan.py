@@ -218,6 +218,18 @@ class Lifespan:
         """
         await self._join({}, None).wait_until_started()
 
+    @property
+    def running(self) -> bool:
+        """Whether a start is under way or done; ``started`` is true only when it is done."""
+        return self._run is not None
+
+    def begin(self) -> None:
+        """Start the app if nobody did, as ``ensure`` does, without waiting for it.
+
+        Raises: as ``ensure``, but a failed start is only logged.
+        """
+        self._join({}, None)
+
     async def stop(self) -> None:
         """End what ``ensure`` or ``serve`` started, a start that is under way included.
 

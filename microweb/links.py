@@ -7,12 +7,10 @@ apps that are mounted in it: ``shop.cart`` is the endpoint ``cart`` of the app m
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
-
 from microweb.assembly import Assembly
 from microweb.errors import BuildError, OutsideContextError
 from microweb.incoming import Incoming
-from microweb.url import build_query, quote_path
+from microweb.url import build_query, quote_fragment, quote_path
 
 __all__ = ["build_url"]
 
@@ -46,7 +44,7 @@ def build_url(
     base, root, found = find(app, incoming, endpoint, values, method)
     path = quote_path(root.rstrip("/")) + found.path
     query = build_query(found.query)
-    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote(anchor, safe=SAFE_IN_FRAGMENT) if anchor else ''}"
+    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(anchor) if anchor else ''}"
     host = found.host
     if external is None:
         external = scheme is not None or (host is not None and (base is None or host != base.host.partition(":")[0]))
@@ -68,7 +66,6 @@ def build_url(
     return f"{scheme}://{host or asked_host}{url}"
 
 
-SAFE_IN_FRAGMENT = "!$&'()*+,;=:@/?-._~"
 TO_WEBSOCKET = {"http": "ws", "https": "wss"}
 TO_HTTP = {"ws": "http", "wss": "https"}
 

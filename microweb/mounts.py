@@ -15,6 +15,7 @@ from microweb.lifespan import run_foreign
 from microweb.onion import Handler
 from microweb.responses import Response
 from microweb.router import Router
+from microweb.routetable import split_mount
 from microweb.url import quote_path
 
 __all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope", "run_foreign"]
@@ -91,8 +92,21 @@ def make_foreign_entrance(
     """The handler of any other ASGI app."""
     assert target.mount is not None
     app = target.mount.target
+    respond = getattr(app, "respond_below", None)
+    if respond is not None:
+        return make_file_entrance(target, respond)
 
     async def enter(request: Any) -> Response:
         return ASGIResponse(app, make_scope(request, target), answer)
+
+    return enter
+
+
+def make_file_entrance(target: Target, respond: Callable[[Any, str], Awaitable[Response]]) -> Handler:
+    """The handler of mounted ``StaticFiles``, which answer with a response: layers see its status and headers."""
+
+    async def enter(request: Any) -> Response:
+        path, raw_path = request.local_path()
+        return await respond(request, split_mount(target.depth, path, raw_path)[1])
 
     return enter

@@ -10,8 +10,7 @@ The life of a response::
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microweb import json
 from microweb.asgi import RawHeaders, Send
@@ -21,6 +20,9 @@ from microweb.errors import ClientDisconnect
 from microweb.headers import Headers, encode_value
 from microweb.incoming import Incoming
 from microweb.url import location
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 __all__ = [
     "BODYLESS",
@@ -196,8 +198,8 @@ class Response:
         name: str,
         value: str = "",
         *,
-        max_age: int | timedelta | None = None,
-        expires: datetime | str | int | float | None = None,
+        max_age: "int | timedelta | None" = None,
+        expires: "datetime | str | int | float | None" = None,
         path: str | None = "/",
         domain: str | None = None,
         secure: bool = False,
@@ -258,13 +260,13 @@ class Response:
             self.set_etag(generate_etag(self._body), weak)
 
     @property
-    def last_modified(self) -> datetime | None:
+    def last_modified(self) -> "datetime | None":
         """The Last-Modified header as a time in UTC; set it with a ``datetime``."""
         value = self.headers.get("last-modified")
         return parse_date(value) if value else None
 
     @last_modified.setter
-    def last_modified(self, value: datetime) -> None:
+    def last_modified(self, value: "datetime") -> None:
         self.headers["last-modified"] = http_date(value)
 
     def make_conditional(self, request: Incoming) -> "Response":

@@ -81,6 +81,11 @@ def quote_path(path: str) -> str:
     return quote(path, PATH)
 
 
+def quote_fragment(fragment: str) -> str:
+    """Percent-encode a decoded fragment (RFC 3986 §3.5)."""
+    return quote(fragment, QUERY)
+
+
 def quote_segment(segment: str) -> str:
     """Percent-encode one decoded path segment; a slash in it becomes ``%2F``."""
     return quote(segment, SEGMENT)

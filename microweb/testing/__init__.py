@@ -29,7 +29,7 @@ __all__ = [
     "WebSocketSession",
 ]
 
-FILES = {
+_FILES = {
     "ASGITransport": "transport",
     "AppHangs": "call",
     "Client": "client",
@@ -46,7 +46,7 @@ FILES = {
 
 
 def __getattr__(name: str) -> object:
-    file = FILES.get(name)
+    file = _FILES.get(name)
     if file is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

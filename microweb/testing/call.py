@@ -27,7 +27,7 @@ class AppHangs(AssertionError):
 
 
 class AppCall(ABC):
-    """A running call of ``app``; ``left`` says that its client has gone."""
+    """A call of ``app``, running from ``begin`` on; ``left`` says that its client has gone."""
 
     def __init__(self, app: ASGIApp, scope: Scope, *, raise_errors: bool, lint: bool, grace: float) -> None:
         self.scope = scope
@@ -40,6 +40,10 @@ class AppCall(ABC):
         self._abandoned = False
         self._raised = False
         self._hung: AppHangs | None = None
+        self._task: DetachedTask
+
+    def begin(self) -> None:
+        """Call the app; a task factory may run its first step right here."""
         self._task = DetachedTask(self._run, f"test of {self._name}")
 
     @property

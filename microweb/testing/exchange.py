@@ -67,12 +67,12 @@ class Exchange(AppCall):
         self._chunks: Handoff[tuple[bytes, bool]] | None = None
         self._upload: DetachedTask | None = None
         self._generator = generator
+        super().__init__(app, scope, raise_errors=raise_errors, lint=lint, grace=grace)
         if isinstance(body, bytes):
             self._pieces.extend(body[at : at + PIECE] for at in range(0, len(body), PIECE))
         else:
             chunks = self._chunks = Handoff()
-            self._upload = DetachedTask(lambda: self._send_body(body, chunks), "test upload")
-        super().__init__(app, scope, raise_errors=raise_errors, lint=lint, grace=grace)
+            self._upload = DetachedTask(lambda: self._send_body(body, chunks), f"upload of {self._name}")
 
     # The test's side ---------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Handoff(Generic[Item]):
         self._closed = False
 
     async def put(self, item: Item) -> bool:
-        """Give ``item`` and wait until it was taken or fits into the room; False if the handoff closed before."""
+        """Give ``item``, wait until it was taken or fits into the room; False if the end came before."""
         given = self._append(item)
         if given.accepted or self._closed:
             # A giver without an end must let others run, or it can never be cancelled.

@@ -101,6 +101,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             grace=self.grace,
             generator=request.extensions.get("microweb.generator"),
         )
+        exchange.begin()
         self._calls.add(exchange)
         return exchange
 
@@ -154,6 +155,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             grace=self.grace,
             queue=queue,
         )
+        session.begin()
         self._calls.add(session)
         return session
 

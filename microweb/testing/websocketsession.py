@@ -229,12 +229,7 @@ class WebSocketSession(AppCall):
             case "websocket.accept":
                 self._accept(message)
             case "websocket.send":
-                if self.response is None or self.close_code is not None:
-                    raise RuntimeError("websocket.send outside of an open websocket")
-                text = message.get("text")
-                taken = await self._outbox.put(message["bytes"] if text is None else text)
-                if self.left and not taken:
-                    await self._refuse()
+                await self._send_message(message)
             case "websocket.close" if self.response is None:
                 self._deny(403, [])
                 self._end(1006, "")
@@ -249,6 +244,14 @@ class WebSocketSession(AppCall):
             case other:
                 raise RuntimeError(f"{other!r} is no message that a websocket can send now")
         return None
+
+    async def _send_message(self, message: Message) -> None:
+        if self.response is None or self.close_code is not None:
+            raise RuntimeError("websocket.send outside of an open websocket")
+        text = message.get("text")
+        taken = await self._outbox.put(message["bytes"] if text is None else text)
+        if self.left and not taken:
+            await self._refuse()
 
     def _accept(self, message: Message) -> None:
         if self.response is not None or self._denial is not None:

@@ -238,10 +238,10 @@ async def test_an_exchange_disconnects_in_the_middle_of_an_upload():
         await anyio.sleep_forever()
 
     entered = anyio.Event()
-    async with Client(app, lifespan=False) as client:
-        async with client.exchange("POST", "/", content=body()) as exchange:
-            await entered.wait()
-            exchange.disconnect()
+    client = Client(app, lifespan=False)
+    async with client, client.exchange("POST", "/", content=body()) as exchange:
+        await entered.wait()
+        exchange.disconnect()
 
     assert received == [b"first"]
 

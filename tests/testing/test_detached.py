@@ -76,11 +76,14 @@ async def test_waiting_has_a_deadline():
 async def test_waiting_until_a_deadline_goes_on_when_the_waiter_is_cancelled():
     released = anyio.Event()
     task = DetachedTask(released.wait, "wait")
+    ended = None
 
     with anyio.CancelScope() as scope:
         scope.cancel()
         released.set()
-        assert await task.wait_until(anyio.current_time() + 1)
+        ended = await task.wait_until(anyio.current_time() + 1)
+
+    assert ended is True
 
 
 async def test_it_runs_in_a_copy_of_the_callers_context():
@@ -145,3 +148,30 @@ def test_the_end_of_a_trio_run_cancels_it():
     anyio.run(main, backend="trio")
 
     assert ended == ["work"]
+
+
+def test_a_factory_may_run_the_first_step_at_once():
+    class EagerTask(asyncio.Task):
+        """What ``asyncio.eager_task_factory`` of Python 3.12 does, for an app that never waits."""
+
+        def __init__(self, coroutine, *, loop, **options):
+            try:
+                coroutine.send(None)
+            except StopIteration:
+                pass
+            super().__init__(done(), loop=loop, **options)
+
+    async def done():
+        return None
+
+    async def work():
+        return None
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(
+            lambda loop, coroutine, **kw: EagerTask(coroutine, loop=loop, **kw)
+        )
+        task = DetachedTask(work, "work")
+        assert not task.running
+
+    asyncio.run(main())

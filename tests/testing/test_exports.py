@@ -3,14 +3,14 @@ import sys
 import pytest
 
 import microweb.testing
-from microweb.testing import FILES
+from microweb.testing import _FILES
 
 
 def test_every_exported_name_can_be_taken():
     for name in microweb.testing.__all__:
         assert getattr(microweb.testing, name).__name__ == name
 
-    assert sorted(FILES) == microweb.testing.__all__
+    assert sorted(_FILES) == microweb.testing.__all__
 
 
 def test_another_name_is_no_attribute():

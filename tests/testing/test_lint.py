@@ -424,7 +424,7 @@ TRAILERS = {**START, "trailers": True}
         ("pathsend", [START, {"type": "http.response.pathsend"}], "needs `path`"),
         ("pathsend", [START, {"type": "http.response.pathsend", "path": "x.txt"}], "absolute path of a file"),
         ("pathsend", [START, {"type": "http.response.pathsend", "path": "/"}], "absolute path of a file"),
-        ("pathsend", [{"type": "http.response.pathsend", "path": __file__}], r"before http\.response\.start"),
+        ("pathsend", [{"type": "http.response.pathsend", "path": __file__}], "before http.response.start"),
         (
             "pathsend",
             [START, body(b"x", True), {"type": "http.response.pathsend", "path": __file__}],

@@ -188,9 +188,9 @@ def test_it_lints(backend):
     async def app(scope, receive, send):
         await respond(send, "text")
 
-    with connect(app, backend) as client:
-        with pytest.raises(LintError, match=r"`body` of http\.response\.body must be bytes"):
-            client.get("/")
+    reason = r"`body` of http\.response\.body must be bytes"
+    with connect(app, backend) as client, pytest.raises(LintError, match=reason):
+        client.get("/")
 
 
 def test_a_timeout_is_one_of_httpx(backend):
@@ -271,9 +271,8 @@ def test_a_websocket_is_iterated_until_its_close(backend):
     with connect(app, backend) as client:
         with client.websocket("/done") as websocket:
             assert list(websocket) == ["one"]
-        with client.websocket("/broken") as websocket:
-            with pytest.raises(WebSocketDisconnect, match="1011"):
-                list(websocket)
+        with client.websocket("/broken") as websocket, pytest.raises(WebSocketDisconnect, match="1011"):
+            list(websocket)
 
 
 def test_a_websocket_is_closed_or_dropped(backend):

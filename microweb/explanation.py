@@ -1,0 +1,473 @@
+"""What happens to a request, without making one: the object behind ``App.explain`` and ``microweb explain``.
+
+``explain`` builds a table of its own from what is registered so far, asks it as the walk does, and lists every
+layer that the request would pass. It calls no view, hook or layer and freezes nothing. The order in which layers
+run is decided in ``composition.py``; here it is told.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any, NamedTuple
+
+from microweb.assembly import Assembly, Placement, Target
+from microweb.binding import describe, is_async
+from microweb.composition import bad_path, check_method, make_error_handler
+from microweb.converters import NO_MATCH
+from microweb.errorhandlers import ErrorHandlers, HandlerSet
+from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
+from microweb.router import Mount, Registration, Route, Router
+from microweb.routetable import Miss, MissKind, RouteTable, split_mount, split_path
+from microweb.routetree import Rule
+from microweb.url import PATH, parse_host, quote_again, unquote
+
+__all__ = ["ErrorAnswer", "Explanation", "Layer", "NearRule", "explain"]
+
+WEBSOCKET = "WEBSOCKET"
+"""Given for a method, it asks for a websocket."""
+
+LOOP, THREAD = "on the loop", "in a thread"
+
+
+class Layer(NamedTuple):
+    """One thing that a request passes; ``runs`` says where, ``owner`` on what it was registered."""
+
+    stage: str
+    name: str
+    runs: str
+    owner: str
+    place: str
+
+
+class ErrorAnswer(NamedTuple):
+    """One error handler, and what it answers: a status or the name of an exception class."""
+
+    kind: str
+    name: str
+    runs: str
+    owner: str
+    place: str
+
+
+class NearRule(NamedTuple):
+    """A rule that was not meant, and perhaps was; ``reason`` says why it does not answer, if that is known."""
+
+    methods: str
+    rule: str
+    place: str
+    reason: str
+
+
+class Explanation:
+    """What answers a method and a path, and every layer on the way there; ``str()`` of it is for reading.
+
+    ``outcome`` is ``"view"``, ``"websocket"``, ``"mount"``, or what a miss is: ``"not_found"``,
+    ``"method_not_allowed"``, ``"options"``, ``"add_slash"``, ``"merge_slashes"``, ``"bad_path"``. ``status`` and
+    ``location`` are those of a miss. A miss has no ``rule``, but an ``owner`` all the same: the router whose
+    hooks and error handlers answer it. ``errors`` are the handlers in the order in which they are asked; for a
+    miss that one alone which answers. ``inner`` goes on in a mounted microweb app.
+
+    >>> from microweb import App
+    >>> app = App(__name__)
+    >>> @app.get("/blog/<int:post>")
+    ... async def show(post: int):
+    ...     return f"post {post}"
+    >>> explanation = app.explain("GET", "/blog/7")
+    >>> explanation.outcome, explanation.endpoint, explanation.values
+    ('view', 'show', {'post': 7})
+    >>> app.explain("GET", "/blog/seven").near[0].reason
+    "the converter of 'post' does not take 'seven'"
+    """
+
+    def __init__(self, method: str, path: str, host: str | None, owner: str) -> None:
+        self.method = method
+        self.path = path
+        self.host = host
+        self.owner = owner
+        self.outcome = "view"
+        self.status: int | None = None
+        self.location: str | None = None
+        self.allow: tuple[str, ...] = ()
+        self.rule: str | None = None
+        self.methods: tuple[str, ...] = ()
+        self.endpoint: str | None = None
+        self.place: str | None = None
+        self.values: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
+        """What the route sets apart from the others, its time limit for instance."""
+        self.layers: list[Layer] = []
+        self.errors: list[ErrorAnswer] = []
+        self.near: list[NearRule] = []
+        self.inner: Explanation | None = None
+
+    def __repr__(self) -> str:
+        return f"<Explanation {self.method} {self.path}: {self.outcome} {self.endpoint or self.owner}>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.method} {self.path}" + (f"  on {self.host}" if self.host else ""), ""]
+        lines += align(self._facts())
+        if self.layers:
+            lines += ["", "It passes, in this order:"]
+            steps = enumerate(self.layers, 1)
+            lines += align(
+                (f"{number:>2}", step.stage, step.name, step.runs, step.owner, step.place)
+                for number, step in steps
+            )
+        if self.outcome not in ("options", "add_slash", "merge_slashes"):
+            lines += [
+                "",
+                "An error is answered by the first of these that takes it:"
+                if self.status is None
+                else "It is answered by:",
+            ]
+            lines += align(
+                [*self.errors, *([] if self.status is not None and self.errors else [BUILTIN_PAGE])]
+            )
+        if self.near:
+            lines += ["", "Rules near it:"]
+            lines += align(self.near)
+        text = "\n".join(line.rstrip() for line in lines)
+        if self.inner is not None:
+            text += "\n\nThe mounted app goes on:\n\n" + "\n".join(
+                f"    {line}".rstrip() for line in str(self.inner).splitlines()
+            )
+        return text
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("answer", ANSWERS[self.outcome].format(status=self.status, location=self.location))]
+        if self.rule is not None:
+            facts.append(("rule", f"{self.rule}  {' '.join(self.methods)}".rstrip()))
+        if self.endpoint is not None:
+            facts.append(("endpoint", self.endpoint))
+        if self.place is not None:
+            facts.append(("registered", self.place))
+        facts.append(("owner", self.owner))
+        facts += [("value", f"{name} = {value!r}") for name, value in self.values.items()]
+        facts += [(name, repr(value)) for name, value in self.options.items()]
+        if self.allow:
+            facts.append(("allow", ", ".join(self.allow)))
+        return facts
+
+
+BUILTIN_PAGE = ("any other", "the built-in page", "", "", "")
+ANSWERS = {
+    "view": "a view",
+    "websocket": "a websocket view",
+    "mount": "a mounted app",
+    "not_found": "{status}, no rule matches the path",
+    "method_not_allowed": "{status}, the path does not answer to this method",
+    "options": "{status}, the automatic answer to OPTIONS",
+    "add_slash": "{status} to {location}, the rule ends with a slash",
+    "merge_slashes": "{status} to {location}, the path has slashes too many",
+    "bad_path": "{status}, the path's escapes are not UTF-8",
+}
+
+
+def align(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines, their columns as wide as they have to be."""
+    table = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width)
+        for row in table
+    ]
+
+
+# Asking the table --------------------------------------------------------------------------------
+
+
+def explain(app: Any, method: str, path: str, host: str | None = None) -> Explanation:
+    """Tell what an app does with a method (``WEBSOCKET`` for a websocket) and a path.
+
+    The path may be escaped, as in a URL, and have a query, which decides nothing. ``host`` is that of the
+    Host header, for apps that route by it.
+
+    Raises:
+        SetupError: the routes cannot be put together, or an error handler cannot be called.
+        ValueError: the path does not begin with a slash, or the host is malformed.
+    """
+    path = path.partition("?")[0].partition("#")[0]
+    if not path.startswith("/"):
+        raise ValueError(f"a path begins with a slash, not like {path!r}")
+    asked: str | None = None
+    if host is not None:
+        parsed = parse_host(host)
+        if parsed is None:
+            raise ValueError(f"{host!r} is no host")
+        asked = parsed[0]
+    raw_path = quote_again(path, PATH)
+    return explain_in(app, method.upper(), unquote(raw_path), raw_path.encode("ascii"), asked)
+
+
+def explain_in(app: Any, method: str, path: str, raw_path: bytes | None, host: str | None) -> Explanation:
+    """The same for a path below where the app is mounted."""
+    # A table of its own: the app's is built by nobody but the app, when it starts.
+    table: RouteTable[Target, Placement] = Assembly(app).table
+    table.freeze(lambda miss: Target(miss.owner, miss=miss))
+    if method == WEBSOCKET:
+        target, values = table.match_websocket(path, raw_path, host)
+    else:
+        target, values = table.match(method, path, raw_path, host if table.uses_hosts else None)
+    placement = target.placement
+    explanation = Explanation(method, path, host, owner_of(placement))
+    explanation.values = values or {}
+    explanation.layers = [
+        Layer("ASGI middleware", describe(factory), LOOP, "app", "") for factory, _ in app._asgi_middleware
+    ]
+    if target.miss is not None:
+        add_miss(explanation, placement, target.miss, path, raw_path)
+        parts, _ = split_path(path, raw_path)
+        explanation.near = find_near(table.rules, parts, host)
+    elif target.mount is not None:
+        add_mount(explanation, placement, target.mount)
+        _, rest, raw_rest = split_mount(target.depth, path, raw_path)
+        if isinstance(target.mount.target, Router):
+            explanation.inner = explain_in(target.mount.target, method, rest or "/", raw_rest or None, host)
+    else:
+        rule = next(rule for rule in table.rules if rule.target is target)
+        add_view(explanation, placement, rule)
+    return explanation
+
+
+def add_view(explanation: Explanation, placement: Placement, rule: Rule[Target, Placement]) -> None:
+    """Fill in a route and the layers around its view."""
+    route = rule.target.route
+    assert route is not None
+    explanation.outcome = "websocket" if route.methods is None else "view"
+    explanation.rule = full_rule(rule)
+    explanation.methods = methods_of(route)
+    explanation.endpoint = rule.target.endpoint
+    explanation.place = route.place
+    settings = {
+        "defaults": dict(route.defaults or {}) or None,
+        "timeout": route.timeout,
+        "cancel_on_disconnect": route.cancel_on_disconnect,
+        "max_content_length": route.max_content_length,
+    }
+    explanation.options = {name: value for name, value in settings.items() if value is not None}
+    view = Layer(
+        explanation.outcome if route.methods is not None else "websocket view",
+        describe(route.view),
+        runs_where(route.view),
+        owner_of(placement),
+        route.place,
+    )
+    add_layers(explanation, placement, view, route)
+    explanation.errors = list_error_answers(placement)
+
+
+def add_mount(explanation: Explanation, placement: Placement, mount: Mount) -> None:
+    """Fill in a mounted app and the layers before it."""
+    target = mount.target
+    explanation.outcome = "mount"
+    explanation.rule = f"{placement.prefix.rule.rstrip('/')}{mount.prefix.rstrip('/')}/..."
+    explanation.place = mount.place
+    explanation.options = {"errors": mount.errors} if isinstance(target, Router) else {}
+    name = repr(target) if isinstance(target, Router) else describe(target)
+    app = Layer("mounted app", name.removesuffix(".__call__"), LOOP, owner_of(placement), mount.place)
+    add_layers(explanation, placement, app, None)
+    explanation.errors = list_error_answers(placement)
+
+
+def add_miss(
+    explanation: Explanation,
+    placement: Placement,
+    miss: Miss[Placement],
+    path: str,
+    raw_path: bytes | None,
+) -> None:
+    """Fill in what is answered where no route is."""
+    explanation.outcome = miss.kind
+    explanation.allow = miss.allow
+    if miss.kind in ("add_slash", "merge_slashes"):
+        explanation.status, explanation.location = 308, miss.location(path, raw_path)
+    elif miss.kind == "options":
+        explanation.status = 200
+    else:
+        error = error_of(miss, explanation.method)
+        explanation.status = error.status
+        handlers, registered = read_error_handlers(placement)
+        found = handlers.find(error)
+        if found is not None:
+            explanation.errors = [registered[found]]
+    answer = Layer("answer to a miss", str(explanation.status), LOOP, owner_of(placement), "")
+    add_layers(explanation, placement, answer, None)
+
+
+def error_of(miss: Miss[Placement], method: str) -> HTTPException:
+    """The error that a miss raises."""
+    kinds: dict[MissKind, Callable[[], HTTPException]] = {
+        "bad_path": bad_path,
+        "method_not_allowed": lambda: MethodNotAllowed(allow=miss.allow),
+    }
+    try:
+        if miss.kind == "method_not_allowed":
+            check_method(method)
+    except BadRequest as error:
+        return error
+    return kinds.get(miss.kind, NotFound)()
+
+
+# The layers --------------------------------------------------------------------------------------
+
+
+def add_layers(explanation: Explanation, placement: Placement, core: Layer, route: Route | None) -> None:
+    """Put middleware, hooks and ``core`` in the order in which a request passes them."""
+    is_websocket = route is not None and route.methods is None
+    layers = explanation.layers
+    kind = "websocket" if is_websocket else "request"
+    onion = "websocket_layers" if is_websocket else "layers"
+    layers += read(placement, onion, "websocket middleware" if is_websocket else "middleware")
+    if route is not None:
+        layers += [
+            Layer("middleware", name_of(layer), runs_where(layer), "route", route.place)
+            for layer in route.middleware
+        ]
+        # Called on the loop whatever they are: they change a dict and nothing else.
+        layers += [
+            step._replace(runs=LOOP)
+            for step in read(placement, "url_value_preprocessors", "url_value_preprocessor")
+        ]
+    layers += read(placement, f"before_{kind}_hooks", f"before_{kind}")
+    layers.append(core)
+    if not is_websocket:
+        layers += read(placement, "after_request_hooks", "after_request")[::-1]
+    layers += read(placement, f"teardown_{kind}_hooks", f"teardown_{kind}")[::-1]
+
+
+def read(placement: Placement, attribute: str, stage: str) -> list[Layer]:
+    """What the routers from the app down to a placement registered of one kind."""
+    return [
+        Layer(stage, name_of(step.function), runs_where(step.function), owner, step.place)
+        for owner, router in routers_of(placement)
+        for step in getattr(router, attribute)
+    ]
+
+
+def read_error_handlers(
+    placement: Placement,
+) -> tuple[ErrorHandlers, Mapping[tuple[Any, str], ErrorAnswer]]:
+    """The error handlers as the app asks them, and where each of them was registered."""
+    registered: dict[tuple[Any, str], ErrorAnswer] = {}
+
+    def note(kind: str, owner: str, registration: Registration) -> tuple[Any, str]:
+        handler = make_error_handler(registration)
+        function = registration.function
+        registered[handler] = ErrorAnswer(
+            kind, name_of(function), runs_where(function), owner, registration.place
+        )
+        return handler
+
+    chain = [
+        HandlerSet(
+            {status: note(str(status), owner, found) for status, found in router.status_handlers.items()},
+            {kind: note(kind.__name__, owner, found) for kind, found in router.class_handlers.items()},
+        )
+        for owner, router in reversed(routers_of(placement))
+    ]
+    return ErrorHandlers(chain, report_nothing), registered
+
+
+async def report_nothing(request: Any, error: BaseException) -> None:
+    """Stand for the app's reports: handlers are looked up here, and never called."""
+    raise AssertionError("an explanation called an error handler")
+
+
+def list_error_answers(placement: Placement) -> list[ErrorAnswer]:
+    """All error handlers, in the order in which they are asked."""
+    return list(read_error_handlers(placement)[1].values())
+
+
+def routers_of(placement: Placement) -> list[tuple[str, Router]]:
+    """The routers from the app down to a placement, each with its dotted name."""
+    found: list[tuple[str, Router]] = []
+    here: Placement | None = placement
+    while here is not None:
+        found.append((owner_of(here), here.router))
+        here = here.parent
+    return found[::-1]
+
+
+def owner_of(placement: Placement) -> str:
+    """How a placement is called: its dotted name, or ``app``."""
+    return placement.name or "app"
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The dotted name of a function, or of the class of an object that is called like one."""
+    return describe(function).removesuffix(".__call__")
+
+
+def runs_where(function: Callable[..., Any]) -> str:
+    """Where a function is run."""
+    return LOOP if is_async(function) else THREAD
+
+
+def methods_of(route: Route) -> tuple[str, ...]:
+    """The methods of a route as they are shown, HEAD among them where GET is."""
+    if route.methods is None:
+        return (WEBSOCKET,)
+    return tuple(sorted(route.methods | ({"HEAD"} if "GET" in route.methods else set())))
+
+
+def full_rule(rule: Rule[Target, Placement]) -> str:
+    """The rule with the prefixes of its routers, and with its host if it has one."""
+    host = f"//{rule.host.rule}" if rule.host is not None else ""
+    return f"{host}{rule.pattern.rule}{'/...' if rule.kind == 'mount' else ''}"
+
+
+# Near rules --------------------------------------------------------------------------------------
+
+NEAR = 0.6
+"""How alike a rule and a path must be, 1 being equal; the figure of ``difflib.get_close_matches``."""
+
+
+def find_near(
+    rules: Iterable[Rule[Target, Placement]], parts: list[str], host: str | None, count: int = 3
+) -> list[NearRule]:
+    """The rules that are most like a path, the best first."""
+    path = "/".join(parts)
+    matcher = SequenceMatcher(b=path)
+    scored: list[tuple[float, int, NearRule]] = []
+    for order, rule in enumerate(rules):
+        filled, reason = fill(rule, parts)
+        matcher.set_seq1(filled)
+        if matcher.real_quick_ratio() < NEAR or matcher.quick_ratio() < NEAR:
+            continue
+        ratio = matcher.ratio()
+        if ratio < NEAR:
+            continue
+        if not reason and rule.host is not None and (host is None or rule.host.match(host) is None):
+            reason = f"it is on the host {rule.host.rule}"
+        route = rule.target.route
+        methods = " ".join(methods_of(route)) if route is not None else "mount"
+        scored.append((-ratio, order, NearRule(methods, full_rule(rule), rule.place, reason)))
+    return [near for _, _, near in sorted(scored)[:count]]
+
+
+def fill(rule: Rule[Target, Placement], parts: list[str]) -> tuple[str, str]:
+    """The path that a rule would match, its variables taken from ``parts``; and a variable that cannot be."""
+    filled = [""]
+    reason = ""
+    for index, segment in enumerate(rule.pattern.segments, 1):
+        if segment.is_path:
+            filled += parts[index:]
+            break
+        part = parts[index] if index < len(parts) else segment.text
+        if segment.literal is not None:
+            filled.append(segment.literal)
+            continue
+        filled.append(part)
+        if index < len(parts) and not reason and not takes(segment.convert, part):
+            name = segment.variables[0].name
+            reason = f"the converter of {name!r} does not take {part!r}"
+    if rule.pattern.trailing_slash:
+        filled.append("")
+    return "/".join(filled), reason
+
+
+def takes(convert: Callable[[str], Any], part: str) -> bool:
+    """Whether a converter takes a segment; one of the program may raise anything."""
+    try:
+        return convert(part) is not NO_MATCH
+    except Exception:  # noqa: BLE001 - a hint is not worth an error
+        return False
