@@ -1,5 +1,7 @@
 """microweb: an async-first microframework on ASGI."""
 
+from typing import TYPE_CHECKING, Any
+
 from microweb.app import App
 from microweb.conversion import make_response
 from microweb.errors import ClientDisconnect, HTTPException, SetupError, WebSocketDisconnect, abort
@@ -20,6 +22,11 @@ from microweb.router import Router
 from microweb.streaming import StreamingResponse
 from microweb.url import URL
 
+if TYPE_CHECKING:
+    from microweb.filenames import secure_filename
+    from microweb.files import FileResponse, send_file, send_from_directory
+    from microweb.static import StaticFiles
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -27,12 +34,14 @@ __all__ = [
     "App",
     "ClientDisconnect",
     "Converter",
+    "FileResponse",
     "HTTPException",
     "JSONResponse",
     "Request",
     "Response",
     "Router",
     "SetupError",
+    "StaticFiles",
     "StreamingResponse",
     "SyncRequest",
     "WebSocketDisconnect",
@@ -45,7 +54,33 @@ __all__ = [
     "make_response",
     "redirect",
     "request",
+    "secure_filename",
+    "send_file",
+    "send_from_directory",
     "session",
     "url_for",
     "websocket",
 ]
+
+LAZY = {
+    "FileResponse": "files",
+    "StaticFiles": "static",
+    "secure_filename": "filenames",
+    "send_file": "files",
+    "send_from_directory": "files",
+}
+"""Names whose modules are loaded when they are first asked for: `import microweb` stays light."""
+
+
+def __getattr__(name: str) -> Any:
+    file = LAZY.get(name)
+    if file is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{file}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.assembly import Assembly, Target
@@ -31,6 +31,11 @@ from microweb.requests import Request
 from microweb.responses import Response, length_line
 from microweb.router import Router, find_place
 from microweb.threads import WorkerPool, ignore_variables
+
+if TYPE_CHECKING:
+    from microweb.cli.commandrunner import CommandRunner
+    from microweb.explanation import Explanation
+    from microweb.testing import Client
 
 __all__ = ["App"]
 
@@ -512,6 +517,57 @@ class App(Router):
     def app_context(self) -> AppContext:
         """A context without a request: ``with app.app_context(): ...`` binds ``current_app`` and ``g``."""
         return AppContext(self)
+
+    # Doors: what is imported here is needed by nobody who does not open them ------------------------
+
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        *,
+        debug: bool | None = None,
+        reload: bool | None = None,
+        workers: int = 1,
+        **options: Any,
+    ) -> None:
+        """Serve the app with uvicorn until Ctrl-C or SIGTERM; further ``options`` are ``uvicorn.Config``'s.
+
+        ``debug`` sets ``app.debug``. ``reload`` runs the same command line again whenever a source file or a
+        template changes, and defaults to ``debug``; ``reload_dirs`` and ``reload_includes`` (``["*.toml"]``)
+        add to what is watched. Does nothing, with a warning, where an event loop runs in this thread.
+
+        Raises:
+            SystemExit: the app cannot start or the port is taken, after one sentence on stderr; or the code
+                was reloaded or had several workers, and those have ended.
+        """
+        from microweb.server import run
+
+        run(self, host, port, debug=debug, reload=reload, workers=workers, **options)
+
+    def explain(self, method: str, path: str, *, host: str | None = None) -> "Explanation":
+        """Tell what answers ``method`` (or ``"WEBSOCKET"``) and ``path``, and every layer on the way; ``str()`` of it is text.
+
+        Works before the app has started, with what is registered so far, and calls nothing of it.
+
+        Raises:
+            SetupError: the routes cannot be put together.
+            ValueError: the path does not begin with a slash, or the host is malformed.
+        """
+        from microweb.explanation import explain
+
+        return explain(self, method, path, host)
+
+    def test_client(self, **options: Any) -> "Client":
+        """A client for ``async def`` tests, ``async with app.test_client() as client``; the options are ``Client``'s."""
+        from microweb.testing import Client
+
+        return Client(self, **options)
+
+    def test_cli_runner(self, **options: Any) -> "CommandRunner":
+        """A runner for tests of commands: ``app.test_cli_runner().invoke(args=["hello"])``; the options are click's."""
+        from microweb.cli.commandrunner import CommandRunner
+
+        return CommandRunner(self, **options)
 
     def __repr__(self) -> str:
         return f"<App {self.import_name or ''}>"

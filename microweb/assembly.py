@@ -10,11 +10,13 @@ from typing import Any
 
 from microweb.binding import Plan, describe
 from microweb.errors import SetupError
+from microweb.limits import Limits
 from microweb.onion import Answer, Handler
 from microweb.patterns import Converter, HostPattern, Pattern, parse_host_pattern, parse_pattern
 from microweb.responses import Response
 from microweb.router import Mount, Registration, Route, Router
 from microweb.routetable import Miss, RouteTable
+from microweb.staticfolder import StaticFolder
 from microweb.urlmap import UrlMap
 
 __all__ = ["Assembly", "Placement", "Target"]
@@ -63,6 +65,7 @@ class Target:
         "endpoint",
         "handler",
         "layers",
+        "limits",
         "max_content_length",
         "miss",
         "mount",
@@ -90,6 +93,8 @@ class Target:
         self.miss = miss
         self.endpoint = placement.endpoint(route.name) if route is not None else None
         self.max_content_length = route.max_content_length if route is not None else None
+        self.limits: Limits | None = None
+        """The app's limits with the changes that the route asks for; set when it is composed."""
         self.variables: tuple[str, ...] = ()
         """The names of the values that its path and host give."""
         self.depth = 0
@@ -139,6 +144,7 @@ class Assembly:
         """The route that first took each endpoint name."""
         self._url_defaults: dict[str, list[Registration]] = {}
         self._place(root)
+        self._add_static_folders()
 
     # From routers to targets ---------------------------------------------------------------------
 
@@ -220,8 +226,80 @@ class Assembly:
             name = mount.name or inner.name
             if name:
                 self.mounted_apps.append((placement.endpoint(name), placement, prefix, placement.host, mount))
+        elif mount.name and hasattr(inner, "respond_below"):
+            self._name_files(placement, mount, prefix)
         with located(mount.place):
             self.table.add_mount(prefix, target, owner=placement, place=mount.place, host=placement.host)
+
+    # Static files --------------------------------------------------------------------------------
+
+    def _add_static_folders(self) -> None:
+        """Give each static folder a route, unless the program itself has put something there.
+
+        Of two folders under one URL the one that exists is served, and of two that exist the outer one:
+        its hooks guard it.
+        """
+        folders: list[tuple[StaticFolder, Placement]] = []
+        for placement in self.placements:
+            router = placement.router
+            if router.static_folder is not None and placement.endpoint("static") not in self.endpoints:
+                folders.append((StaticFolder(self.app, router.root_path, router.static_folder), placement))
+        for static, placement in sorted(folders, key=lambda each: not each[0].exists):
+            self._add_static_folder(placement, static)
+
+    def _add_static_folder(self, placement: Placement, static: StaticFolder) -> None:
+        router = placement.router
+        url = f"/{static.name}" if router.static_url_path is None else router.static_url_path
+        route = Route(
+            f"{url.rstrip('/')}/<path:filename>",
+            static.static,
+            name="static",
+            methods=frozenset({"GET"}),
+            place=router.place,
+        )
+        with located(router.place):
+            pattern = parse_pattern(route.rule, placement.converters).joined(placement.prefix)
+            if self._is_taken(pattern, placement.host):
+                self._name_route(placement, route, pattern, static)
+                return
+        self._add_route(placement, route)
+        fingerprints = Registration(static.add_fingerprint, router.place)
+        self._url_defaults[placement.endpoint("static")].append(fingerprints)
+
+    def _is_taken(self, pattern: Pattern, host: HostPattern | None) -> bool:
+        """Whether a route or a mount stands where the route of a static folder would."""
+        keys = tuple(segment.key for segment in pattern.segments)
+        for rule in self.table.rules:
+            if (rule.host and rule.host.key) != (host and host.key):
+                continue
+            here = tuple(segment.key for segment in rule.pattern.segments)
+            if rule.kind == "mount" and here == keys[:-1]:
+                return True
+            if rule.methods is not None and "GET" in rule.methods and here == keys:
+                return True
+        return False
+
+    def _name_files(self, placement: Placement, mount: Mount, prefix: Pattern) -> None:
+        """Let ``url_for(name, filename=...)`` build the URLs of mounted ``StaticFiles``."""
+        files, name = mount.target, mount.name or ""
+        if "." in name:
+            raise SetupError(f"the name of a mount is one word without dots, not {name!r} ({mount.place})")
+        if placement.endpoint(name) in self.endpoints:
+            raise SetupError(f"the endpoint {placement.endpoint(name)!r} is there already ({mount.place})")
+        static = StaticFolder(self.app, self.app.root_path, files.directory, files)
+        route = Route(
+            "/<path:filename>", static.static, name=name, methods=frozenset({"GET"}), place=mount.place
+        )
+        pattern = parse_pattern(route.rule, placement.converters).joined(prefix)
+        self._name_route(placement, route, pattern, static)
+
+    def _name_route(self, placement: Placement, route: Route, pattern: Pattern, static: StaticFolder) -> None:
+        """Make a route known to ``url_for`` alone."""
+        endpoint = placement.endpoint(route.name)
+        self.endpoints[endpoint] = route
+        self.urls.add(endpoint, pattern, methods=route.methods, host=placement.host)
+        fingerprints = Registration(static.add_fingerprint, route.place)
+        self._url_defaults[endpoint] = [*placement.gather("url_defaults_hooks"), fingerprints]
 
 
 class located:  # noqa: N801 - used like a keyword: `with located(place):`

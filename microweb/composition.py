@@ -85,6 +85,7 @@ class Composition:
     def compose(self, target: Target, make_error: Callable[[], HTTPException] | None = None) -> None:
         """Give one HTTP target its handler; ``make_error`` is what a miss answers instead of its own error."""
         placement = target.placement
+        target.limits = limits_of(target, self.services.limits)
         if target.max_content_length is None:
             target.max_content_length = self.services.limits.max_content_length
         answer = self.errors_of(placement).answer
@@ -234,6 +235,44 @@ class Composition:
         if cancels is None:
             cancels = self.services.limits.cancel_on_disconnect
         return make_cancelling(endpoint) if cancels else endpoint
+
+
+ROUTE_LIMITS = frozenset(
+    (
+        "body_timeout",
+        "decode_request_bodies",
+        "json_max_depth",
+        "max_boundary_size",
+        "max_form_files",
+        "max_form_memory_size",
+        "max_form_parts",
+        "max_header_size",
+        "max_headers_size",
+        "max_part_header_size",
+        "max_part_headers",
+        "max_query_parameters",
+        "upload_spool_size",
+        "websocket_max_message",
+    )
+)
+"""The limits that ``route`` takes as options, beside ``max_content_length`` which it names itself."""
+
+
+def limits_of(target: Target, limits: Limits) -> Limits:
+    """The limits of one target: the app's, with those that its route gives.
+
+    Raises:
+        SetupError: a limit may not hold that.
+    """
+    route = target.route
+    changes = {name: value for name, value in route.options.items() if name in ROUTE_LIMITS} if route else {}
+    if not changes:
+        return limits
+    assert route is not None
+    try:
+        return limits.replace(**changes)
+    except SetupError as error:
+        raise SetupError(f"the route {route.rule!r} has a wrong limit: {error} ({route.place})") from None
 
 
 def variables_of(target: Target) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 A reader of the body and a waiter for the disconnect may both want the next message. This file lets
 one call run at a time and loses no message: a waiter that gets a body message keeps it in ``_held``
 for the reader. It counts the body against its limit and caches it, so that it can be read again.
-It knows nothing of content types, views or errors pages; ``requests.py`` is its caller.
+Of a body with a content coding it counts, caches and gives out what was decoded. It knows nothing of
+content types, views or errors pages; ``requests.py`` is its caller.
 
 State of the body::
 
@@ -18,8 +19,8 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from microweb.asgi import Message, RawHeaders, Receive
-from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout
-from microweb.headers import find_header
+from microweb.contentcoding import Decoder, make_decoder
+from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError
 
 if TYPE_CHECKING:
     from anyio import Event
@@ -33,7 +34,7 @@ class Connection:
     """Reads one request's messages, one call of ``receive`` at a time.
 
     ``limit`` is the most body bytes accepted (None: no limit), ``timeout`` the seconds that the body may
-    stand still (None: for ever), ``headers`` the request's, for its Content-Length.
+    stand still (None: for ever), ``headers`` the request's, for its Content-Length and Content-Encoding.
     """
 
     # Class-level defaults for what most requests never touch. PERF(walk.echo)
@@ -41,7 +42,11 @@ class Connection:
     _busy = False
     _held: Message | None = None
     _reading = False
-    _refused: type[RequestEntityTooLarge] | type[RequestTimeout] | None = None
+    decodes = False
+    """Whether content codings are undone (``DECODE_REQUEST_BODIES``); otherwise they are refused."""
+    has_decoded = False
+    """Whether the cached body is what came out of a content coding."""
+    _refused: type[StatusError] | None = None
     _refusal = ""
     _changed: "Event | None" = None
 
@@ -59,11 +64,14 @@ class Connection:
     async def read(self, reader: str = "body()", declared: bytes | None = None) -> bytes:
         """The whole body, read once and kept.
 
-        ``reader`` names who asks, for error texts; ``declared`` is the Content-Length, if the caller has it.
+        ``reader`` names who asks, for error texts; ``declared`` is the Content-Length, if the caller has it and
+        knows that there is no Content-Encoding.
 
         Raises:
-            RequestEntityTooLarge: more bytes than ``limit`` were declared or came.
+            RequestEntityTooLarge: more bytes than ``limit`` were declared, came, or came out of their coding.
             RequestTimeout: nothing came for ``timeout`` seconds.
+            UnsupportedMediaType: it has a content coding that is not undone here.
+            BadRequest: it is not what its coding promises, or its Content-Length is no number.
             ClientDisconnect: the client left before the end.
             RuntimeError: the body was already taken as a stream; the message names both readers.
         """
@@ -73,7 +81,9 @@ class Connection:
             return await self._read_again(reader)
         self._reader = reader
         if declared is None:
-            declared = find_header(self._headers, b"content-length")
+            declared, coding = find_body_headers(self._headers)
+            if coding is not None:
+                return await self._read_coded(reader, declared, coding)
         if declared is not None and len(declared) > 4:
             self.check_declared(declared)
         if self._idle and _get_running_loop() is not None:
@@ -95,13 +105,30 @@ class Connection:
             return await self._read_on(reader, answer)
         return await self._read_on(reader, None)
 
-    async def _read_on(self, reader: str, first: Awaitable[Message] | None) -> bytes:
+    async def _read_coded(self, reader: str, declared: bytes | None, coding: bytes) -> bytes:
+        """The whole body, which may be encoded."""
+        try:
+            decoder = make_decoder(coding.decode("latin-1"), enabled=self.decodes)
+            if declared is not None:
+                self.check_declared(declared)
+        except StatusError as error:
+            self._refused, self._refusal = type(error), error.description
+            raise
+        return await self._read_on(reader, None, decoder)
+
+    async def _read_on(
+        self, reader: str, first: Awaitable[Message] | None, decoder: Decoder | None = None
+    ) -> bytes:
         """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
         try:
             message = await (self.receive(self.timeout) if first is None else self._await_message(first, self.timeout))
-            self.cached = b"".join([chunk async for chunk in self._chunks(message)])
-        except (RequestEntityTooLarge, RequestTimeout) as error:
+            chunks = self._chunks(message)
+            if decoder is not None:
+                chunks = self._decoded(chunks, decoder)
+                self.has_decoded = True
+            self.cached = b"".join([chunk async for chunk in chunks])
+        except StatusError as error:
             self._refused, self._refusal = type(error), error.description
             raise
         finally:
@@ -119,10 +146,14 @@ class Connection:
         if self._reader:
             raise RuntimeError(self._taken_twice(reader))
         self._reader = reader
-        declared = find_header(self._headers, b"content-length")
+        declared, coding = find_body_headers(self._headers)
         if declared is not None:
             self.check_declared(declared)
-        return self._chunks(None)
+        chunks = self._chunks(None)
+        if coding is None:
+            return chunks
+        decoder = make_decoder(coding.decode("latin-1"), enabled=self.decodes)
+        return chunks if decoder is None else self._decoded(chunks, decoder)
 
     async def receive(self, timeout: float | None = None) -> Message:
         """The next message; ``http.disconnect`` for ever once that came.
@@ -214,6 +245,17 @@ class Connection:
                 return
             message = None
 
+    async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: Decoder) -> AsyncGenerator[bytes, None]:
+        # SECURITY: test_compressed_bodies.py::test_the_limit_counts_what_a_bomb_becomes
+        decoded = 0
+        async for chunk in chunks:
+            for piece in decoder.feed(chunk):
+                decoded += len(piece)
+                if self.limit is not None and decoded > self.limit:
+                    self._refuse()
+                yield piece
+        decoder.finish()
+
     def check_declared(self, length: bytes) -> None:
         """Refuse a body whose Content-Length says that it is too large, before a byte of it is asked for."""
         if not length.isdigit():
@@ -258,6 +300,18 @@ class Connection:
         changed, self._changed = self._changed, None
         if changed is not None:
             changed.set()
+
+
+def find_body_headers(headers: RawHeaders) -> tuple[bytes | None, bytes | None]:
+    """The Content-Length and the Content-Encoding, in one pass."""
+    length = coding = None
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            # A second line adds to the first (RFC 9110 §5.3).
+            coding = value if coding is None else coding + b", " + value
+    return length, coding
 
 
 async def within(answer: Awaitable[Message], seconds: float | None) -> Message:

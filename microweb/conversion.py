@@ -134,9 +134,11 @@ def from_tuple(value: tuple[Any, ...], request: Incoming, source: str) -> Respon
         raise TypeError(
             f"{source} returned a tuple of {len(value)}; a tuple is (body, status), (body, headers) or (body, status, headers)"
         )
+    if body is None and status in (204, 304):
+        body = ""
     # A response is owned last: its status decides whether a file answers to conditions and ranges.
     is_new = isinstance(body, Response) and body._owner is None
-    response = body if is_new else to_response("" if body is None and status in (204, 304) else body, request, source)
+    response = body if is_new else to_response(body, request, source)
     if status is not None:
         response.status_code = status
     if headers is not None:

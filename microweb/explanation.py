@@ -1,8 +1,8 @@
 """What happens to a request, without making one: the object behind ``App.explain`` and ``microweb explain``.
 
-``explain`` builds a table of its own from what is registered so far, asks it as the walk does, and lists every
-layer that the request would pass. It calls no view, hook or layer and freezes nothing. The order in which layers
-run is decided in ``composition.py``; here it is told.
+``explain`` builds a table of its own from what is registered so far, asks it as the walk does, and lists
+every layer that the request would pass. It calls no view, hook or layer and freezes nothing. The order in
+which layers run is decided in ``composition.py``; here it is told.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ class ErrorAnswer(NamedTuple):
 
 
 class NearRule(NamedTuple):
-    """A rule that was not meant, and perhaps was; ``reason`` says why it does not answer, if that is known."""
+    """A rule that may have been meant; ``reason`` says why it does not answer, if that is known."""
 
     methods: str
     rule: str
@@ -61,10 +61,10 @@ class Explanation:
     """What answers a method and a path, and every layer on the way there; ``str()`` of it is for reading.
 
     ``outcome`` is ``"view"``, ``"websocket"``, ``"mount"``, or what a miss is: ``"not_found"``,
-    ``"method_not_allowed"``, ``"options"``, ``"add_slash"``, ``"merge_slashes"``, ``"bad_path"``. ``status`` and
-    ``location`` are those of a miss. A miss has no ``rule``, but an ``owner`` all the same: the router whose
-    hooks and error handlers answer it. ``errors`` are the handlers in the order in which they are asked; for a
-    miss that one alone which answers. ``inner`` goes on in a mounted microweb app.
+    ``"method_not_allowed"``, ``"options"``, ``"add_slash"``, ``"merge_slashes"``, ``"bad_path"``. ``status``
+    and ``location`` are those of a miss. A miss has no ``rule``, but an ``owner`` all the same: the router
+    whose hooks and error handlers answer it. ``errors`` are the handlers in the order in which they are
+    asked; for a miss that one alone which answers. ``inner`` goes on in a mounted microweb app.
 
     >>> from microweb import App
     >>> app = App(__name__)
@@ -112,16 +112,12 @@ class Explanation:
                 (f"{number:>2}", step.stage, step.name, step.runs, step.owner, step.place)
                 for number, step in steps
             )
-        if self.outcome not in ("options", "add_slash", "merge_slashes"):
-            lines += [
-                "",
-                "An error is answered by the first of these that takes it:"
-                if self.status is None
-                else "It is answered by:",
-            ]
-            lines += align(
-                [*self.errors, *([] if self.status is not None and self.errors else [BUILTIN_PAGE])]
-            )
+        if self.status is None:
+            lines += ["", "An error is answered by the first of these that takes it:"]
+            lines += align([*self.errors, ("any other", "the built-in page", "", "", "")])
+        elif self.status >= 400:
+            lines += ["", "It is answered by" + (":" if self.errors else " the built-in page.")]
+            lines += align(self.errors)
         if self.near:
             lines += ["", "Rules near it:"]
             lines += align(self.near)
@@ -148,7 +144,6 @@ class Explanation:
         return facts
 
 
-BUILTIN_PAGE = ("any other", "the built-in page", "", "", "")
 ANSWERS = {
     "view": "a view",
     "websocket": "a websocket view",
@@ -218,14 +213,18 @@ def explain_in(app: Any, method: str, path: str, raw_path: bytes | None, host: s
         parts, _ = split_path(path, raw_path)
         explanation.near = find_near(table.rules, parts, host)
     elif target.mount is not None:
-        add_mount(explanation, placement, target.mount)
+        add_mount(explanation, placement, find_rule(table, target), target.mount)
         _, rest, raw_rest = split_mount(target.depth, path, raw_path)
         if isinstance(target.mount.target, Router):
             explanation.inner = explain_in(target.mount.target, method, rest or "/", raw_rest or None, host)
     else:
-        rule = next(rule for rule in table.rules if rule.target is target)
-        add_view(explanation, placement, rule)
+        add_view(explanation, placement, find_rule(table, target))
     return explanation
+
+
+def find_rule(table: RouteTable[Target, Placement], target: Target) -> Rule[Target, Placement]:
+    """The rule that a target was added with."""
+    return next(rule for rule in table.rules if rule.target is target)
 
 
 def add_view(explanation: Explanation, placement: Placement, rule: Rule[Target, Placement]) -> None:
@@ -255,11 +254,13 @@ def add_view(explanation: Explanation, placement: Placement, rule: Rule[Target, 
     explanation.errors = list_error_answers(placement)
 
 
-def add_mount(explanation: Explanation, placement: Placement, mount: Mount) -> None:
+def add_mount(
+    explanation: Explanation, placement: Placement, rule: Rule[Target, Placement], mount: Mount
+) -> None:
     """Fill in a mounted app and the layers before it."""
     target = mount.target
     explanation.outcome = "mount"
-    explanation.rule = f"{placement.prefix.rule.rstrip('/')}{mount.prefix.rstrip('/')}/..."
+    explanation.rule = full_rule(rule)
     explanation.place = mount.place
     explanation.options = {"errors": mount.errors} if isinstance(target, Router) else {}
     name = repr(target) if isinstance(target, Router) else describe(target)
@@ -417,8 +418,8 @@ def full_rule(rule: Rule[Target, Placement]) -> str:
 
 # Near rules --------------------------------------------------------------------------------------
 
-NEAR = 0.6
-"""How alike a rule and a path must be, 1 being equal; the figure of ``difflib.get_close_matches``."""
+NEAR = 0.7
+"""How alike a rule and a path must be, 1 being equal."""
 
 
 def find_near(

@@ -27,7 +27,7 @@ A hop to a thread takes some 40 us, in which a page cache gives about as much; a
 """
 
 Piece = bytes | tuple[int, int | None]
-"""Bytes to send as they are, or where a part of the file begins and ends; None is its end, wherever that is."""
+"""Bytes to send as they are, or where a part of the file begins and ends; None is wherever it ends."""
 
 # Without O_NONBLOCK, opening a FIFO that took the file's place would wait for ever for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -89,13 +89,13 @@ class FileBody:
         For objects only; touches the file.
         """
         file = self._file
-        seekable = getattr(file, "seekable", None)
-        if not hasattr(file, "seek") or not hasattr(file, "tell") or (seekable is not None and not seekable()):
+        if not hasattr(file, "seek") or not hasattr(file, "tell"):
+            return None
+        if hasattr(file, "seekable") and not file.seekable():
             return None
         self.start = file.tell()
-        end: int = file.seek(0, os.SEEK_END)
-        if end is None:  # a file of the time before io
-            end = file.tell()
+        file.seek(0, os.SEEK_END)
+        end: int = file.tell()
         file.seek(self.start)
         return max(end - self.start, 0)
 
@@ -168,7 +168,7 @@ class FileBody:
         chunk = checked(file.read(min(room, stop - start)))
         if not chunk:
             # Content-Length is out: only a broken connection tells the client that this is not all.
-            raise OSError(f"{self._path or 'the file object'} ended {stop - start} bytes before its length was reached")
+            raise OSError(f"{self._path or 'the file object'} ended {stop - start} bytes before it should")
         self._position = start = start + len(chunk)
         if start < stop:
             self.pieces[0] = (start, stop)
@@ -226,7 +226,7 @@ def checked(chunk: object) -> bytes:
 
 
 def is_same(seen: os.stat_result, now: os.stat_result) -> bool:
-    """Whether both describe one content: the same file, not written to since. A directory is never the same."""
+    """Whether both describe one content: the same regular file, not written to since."""
     return (
         seen.st_mtime_ns == now.st_mtime_ns
         and seen.st_size == now.st_size

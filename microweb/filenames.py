@@ -1,7 +1,7 @@
 """File names that came from outside: which of them may be looked for, and how one is made safe to keep.
 
-Only names are judged here; the disk is not asked. ``files.py`` and ``static.py`` call ``split_filename`` before
-they look for a file, programs call ``secure_filename`` before they store an upload.
+Only names are judged here; the disk is not asked. ``files.py`` and ``static.py`` call ``split_filename``
+before they look for a file, programs call ``secure_filename`` before they store an upload.
 """
 
 import os
@@ -10,8 +10,8 @@ __all__ = ["secure_filename", "split_filename"]
 
 ON_WINDOWS = os.name == "nt"
 
-# https://learn.microsoft.com/windows/win32/fileio/naming-a-file: these are devices in every folder there, with any
-# ending, and reading one may wait for ever.
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file: these are devices in every folder there,
+# with any ending, and reading one may wait for ever.
 DEVICES = frozenset(
     ("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$")
     + tuple(f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³")
@@ -20,7 +20,7 @@ SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 
 def split_filename(filename: str, *, windows: bool = ON_WINDOWS) -> list[str] | None:
-    """The segments of a relative path with slashes, or None if it may lead out of the folder it is looked for in.
+    """The segments of a relative path with slashes, or None if it may lead out of the folder it is for.
 
     None is the answer to empty segments, ``.`` and ``..``, an absolute path, a backslash, a NUL, and a lone
     surrogate; on Windows also to drives, streams and devices.

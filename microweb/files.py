@@ -1,8 +1,9 @@
 """Files as answers: ``FileResponse``, and Flask's ``send_file`` and ``send_from_directory``.
 
 A ``FileResponse`` looks at its file once, when it is made. When it becomes the answer of a request it weighs
-that request's conditions and ranges (``conditional.py``), so that middleware sees the 206 or 304 that is sent. It
-opens the file only when bytes are to be sent, and reads them in threads of their own (``filebody.py``).
+that request's conditions and ranges (``conditional.py``), so that middleware sees the 206 or 304 that is
+sent. It opens the file only when bytes are to be sent, and reads them in threads of their own
+(``filebody.py``).
 ``static.py`` finds files by URL and answers with what is made here.
 
 ::
@@ -10,6 +11,9 @@ opens the file only when bytes are to be sent, and reads them in threads of thei
     made: 200 --returned by a view--> 200 | 206 | 304, or 412 and 416 are raised --send()--> sent
                                                    ^--the file was changed meanwhile--|
 """
+
+# Not pathlib: the system calls want strings, and a path object costs as much as they do.
+# ruff: noqa: PTH100, PTH116, PTH117, PTH118, PTH119
 
 import errno
 import io
@@ -57,8 +61,8 @@ COMPRESSED = {
     "xz": "application/x-xz",
     "compress": "application/x-compress",
 }
-"""What a file is that is sent as it lies there: ``site.tar.gz`` as ``application/x-tar`` would be a lie, and with
-``Content-Encoding: gzip`` browsers save it unpacked under its packed name."""
+"""What a file is that is sent as it lies there: ``site.tar.gz`` as ``application/x-tar`` would be a lie, and
+with ``Content-Encoding: gzip`` browsers save it unpacked under its packed name."""
 
 MaxAge = int | timedelta | Callable[[str | None], int | timedelta | None]
 
@@ -114,15 +118,7 @@ class FileResponse(StreamingResponse):
             size: int | None = seen.st_size
             name = name or os.path.basename(self.path)
         else:
-            if (
-                not hasattr(path_or_file, "read")
-                or isinstance(path_or_file, io.TextIOBase)
-                or hasattr(path_or_file, "__aiter__")
-            ):
-                raise ValueError(
-                    "a file to send is a path, or an object open for reading bytes; it is not "
-                    f"{type(path_or_file).__name__}. What is read with await goes into a StreamingResponse"
-                )
+            check_object(path_or_file)
             body = FileBody(path_or_file)
             size = body.measure()
         if as_attachment and not name:
@@ -131,6 +127,7 @@ class FileResponse(StreamingResponse):
         self._size = size
         self._max_age = max_age
         self._max_ranges = 0
+        self._length: int | None = None
         self._conditional = conditional
         super().__init__(body, status, headers, content_type or content_type_of(name or ""))
         own = self.headers
@@ -169,6 +166,7 @@ class FileResponse(StreamingResponse):
 
     def _plan(self, pieces: list[Piece], length: int | None) -> None:
         self._bytes.plan(pieces)
+        self._length = length
         if length is None:
             self.headers.remove("content-length")
         else:
@@ -298,7 +296,7 @@ class FileResponse(StreamingResponse):
         if body.ended or spec_version(request) >= (2, 4):
             await self._send_chunks(send)
         else:
-            # Before 2.4 nothing else says that the client is gone: the rest of a large file would be read for nobody.
+            # Before 2.4 nothing else says that the client is gone: a large file would be read for nobody.
             assert isinstance(request, Request)
             await until_disconnect(request, partial(self._send_chunks, send))
 
@@ -312,10 +310,9 @@ class FileResponse(StreamingResponse):
 
     async def _send_wrapped(self, request: Incoming, send: Send) -> None:
         """Send what a layer makes of our bytes, whose length only that layer can know."""
-        length = self.headers.get("content-length")
         if request.scope["method"] != "HEAD" and self._status not in BODYLESS:
             await self._begin(request)
-        if self.headers.get("content-length") == length:
+        if self.headers.get("content-length", type=int) == self._length:
             self.headers.remove("content-length")
         await super().send(request, send)
 
@@ -345,7 +342,7 @@ class FileResponse(StreamingResponse):
                 raise answer_to(error) from error
             else:
                 return
-        raise OSError(f"{self.path} is written to all the time; replace a file that is served, do not change it")
+        raise OSError(f"{self.path} is written to all the time; replace a file that is served as a whole")
 
     def _look_again(self, request: Incoming, seen: os.stat_result) -> None:
         if not stat.S_ISREG(seen.st_mode):
@@ -398,7 +395,7 @@ def send_file(
     if isinstance(path_or_file, str | os.PathLike):
         path_or_file = beside_app(path_or_file, "send_file()")
     elif mimetype is None and download_name is None:
-        raise TypeError("send_file() of a file object needs mimetype=... or download_name=... to tell what it is")
+        raise TypeError("send_file() of a file object needs mimetype=... or download_name=...")
     return FileResponse(
         path_or_file,
         content_type=None if mimetype is None else with_charset(mimetype),
@@ -445,8 +442,8 @@ def beside_app(path: str | os.PathLike[str], caller: str) -> str:
     context = current.get(None)
     if context is None:
         raise OutsideContextError(
-            f"{caller} was given the relative path {path!r} where no app is current, so nobody knows where it "
-            "starts; give an absolute path, or use `with app.app_context():`"
+            f"{caller} was given the relative path {path!r} where no app is current, so nobody knows where "
+            "it starts; give an absolute path, or use `with app.app_context():`"
         )
     return os.path.join(context.app.root_path, path)
 
@@ -460,13 +457,26 @@ def find_inside(directory: str, segments: Iterable[str]) -> str:
     Raises:
         NotFound: a symbolic link leads out of the directory.
     """
-    # SECURITY: test_files.py::test_a_symlink_that_leaves_the_directory_is_not_found. What is opened is the path
-    # without links that was checked, so that no link is followed afterwards.
+    # SECURITY: test_files.py::test_a_symlink_that_leaves_the_directory_is_not_found. What is opened is the
+    # path without links that was checked, so that no link is followed afterwards.
     root = os.path.realpath(directory)
     found = os.path.realpath(os.path.join(root, *segments))
     if not found.startswith(root if root.endswith(os.sep) else root + os.sep):
         raise NotFound
     return found
+
+
+def check_object(file: object) -> None:
+    """Refuse what is no file object of bytes.
+
+    Raises:
+        ValueError: it cannot be read, gives text, or is to be awaited.
+    """
+    if not hasattr(file, "read") or isinstance(file, io.TextIOBase) or hasattr(file, "__aiter__"):
+        raise ValueError(
+            f"a file to send is a path or an object open for reading bytes, not {type(file).__name__}; "
+            "what is read with await goes into a StreamingResponse"
+        )
 
 
 def look_at(path: str) -> os.stat_result:
@@ -486,7 +496,7 @@ def look_at(path: str) -> os.stat_result:
 
 
 def answer_to(error: OSError | ValueError) -> Exception:
-    """What an error of the disk becomes before an answer has started; one that is no answer stays what it is."""
+    """What an error of the disk becomes before an answer has started: itself, if it is no answer."""
     if isinstance(error, ValueError) or error.errno in ABSENT:
         return NotFound()
     if isinstance(error, PermissionError):

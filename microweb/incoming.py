@@ -20,6 +20,7 @@ from microweb.url import URL, parse_host, parse_query, quote_path
 
 if TYPE_CHECKING:
     from microweb.app import App
+    from microweb.limits import Limits
     from microweb.router import Route
     from microweb.sessions import Session
 
@@ -126,6 +127,13 @@ class Incoming:
             self._notes = Notes()
         return self._notes
 
+    @property
+    def limits(self) -> "Limits":
+        """The limits that hold for it: those of its route, else of the app's config."""
+        target = self._target
+        limits: Limits = self.app.limits if target is None else target.limits or self.app.limits
+        return limits
+
     # What was asked for ------------------------------------------------------------------------
 
     @property
@@ -214,7 +222,7 @@ class Incoming:
             BadRequest: there are more than ``MAX_QUERY_PARAMETERS``.
         """
         if self._args is None:
-            self._args = parse_query(self.query_string, max_parameters=self.app.limits.max_query_parameters)
+            self._args = parse_query(self.query_string, max_parameters=self.limits.max_query_parameters)
         return self._args
 
     @property
@@ -225,7 +233,7 @@ class Incoming:
             RequestHeaderFieldsTooLarge: at first look, if one line or all of them are too long.
         """
         if self._headers is None:
-            limits = self.app.limits
+            limits = self.limits
             self._headers = RequestHeaders(
                 self.scope["headers"], max_line=limits.max_header_size, max_total=limits.max_headers_size
             )

@@ -15,13 +15,15 @@ server's is there at the end. A run belongs to one event loop; a later run may b
     started    ``Lifespan.started``, also while background tasks are drained
     stopping   exits run, last entered first; requests are refused with a 503, tasks with a RuntimeError
 
-The loop can end in three ways: it cancels every task (``asyncio.run``), it cancels its system tasks
-(``trio.run``), or it is closed and says nothing (``loop.close()``). In the first two the exits run,
-in the third nothing can run any more: the run is forgotten with a warning.
+The loop can end in three ways: it cancels every task (``asyncio.run``; ours takes that as a request to
+stop), it cancels its system tasks (``trio.run``), or it is closed and says nothing (``loop.close()``).
+In the first two the exits run; in the third nothing can run any more, and the run is forgotten with a
+warning. A process that is killed first, as by uvicorn with ``--lifespan off`` at SIGTERM, runs no exits.
 """
 
 import asyncio
 import logging
+import math
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
@@ -350,14 +352,13 @@ class _Run:
         self._stop = anyio.Event()
         self._start_watches: set[_Watch] = set()
         self._end_watches: set[_Watch] = set()
-        self._abandoned = False
         self._loop_watch: _LoopWatch | None = None
 
     def begin(self, context: Context | None) -> None:
         self.lifespan.shutting_down.clear()
         self._loop_watch = watch_loop(self.loop, self.abandon)
         self._task = spawn(
-            self._live, self._end, name="microweb lifespan", context=context, loop_ends=self.stop
+            self._live, self._end, name="microweb lifespan", context=context, loop_ends=self._loop_ends
         )
 
     def stop(self) -> None:
@@ -365,15 +366,20 @@ class _Run:
         if self.phase == "starting" and self._scope is not None:
             self._scope.cancel()
 
+    def _loop_ends(self) -> float:
+        self.stop()
+        return self.grace + MARGIN
+
     def abandon(self) -> None:
         """Forget this run: its loop was closed, or stopped for good, and never told it."""
-        self._abandoned = self.tasks.abandoned = True
         self.tasks.open = False
-        if self._is_current():
-            self.lifespan._run = None
-            self._set_stopped()
+        if self._loop_watch is not None:
+            self._loop_watch.end()
+        self.lifespan._run = None
+        self._set_stopped()
         logger.warning(
-            "The event loop was closed while the app was %s on it; its exits did not run.", self.phase
+            "The event loop was closed, or left for another, while the app was %s; its exits did not run.",
+            self.phase,
         )
 
     def _is_current(self) -> bool:
@@ -382,7 +388,10 @@ class _Run:
 
     def _set_stopped(self) -> None:
         self.lifespan.started = False
-        self.lifespan.stopped()
+        try:
+            self.lifespan.stopped()
+        except Exception:
+            logger.exception("The app failed when it was told that it is stopped.")
 
     def is_current_task(self) -> bool:
         return self._task is current_task()
@@ -416,10 +425,10 @@ class _Run:
                     self._scope.cancel()
                 await self._start_and_stop(self._scope)
         except BaseException:
+            if self.is_current_task():
+                raise
             # The coroutine of an abandoned run is closed by the garbage collector, outside its task,
             # where no cancel scope can be left in order.
-            if not self._abandoned:
-                raise
 
     def _end(self) -> None:
         if self.phase != "ended":
@@ -640,7 +649,6 @@ class _BackgroundTasks:
 
     def __init__(self) -> None:
         self.open = True
-        self.abandoned = False
         self._running: set[_BackgroundTask] = set()
         self._idle: anyio.Event | None = None
 
@@ -689,6 +697,7 @@ class _BackgroundTasks:
     async def _guard(self, task: "_BackgroundTask", function: Callable[[], Awaitable[object]]) -> None:
         import anyio
 
+        task.handle = current_task()
         try:
             with anyio.CancelScope() as task.scope:
                 if task.cancelled:
@@ -705,7 +714,7 @@ class _BackgroundTasks:
             self._idle.set()
 
     def _report(self, task: "_BackgroundTask", error: BaseException) -> None:
-        if self.abandoned:
+        if task.handle is not current_task():
             return  # its loop is gone; what it meets while it is collected is no failure of its own
         failure = without_cancellation(error)
         if failure is not None:
@@ -782,7 +791,7 @@ class ForeignLifespan:
             self._end,
             name=f"microweb lifespan of {self._name}",
             context=copy_context(),
-            loop_ends=lambda: None,  # its owner is told too, and ends it in its turn
+            loop_ends=lambda: math.inf,  # its owner is told too, and ends it in its turn
         )
         try:
             await self._answered.wait()
@@ -850,6 +859,7 @@ class ForeignLifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
+        self._task = current_task()
         try:
             # Shielded: when a trio run ends, this task is to end by its shutdown message, in its turn.
             with anyio.CancelScope(shield=True) as self._scope:
@@ -858,7 +868,8 @@ class ForeignLifespan:
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - told to the owner, or logged
-            self._crashed(error)
+            if self._task is current_task():  # not so when the collector closes what a closed loop has left
+                self._crashed(error)
 
     def _end(self) -> None:
         self._answered.set()
@@ -1000,7 +1011,7 @@ def current_task() -> object:
         from trio.lowlevel import current_task
 
         return current_task()
-    return asyncio.current_task()
+    return asyncio.current_task() if find_running_loop() is not None else None
 
 
 def is_cancelled(task: object) -> bool:
@@ -1022,13 +1033,14 @@ def spawn(
     *,
     name: str,
     context: Context | None,
-    loop_ends: Callable[[], None] | None = None,
+    loop_ends: Callable[[], float] | None = None,
 ) -> object:
     """Start a task that belongs to the loop; None for the context: an empty one. Keep what it returns.
 
     ``ended`` is always called, also where asyncio cancels a task before its first step, whose function then
-    never runs. With ``loop_ends``, the end of ``asyncio.run`` calls that instead of cancelling the task. On
-    trio, whose shields hold, it has no meaning, and the function must not raise anything but cancellations.
+    never runs. With ``loop_ends``, the end of ``asyncio.run`` calls that instead of cancelling the task, and
+    cancels it only after the seconds that it returns. On trio, whose shields hold, it has no meaning, and
+    the function must not raise anything but cancellations.
     """
     if in_trio():
         from trio.lowlevel import spawn_system_task
@@ -1059,14 +1071,20 @@ class _LastingTask(asyncio.Task[None]):
     the end of the loop from any other cancellation is that it comes while no loop is running.
     """
 
-    loop_ends: Callable[[], None]
+    loop_ends: Callable[[], float]
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the task, unless the loop has stopped running; then pass it on and wait to be finished."""
         if find_running_loop() is not None:
             return super().cancel(msg)
-        self.get_loop().call_soon_threadsafe(self.loop_ends)
+        self.get_loop().call_soon_threadsafe(self._tell)
         return True
+
+    def _tell(self) -> None:
+        seconds = self.loop_ends()
+        if seconds < math.inf:
+            # A last resort: it also breaks waits that anyio shields for ever.
+            self.get_loop().call_later(seconds, super().cancel)
 
 
 def find_running_loop() -> asyncio.AbstractEventLoop | None:

@@ -40,6 +40,11 @@ def make_scope(request: Any, target: Target) -> Scope:
     scope["root_path"] = root + mounted
     if raw_path is not None:
         scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
+    connection = request._connection
+    if connection is not None and connection.has_decoded:
+        # What it will be given is the body without its coding.
+        lines = [line for line in scope["headers"] if line[0] not in (b"content-encoding", b"content-length")]
+        scope["headers"] = [*lines, (b"content-length", b"%d" % len(connection.cached))]
     return scope
 
 
@@ -103,7 +108,7 @@ def make_foreign_entrance(
 
 
 def make_file_entrance(target: Target, respond: Callable[[Any, str], Awaitable[Response]]) -> Handler:
-    """The handler of mounted ``StaticFiles``, which answer with a response: layers see its status and headers."""
+    """The handler of mounted ``StaticFiles``: they answer with a response, whose status layers can see."""
 
     async def enter(request: Any) -> Response:
         path, raw_path = request.local_path()

@@ -13,10 +13,13 @@ from typing import Any, TypeVar, overload
 from microweb import json
 from microweb.connection import Connection
 from microweb.errors import BadRequest, UnsupportedMediaType
+from microweb.formreading import Form, FormPart, read_form, read_parts
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import parse_media_type
+from microweb.multidict import MultiDict
 from microweb.threads import call_from_thread, current_worker
+from microweb.uploads import SyncUploadFile, UploadFile
 
 __all__ = ["Request", "SyncRequest"]
 
@@ -28,6 +31,7 @@ class HTTPIncoming(Incoming):
 
     _connection: Connection | None = None
     _json_value: Any = None
+    _form: Form | None = None
 
     @property
     def method(self) -> str:
@@ -48,7 +52,7 @@ class HTTPIncoming(Incoming):
     def connection(self) -> Connection:
         """The reader of this request's messages."""
         if self._connection is None:
-            limits = self.app.limits
+            limits = self.limits
             target = self._target
             self._connection = Connection(
                 self._receive,
@@ -56,6 +60,8 @@ class HTTPIncoming(Incoming):
                 limits.max_content_length if target is None else target.max_content_length,
                 limits.body_timeout,
             )
+            if limits.decode_request_bodies:
+                self._connection.decodes = True
         return self._connection
 
 
@@ -100,22 +106,24 @@ class Request(HTTPIncoming):
             UnsupportedMediaType: the content type is not JSON.
             BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``.
         """
-        # PERF(walk.echo): one pass over the headers for both lines that matter.
-        content_type = length = None
+        # PERF(walk.echo): one pass over the headers for the lines that matter.
+        content_type = length = coding = None
         for name, line in self.scope["headers"]:
             if name == b"content-type":
                 content_type = line
             elif name == b"content-length":
                 length = line
+            elif name == b"content-encoding":
+                coding = line
         if content_type != b"application/json" and not force and not is_json(content_type):
             if silent:
                 return None
             raise not_json(self)
-        body = await self.connection.read("json()", length)
+        body = await self.connection.read("json()", length if coding is None else None)
         try:
             if type is None:
-                return json.loads(body, max_depth=self.app.limits.json_max_depth)
-            return json.loads(body, type, max_depth=self.app.limits.json_max_depth)
+                return json.loads(body, max_depth=self.limits.json_max_depth)
+            return json.loads(body, type, max_depth=self.limits.json_max_depth)
         except BadRequest:
             if silent:
                 return None
@@ -126,7 +134,38 @@ class Request(HTTPIncoming):
 
         Raises: as ``body``; RuntimeError when another reader already took part of it.
         """
-        return self.connection.stream("request.stream()")
+        chunks = self.connection.stream("request.stream()")
+        self.on_close(chunks.aclose)  # A reader that stops half way leaves nothing to the garbage collector.
+        return chunks
+
+    async def form(self) -> MultiDict[str]:
+        """The text fields of the form in the body, urlencoded or multipart; read once, then kept.
+
+        Without a body and a Content-Type it is empty. Files go to ``files()``.
+
+        Raises:
+            UnsupportedMediaType: the body is no form.
+            BadRequest: it is malformed or cut off.
+            RequestEntityTooLarge: it is larger than ``max_content_length``, a field than ``MAX_FORM_MEMORY_SIZE``,
+                or there are more than ``MAX_FORM_PARTS`` parts or ``MAX_FORM_FILES`` files.
+        """
+        return (await read_form(self)).fields
+
+    async def files(self) -> MultiDict[UploadFile]:
+        """The files of the form in the body; read once, closed when the request is over.
+
+        Raises: as ``form``; HTTPException (507) when the disk is full.
+        """
+        return (await read_form(self)).files
+
+    def parts(self) -> AsyncGenerator[FormPart, None]:
+        """The parts of a multipart form as they arrive, fields and files, none of them stored.
+
+        Each is read, or skipped, before the next comes. That the form was complete is known when the loop ends.
+
+        Raises: as ``form``; RuntimeError when another reader already took the body.
+        """
+        return read_parts(self)
 
     async def is_disconnected(self) -> bool:
         """Whether the client is known to be gone. Does not wait."""
@@ -159,7 +198,8 @@ class SyncRequest(HTTPIncoming):
 
         Raises: as ``Request.body``.
         """
-        return self.get_data()
+        body: bytes = self.get_data()
+        return body
 
     def get_data(self, *, as_text: bool = False) -> Any:
         """The whole body, as text if asked (``bytes`` otherwise).
@@ -169,7 +209,8 @@ class SyncRequest(HTTPIncoming):
         connection = self.connection
         body = connection.cached
         if body is None:
-            body = self._await(connection.read, "request.data")
+            read: bytes = self._await(connection.read, "request.data")
+            body = read
         return decode_text(body, self.headers.get("content-type", "")) if as_text else body
 
     @property
@@ -188,12 +229,44 @@ class SyncRequest(HTTPIncoming):
             raise not_json(self)
         if self._json_value is None:
             try:
-                self._json_value = json.loads(self.data, max_depth=self.app.limits.json_max_depth)
+                self._json_value = json.loads(self.data, max_depth=self.limits.json_max_depth)
             except BadRequest:
                 if silent:
                     return None
                 raise
         return self._json_value
+
+    @property
+    def form(self) -> MultiDict[str]:
+        """The text fields of the form in the body.
+
+        Raises: as ``Request.form``.
+        """
+        return self._read_form().fields
+
+    @property
+    def files(self) -> MultiDict[SyncUploadFile]:
+        """The files of the form in the body; closed when the request is over.
+
+        Raises: as ``Request.files``.
+        """
+        return self._read_form().sync_files
+
+    @property
+    def values(self) -> MultiDict[str]:
+        """The query parameters, and after them the form's fields if the method is POST, PUT or PATCH.
+
+        Raises: as ``Request.form``.
+        """
+        if self.method not in ("POST", "PUT", "PATCH"):
+            return self.args
+        return MultiDict([*self.args.items(multi=True), *self.form.items(multi=True)], kind="value")
+
+    def _read_form(self) -> Form:
+        form = self._form
+        if form is None or not form.is_complete:
+            form = self._await(read_form, self)
+        return form
 
     @property
     def is_json(self) -> bool:
@@ -202,8 +275,9 @@ class SyncRequest(HTTPIncoming):
 
     def _await(self, function: Any, *args: Any) -> Any:
         if current_worker() is None:
+            what = args[0] if isinstance(args[0], str) else "request.form"
             raise RuntimeError(
-                f"{args[0]} was used on the event loop before the body was read; "
+                f"{what} was used on the event loop before the body was read; "
                 "`await request.body()` (or json(), form()) in the view first"
             )
         return call_from_thread(function, *args)

@@ -8,11 +8,15 @@ the app starts and composes the handlers. After that the router is frozen.
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from microweb.asgi import ASGIApp
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
 from microweb.patterns import BUILTIN_CONVERTERS, Converter
+
+if TYPE_CHECKING:
+    from microweb.cli.commandgroup import CommandGroup
+    from microweb.files import FileResponse
 
 __all__ = ["Mount", "Registration", "Route", "Router"]
 
@@ -182,6 +186,7 @@ class Router:
         self.version = 0
         """Counts registrations, so that what was derived from them can be derived anew."""
         self.frozen = False
+        self._cli: CommandGroup | None = None
 
     # Routes ------------------------------------------------------------------------------------
 
@@ -343,6 +348,19 @@ class Router:
             raise SetupError(f"{self!r} cannot be mounted in itself ({place})")
         self.mounts.append(Mount(check_prefix(prefix), target, name, errors, place))
 
+    def send_static_file(self, filename: str) -> "FileResponse":
+        """Answer with a file of the static folder, for another URL than its own, such as ``/favicon.ico``.
+
+        Raises:
+            RuntimeError: there is no static folder.
+            NotFound: it has no such file.
+        """
+        from microweb.files import send_from_directory
+
+        if self.static_folder is None:
+            raise RuntimeError(f"{self!r} has no static folder, so it has no {filename!r} to send")
+        return send_from_directory(os.path.join(self.root_path, self.static_folder), filename)  # noqa: PTH118
+
     # Hooks -------------------------------------------------------------------------------------
 
     def before_request(self, function: Function) -> Function:
@@ -429,6 +447,21 @@ class Router:
     def template_global(self, name: str | None = None) -> Callable[[Function], Function]:
         """Register a template global under ``name``, or under the function's own."""
         return self._name(self.template_globals, name, "template_global")
+
+    # Commands ----------------------------------------------------------------------------------
+
+    @property
+    def cli(self) -> "CommandGroup":
+        """The commands of ``microweb`` that this router adds, a click group, made at first use.
+
+        ``@app.cli.command()`` makes ``microweb NAME``; ``@router.cli.command()``, of a router that is
+        mounted, ``microweb ROUTER NAME``. Commands may be coroutine functions.
+        """
+        if self._cli is None:
+            from microweb.cli.commandgroup import CommandGroup
+
+            self._cli = CommandGroup(self)
+        return self._cli
 
     # Inside ------------------------------------------------------------------------------------
 

@@ -321,10 +321,9 @@ def choose_step(node: Node[T, Owner], names: tuple[Any, ...] | None) -> None:
     elif node.tails:
         node.kind = OTHER
         tail = node.tails[0]
-        variables = {rule.pattern.variables[-1] for rule in tail.exact}
         # Only the most ordinary of them, /files/<path:name>.
-        if len(node.tails) == 1 and tail.tail.is_whole_path and not tail.slashed and len(variables) == 1:
-            node.kind, node.name, node.child = PATH, variables.pop(), Node(node.depth)
+        if len(node.tails) == 1 and tail.tail.is_whole_path and not tail.slashed:
+            node.kind, node.name, node.child = PATH, tail.exact[0].pattern.variables[-1], Node(node.depth)
             if tail.exact_leaf is not None and names is not None:
                 finish_names(node.child, tail.exact_leaf, (*names, node.name))
     elif node.mount is not None:

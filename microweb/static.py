@@ -1,10 +1,13 @@
 """Static files: from the path of a URL to a file of one directory.
 
-``StaticFiles`` is asked by the routes that ``assembly.py`` makes of ``static_folder``, entered by ``mounts.py``
-where a program mounts one, and is an ASGI app by itself anywhere else. How a file is sent is the business of
-``files.py``; here it is found: by which name, in which coding, for how long. All of that happens in one hop
-to a thread, together with reading the file if it is small.
+``StaticFiles`` is asked by the routes that ``assembly.py`` makes of ``static_folder``, entered by
+``mounts.py`` where a program mounts one, and is an ASGI app by itself anywhere else. How a file is sent is
+the business of ``files.py``; here it is found: by which name, in which coding, for how long. All of that
+happens in one hop to a thread, together with reading the file if it is small.
 """
+
+# Not pathlib: the system calls want strings, and a path object costs as much as they do.
+# ruff: noqa: PTH112, PTH116, PTH118, PTH123
 
 import logging
 import os
@@ -61,12 +64,14 @@ class Question(NamedTuple):
 class StaticFiles:
     """The files of one directory, by URL.
 
-    Mount it (``app.mount("/assets", StaticFiles("dist"), name="assets")``) or serve it as an ASGI app by itself.
-    A relative directory starts at the folder of the app's module, without an app in the working directory.
+    Mount it (``app.mount("/assets", StaticFiles("dist"), name="assets")``) or serve it as an ASGI app by
+    itself. A relative directory starts at the folder of the app's module, without an app in the working
+    directory.
 
     ``index`` True serves ``index.html`` for a directory, a name serves that; ``fallback`` is the file that
     answers where there is none, for single-page apps. Directories are never listed. Names that begin with a
-    dot are not served, except ``.well-known`` (RFC 8615), and neither is what a symbolic link leads to outside.
+    dot are not served, except ``.well-known`` (RFC 8615), and neither is what a symbolic link leads to
+    outside.
 
     >>> from microweb import App
     >>> app = App(__name__, static_folder=None)
@@ -153,7 +158,7 @@ class StaticFiles:
 
     async def _serve(self, request: Request, send: Send) -> None:
         try:
-            # Where a server or a framework mounts us at /assets, a request for just that has no slash to link from.
+            # Mounted at /assets by a server or another framework, just that has no slash to link from.
             is_bare = request.root_path and request.scope["path"] == request.root_path
             response = own(await self.respond_below(request, "" if is_bare else request.path), request)
             await response.send(request, send)
@@ -176,7 +181,7 @@ class StaticFiles:
             return self._make(question._replace(version=None), path, self.fallback, cache_control="no-cache")
 
     def _find(self, root: str, filename: str) -> tuple[str, str] | None:
-        """The real path of a file, and the name it is known by; None for a directory whose URL lacks its slash."""
+        """The real path of a file and the name that tells its type; None if a directory lacks its slash."""
         bare = filename.removesuffix("/") if self.index is not None else filename
         segments = split_filename(bare) if bare else []
         if segments is None or (not segments and self.index is None) or any(map(is_hidden, segments)):
@@ -282,7 +287,7 @@ def find_siblings(path: str, seen: os.stat_result) -> Iterator[tuple[str, os.sta
     """
     for coding, ending in SIBLINGS.items():
         try:
-            # SECURITY: test_static.py::test_a_compressed_sibling_that_is_a_link_is_not_served: lstat, no link.
+            # SECURITY: test_static.py::test_a_compressed_sibling_that_is_a_link_is_not_served
             found = os.lstat(path + ending)
         except OSError:
             continue
@@ -300,7 +305,7 @@ def wants_page(request: Incoming, filename: str) -> bool:
 
 def redirect_to_directory(request: Incoming) -> Response:
     """The answer to a directory's URL without its slash, in which relative links would lead elsewhere."""
-    # SECURITY: test_static.py::test_a_redirect_to_a_directory_never_names_a_host: a path and a query, nothing else.
+    # SECURITY: test_static.py::test_a_redirect_to_a_directory_never_names_a_host: a path and a query.
     location = "/" + quote_path(request.root_path + request.path).strip("/") + "/"
     query = request.query_string
     if query:

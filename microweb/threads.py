@@ -41,6 +41,7 @@ import os
 import sys
 import threading
 from _thread import LockType, allocate_lock
+from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sized
@@ -160,7 +161,7 @@ _serving: ContextVar[_Request | None] = ContextVar("microweb_serving", default=N
 ignore_variables(_serving)
 
 
-class _Call:
+class _Call(ABC):
     """One function on its way to a thread and back. Subclasses know how a task of their loop waits."""
 
     __slots__ = (
@@ -228,39 +229,45 @@ class _Call:
         self.ended = True
         self.wake()
 
+    @abstractmethod
     def wake(self) -> bool:
         """Make the waiting task look again; False if its loop is gone."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def loop_is_gone(self) -> bool:
         """Whether no task will ever look again."""
-        raise NotImplementedError
+        ...
 
     # In the task.
 
-    async def begin(self) -> None:
-        """Raise a cancellation that has come already."""
-        raise NotImplementedError
+    async def begin(self) -> None:  # noqa: B027 - nothing to do where calls are no checkpoints
+        """Raise a cancellation that has come already; asked only if ``checkpoints``."""
 
+    @abstractmethod
     async def wait(self) -> None:
         """Sleep until there is news, or until cancelled."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     async def pause(self) -> None:
         """Let other tasks run."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     async def wait_shielded(self) -> BaseException | None:
         """Sleep until the thread has ended, whatever cancellations arrive; returns the last of them."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     async def settle_firmly(self) -> None:
         """Settle, shielded from cancellation, and never withdraw."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def is_cancellation(self, error: BaseException) -> bool:
         """Whether the error that left a served function is the cancellation of this task."""
-        raise NotImplementedError
+        ...
 
     async def settle(self, items: Sized = ()) -> Any:
         """Serve the thread until the call has ended, and give its result; or until there are ``items``."""
@@ -581,7 +588,7 @@ class _PipeBell:
 
 
 class _LockBell:
-    """Wakes a thread by a lock, where there is no pipe to be had."""
+    """Wakes a thread by a lock, when there is no pipe to be had."""
 
     __slots__ = ("lock",)
 
@@ -600,12 +607,10 @@ class _LockBell:
 
 
 def _new_bell() -> _PipeBell | _LockBell:
-    if os.name == "posix":
-        try:
-            return _PipeBell(*os.pipe())
-        except OSError:  # no file descriptors left
-            pass
-    return _LockBell()
+    try:
+        return _PipeBell(*os.pipe())
+    except OSError:  # no file descriptors left
+        return _LockBell()
 
 
 class _Thread:
@@ -668,6 +673,7 @@ class _Thread:
                 self.bell = None
                 self.calls.clear()
                 self.load.clear()
+                self.crew.waking = None
                 raise
             self.thread = self.latest = thread
 
@@ -809,7 +815,10 @@ class _Crew:
         """Wake an idle thread, if there is one, for the common queue."""
         while (thread := self.find_idle()) is not None:
             self.waking = thread
-            thread.wake()
+            try:
+                thread.wake()
+            except RuntimeError:  # it had ended; then those that are busy have to do
+                return
             if not thread.load:
                 return
             # It got a call of its own in between, and may not look at the common queue for long.
@@ -873,17 +882,20 @@ class _Crew:
 
     def end(self) -> None:
         """Make all threads end when the queues are empty."""
-        self.ending = True
-        for thread in list(self.threads):
-            thread.end()
+        # While no thread is just being started.
+        with self.growing, self.lock:
+            self.ending = True
+            for thread in self.threads:
+                thread.end()
 
     def find_ending(self) -> tuple[_Thread, threading.Thread] | None:
         """A thread that still has to end, other than this one."""
         this = threading.current_thread()
-        for thread in self.threads:
-            latest = thread.latest
-            if latest is not None and latest is not this and thread.ending and latest.is_alive():
-                return thread, latest
+        with self.lock:
+            for thread in self.threads:
+                latest = thread.latest
+                if latest is not None and latest is not this and thread.ending and latest.is_alive():
+                    return thread, latest
         return None
 
 

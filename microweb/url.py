@@ -23,6 +23,7 @@ __all__ = [
     "is_safe_redirect",
     "location",
     "parse_host",
+    "parse_pairs",
     "parse_query",
     "quote_path",
     "quote_segment",
@@ -125,13 +126,21 @@ def parse_query(raw: bytes, *, max_parameters: int = 1000) -> MultiDict[str]:
         return NO_ARGUMENTS
     if raw.count(b"&") >= max_parameters:
         raise BadRequest(f"The query has more than {max_parameters} parameters (MAX_QUERY_PARAMETERS).")
+    return MultiDict(parse_pairs(raw), kind="argument")
+
+
+def parse_pairs(raw: bytes) -> Iterable[tuple[str, str]]:
+    """Read names and values as ``application/x-www-form-urlencoded`` writes them, in order of arrival.
+
+    They are what ``urllib.parse.parse_qsl`` gives that keeps blank values; bytes that are no UTF-8 become U+FFFD.
+    """
     text = raw.decode("utf-8", "replace")
     if "+" in text:
         text = text.replace("+", " ")
     pairs = [field.partition("=")[::2] for field in text.split("&") if field]
     if "%" in text:
-        pairs = [(unquote(name), unquote(value)) for name, value in pairs]
-    return MultiDict(pairs, kind="argument")
+        return [(unquote(name), unquote(value)) for name, value in pairs]
+    return pairs
 
 
 def build_query(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> str:

@@ -83,6 +83,14 @@ def test_a_number_of_fixed_digits_takes_exactly_those():
     assert split("20240") is None
 
 
+def test_a_path_takes_as_little_as_it_can():
+    split = make_split(["", "/", ""], [PathConverter(), StringConverter()], spans_segments=True)
+
+    assert split("a/b") == ["a", "b"]
+    assert split("a/b/c") == ["a/b", "c"]
+    assert split("a//b") == ["a/", "b"]
+
+
 @pytest.mark.parametrize(
     ("between", "kinds", "text"),
     [
@@ -98,6 +106,8 @@ def test_a_number_of_fixed_digits_takes_exactly_those():
         (["", "", "", "x"], [IntConverter(), IntConverter(), FloatConverter()], "1" * 4000),
         (["", "-", "", "x"], [StringConverter(), UUIDConverter(), IntConverter()], UUID * 100 + "yx"),
         (["", "a", "a", "x"], [StringConverter()] * 3, "a" * 4000 + "b"),
+        (["", "", "", "", "", "", "x"], [StringConverter(maxlength=30)] * 6, "a" * 2000),
+        ([*[""] * 20, "x"], [AnyConverter("a", "aa", "aaa")] * 20, "a" * 2000),
         (["", "/x/", "/x/", "/y"], [PathConverter()] * 3, "/x" * 2000),
         (["", "/", "/y"], [PathConverter(), StringConverter()], "a/" * 2000),
     ],

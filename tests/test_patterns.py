@@ -351,10 +351,17 @@ def test_what_is_built_from_a_text_decodes_to_it(text):
         ("/v<path:p>", "va/b", ("a/b",)),
         ("/<path:p>/x/<path:q>", "a/x/b/x/c", ("a", "b/x/c")),
         ("/<path:p>/<x>.html", "a/b/c.html", ("a/b", "c")),
+        ("/<path:p>.<x>", "a.b/c.d", ("a.b/c", "d")),
+        ("/<path:p>.<x>", "a.b/c", NO_MATCH),
+        ("/<letters:p>/edit", "/edit", ("",)),
+        ("/<letters:p>/edit", "edit", NO_MATCH),
     ],
 )
 def test_a_tail_matches_the_rest_of_a_path(rule, path, values):
-    tail = parse_pattern(rule).tail
+    class Letters(Converter):
+        regex = "[a-z/]*"
+
+    tail = parse_pattern(rule, {**BUILTIN_CONVERTERS, "letters": Letters}).tail
     parts = path.split("/")
 
     assert tail.match(parts, 0, len(parts), before_slash=False) == values
@@ -431,5 +438,5 @@ def test_a_host_is_built_from_its_values():
 
 @pytest.mark.parametrize("value", ["a.b", "a/b", "a b", "a@b", "é", ""])
 def test_a_value_that_changes_the_host_is_refused(value):
-    with pytest.raises(ValueError, match="tenant|no host"):
+    with pytest.raises(ValueError, match=r"tenant|no host"):
         parse_host_pattern("<tenant>.example.com").build({"tenant": value})

@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
-import logging
+import math
 import os
+import random
 import resource
 import signal
 import sqlite3
@@ -14,6 +15,8 @@ import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar, copy_context
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -92,6 +95,10 @@ async def turns(count: int = 20) -> None:
     """Give every task that can run the time to come to its next wait."""
     for _ in range(count):
         await anyio.lowlevel.cancel_shielded_checkpoint()
+
+
+def count_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def live_threads(name: str = "test") -> list[threading.Thread]:
@@ -461,6 +468,24 @@ async def test_no_async_library_seems_to_run_in_a_thread(worker: Worker) -> None
     assert library() is not None
 
 
+@pytest.mark.anyio
+async def test_calls_work_where_sniffio_is_not_loaded(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microweb.threads, "_library_marker", None)
+    monkeypatch.setitem(sys.modules, "sniffio", None)
+
+    assert await worker.run(int) == 0
+
+
+def test_a_library_that_is_just_being_imported_is_not_asked(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))
+
+    assert asyncio.run(worker.run(int)) == 0
+
+
 # --- Errors -----------------------------------------------------------------------------------------
 
 
@@ -635,6 +660,25 @@ async def test_a_variable_that_the_thread_resets_after_a_request_is_unset_in_the
 
 
 @pytest.mark.anyio
+async def test_a_variable_that_the_thread_resets_after_a_request_has_its_old_value_in_the_task(
+    worker: Worker,
+) -> None:
+    async def look() -> object:
+        return shape.get()
+
+    def ask() -> object:
+        token = shape.set("round")
+        seen = call_from_thread(look)
+        shape.reset(token)
+        return seen
+
+    shape.set("square")
+
+    assert await worker.run(ask) == "round"
+    assert shape.get() == "square"
+
+
+@pytest.mark.anyio
 async def test_a_variable_that_the_task_unset_during_a_request_stays_unset(worker: Worker) -> None:
     token = shape.set("round")
 
@@ -649,6 +693,19 @@ async def test_a_variable_that_the_task_unset_during_a_request_stays_unset(worke
 def test_outside_of_a_worker_thread_there_is_nobody_to_ask() -> None:
     with pytest.raises(RuntimeError, match="run_sync"):
         call_from_thread(anyio.sleep, 0)
+
+
+@pytest.mark.anyio
+async def test_a_request_may_take_longer_than_a_look_at_the_loop(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microweb.threads, "_LOOP_CHECK_SECONDS", 0.001)
+
+    async def take_time() -> str:
+        await run_blocking(threading.Event().wait, 0.02)
+        return "answer"
+
+    assert await worker.run(call_from_thread, take_time) == "answer"
 
 
 @pytest.mark.anyio
@@ -818,6 +875,7 @@ async def test_a_withdrawn_call_keeps_its_arguments_no_longer(worker: Worker, no
         tasks.start_soon(worker.run, gate)
         await gate.wait_entered()
         thing = await call_and_cancel()
+        await turns()
         assert thing() is None
         gate.opened.set()
 
@@ -1005,13 +1063,13 @@ def test_asyncios_timeout_ends_a_call_with_a_timeout_error(worker: Worker) -> No
 
     async def main() -> None:
         async with asyncio.timeout(60) as limit:
-            asyncio.get_running_loop().call_soon(limit.reschedule, 0)
-            opening = asyncio.create_task(open_when_entered())
+            opening = asyncio.create_task(open_after(limit))
             await worker.run(gate)
         await opening
 
-    async def open_when_entered() -> None:
+    async def open_after(limit: asyncio.Timeout) -> None:
         await gate.wait_entered()
+        limit.reschedule(0)
         await turns(50)
         gate.opened.set()
 
@@ -1234,13 +1292,13 @@ async def test_a_closed_pool_has_no_threads_and_works_again(pool: WorkerPool) ->
 @pytest.mark.anyio
 async def test_closing_releases_every_file_descriptor(pool: WorkerPool) -> None:
     await run_blocking(int)
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_files()
 
     for _ in range(3):
         await pool.pick().run(int)
         pool.close()
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert count_files() == before
 
 
 @pytest.mark.anyio
@@ -1357,7 +1415,8 @@ def test_a_forked_child_gets_threads_of_its_own() -> None:
         pool = WorkerPool()
         worker = pool.pick()
         async def main():
-            return await worker.run(os.getpid), await pool.pick().run(os.getpid), await run_blocking(os.getpid)
+            pids = [await worker.run(os.getpid), await pool.pick().run(os.getpid)]
+            return [*pids, await run_blocking(os.getpid)]
         async def alone():
             return os.getpid()
         def pids():
@@ -1378,7 +1437,8 @@ def test_the_interpreter_ends_with_threads_still_at_work() -> None:
         from microweb.threads import WorkerPool, run_blocking, run_sync
         pool, entered = WorkerPool(), threading.Event()
         async def main():
-            waiting = asyncio.ensure_future(pool.pick().run(lambda: entered.set() or threading.Event().wait()))
+            block = lambda: entered.set() or threading.Event().wait()
+            waiting = asyncio.ensure_future(pool.pick().run(block))
             await run_blocking(entered.wait)
             await pool.pick().run(run_sync, asyncio.sleep, 0)
             waiting.cancel()
@@ -1393,6 +1453,70 @@ def test_the_interpreter_ends_with_threads_still_at_work() -> None:
     )
 
     assert b"microweb/threads.py" not in ended.stderr
+
+
+# --- Everything at once -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eager_switching() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+async def make_requests(pool: WorkerPool, choice: random.Random, count: int) -> None:
+    async def repaint() -> str:
+        await anyio.lowlevel.checkpoint()
+        return colour.get()
+
+    async def call_back() -> str:
+        return await worker.run(colour.get)
+
+    def read(name: str) -> str:
+        colour.set(name)
+        return call_from_thread(choice.choice((repaint, call_back)))
+
+    for _ in range(count):
+        worker = pool.pick()
+        with anyio.move_on_after(choice.choice((0.0, 0.0005, math.inf))):
+            for name in ("red", "green", "blue"):
+                assert await worker.run(colour.set, name) is not None
+                assert await worker.run(read, name) == name
+            body = Closable(*range(choice.randrange(100)))
+            items = iterate(worker, body)
+            try:
+                read_items = [item async for item in items]
+                assert read_items == list(body.items)
+            finally:
+                await items.aclose()
+                assert body.closed == 1
+
+
+def test_no_call_is_lost_whatever_the_moment_of_a_switch(pool: WorkerPool, eager_switching: None) -> None:
+    async def main(seed: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(make_requests, pool, random.Random(seed + number), 15)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+                await pool.aclose()
+        ended.append(seed)
+
+    ended: list[int] = []
+    loops = [
+        threading.Thread(
+            target=anyio.run, args=(main, 100 * number), kwargs={"backend": backend}, daemon=True
+        )
+        for number, backend in enumerate(("asyncio", "trio", "asyncio"))
+    ]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join(60)
+
+    assert sorted(ended) == [0, 100, 200]
 
 
 # --- Iterators --------------------------------------------------------------------------------------
@@ -1827,6 +1951,19 @@ def test_helper_loops_are_kept() -> None:
         return asyncio.get_running_loop()
 
     assert run_sync(loop) is run_sync(loop)
+
+
+def test_stopped_helper_loops_cancel_their_tasks_and_come_again() -> None:
+    async def leave_a_task_behind() -> None:
+        loop = asyncio.get_running_loop()
+        left.append(loop.create_task(asyncio.sleep(60)))
+
+    left: list[asyncio.Task[None]] = []
+    run_sync(leave_a_task_behind)
+    microweb.threads._stop_helper_loops()
+
+    assert left[0].cancelled()
+    assert run_sync(paint, "red") == "painted red"
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, asyncio.CancelledError])

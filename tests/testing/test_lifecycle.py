@@ -84,6 +84,7 @@ async def test_a_failure_with_an_error_of_the_app_raises_that():
     async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "sorry"})
+        await anyio.lowlevel.checkpoint()
         raise KeyError("no database")
 
     with pytest.raises(KeyError, match="no database"):

@@ -92,7 +92,7 @@ def body(data=b"", more=False):
     [
         [START, BODY],
         [RECEIVE, START, BODY],
-        [with_headers((b"content-length", b"3")), body(b"abc")],
+        [with_headers((b"content-length", b"3"), (b"content-type", b"text/plain")), body(b"abc")],
         [with_headers((b"content-length", b"3")), body(b"a", True), body(b"bc")],
         [with_headers((b"content-length", b"3")), body(b"abc", True), body()],
         [with_headers([b"x-a", b""], [b"x-a", b"b\tc \xff"]), BODY],
@@ -510,6 +510,7 @@ DENY = {"type": "websocket.http.response.start", "status": 403}
         ([{**DENY, "headers": [("a", "b")]}], "pair of bytes"),
         ([{"type": "websocket.http.response.body"}], "before websocket.connect was received"),
         ([DENY, {"type": "websocket.http.response.body", "body": "x"}], "must be bytes"),
+        ([DENY, {"type": "websocket.http.response.body", "more_body": 0}], "must be bool"),
         ([START], "'http.response.start' cannot be sent here"),
     ],
 )
@@ -554,6 +555,33 @@ async def test_a_fault_in_a_lifespan_is_named(steps):
         await check(LIFESPAN, *steps, server=[{"type": "lifespan.startup"}])
 
 
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({"type": "lifespan.shutdown.failed", "message": b"x"}, "must be str"),
+        ({"type": "lifespan.startup.failed"}, "wrong time"),
+    ],
+)
+async def test_a_fault_at_the_end_of_a_lifespan_is_named(end, reason):
+    start = [RECEIVE, {"type": "lifespan.startup.complete"}]
+    server = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    with pytest.raises(LintError, match=reason):
+        await check(LIFESPAN, *start, RECEIVE, end, server=server)
+
+
+async def test_a_shutdown_is_answered_after_it_was_sent_and_once():
+    failed = {"type": "lifespan.shutdown.failed"}
+    server = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    with pytest.raises(LintError, match="wrong time"):
+        await check(LIFESPAN, RECEIVE, failed, server=server)
+    with pytest.raises(LintError, match="wrong time"):
+        await check(
+            LIFESPAN, RECEIVE, {"type": "lifespan.startup.complete"}, RECEIVE, failed, failed, server=server
+        )
+
+
 # The server's faults --------------------------------------------------------------------------------
 
 
@@ -577,6 +605,7 @@ async def test_a_fault_in_a_lifespan_is_named(steps):
         ({"client": "127.0.0.1"}, "must be (host, port)"),
         ({"client": ("127.0.0.1", "80")}, "must be (host, port)"),
         ({"server": (None, 80)}, "must be (host, port)"),
+        ({"server": ("127.0.0.1", 80, 0)}, "must be (host, port)"),
         ({"state": None}, "`state`"),
         ({"extensions": []}, "`extensions`"),
     ],
@@ -597,6 +626,11 @@ async def test_optional_keys_of_a_scope_may_be_missing_or_none():
     await check(scope, START, BODY)
 
 
+async def test_the_scope_of_a_websocket_is_checked_like_any_other():
+    with pytest.raises(LintError, match="server: .*`path`"):
+        await check(websocket_scope(path=None), {"type": "websocket.close"})
+
+
 async def test_subprotocols_are_a_list_of_str():
     with pytest.raises(LintError, match=r"server: .*subprotocols"):
         await check(websocket_scope(subprotocols=[b"v1"]), {"type": "websocket.close"})
@@ -614,6 +648,7 @@ async def test_subprotocols_are_a_list_of_str():
         (websocket_scope(), [{"type": "websocket.receive", "text": "x"}], "before websocket.connect"),
         (websocket_scope(), [CONNECT, {"type": "websocket.receive"}], "needs either"),
         (websocket_scope(), [CONNECT, {"type": "websocket.disconnect", "code": "1"}], "`code`"),
+        (websocket_scope(), [CONNECT, {"type": "websocket.disconnect", "reason": b""}], "`reason`"),
         (LIFESPAN, [{"type": "lifespan.shutdown"}], "wrong time"),
     ],
 )

@@ -39,14 +39,7 @@ def add_entry(request: SyncRequest) -> tuple[Entry, int, dict[str, str]]:
     try:
         name, message = check_entry(fields)
     except InvalidEntry as error:
-        raise UnprocessableEntity(
-            "This is no entry.",
-            extensions={
-                "errors": [
-                    {"in": "body", "name": field, "reason": problem}
-                    for field, problem in error.problems.items()
-                ]
-            },
-        ) from None
+        wrong = [{"in": "body", "name": name, "reason": reason} for name, reason in error.problems.items()]
+        raise UnprocessableEntity("This is no entry.", extensions={"errors": wrong}) from None
     entry = get_store().add(name, message)
     return entry, 201, {"Location": url_for(".show_entry", entry=entry.id)}

@@ -1,4 +1,4 @@
-"""The guest book's HTML. ``Markup.format`` escapes what is filled in, so a message cannot bring its own tags."""
+"""The guest book's HTML. ``Markup.format`` escapes what is filled in: a message cannot bring its own tags."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ NOBODY = Markup("<p>Nobody has signed yet.")
 
 
 def render_book(entries: Sequence[Entry], count: int, refused: InvalidEntry | None = None) -> str:
-    """The page: the form, with what was ``refused`` in it, and ``entries``, of which a page holds ``count``."""
+    """The page: the form, with what was ``refused`` in it, and ``entries``; a full page holds ``count``."""
     fields = refused.fields if refused else {}
     problems = refused.problems if refused else {}
     return PAGE.format(

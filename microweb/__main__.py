@@ -1,0 +1,6 @@
+"""``python -m microweb``: the same as the command ``microweb``."""
+
+from microweb.cli import main
+
+if __name__ == "__main__":
+    main("python -m microweb")

@@ -1,0 +1,338 @@
+"""Reading a form from a request: its fields into memory, its files into ``UploadFile``s, once.
+
+Between the grammar (``forms.py``, ``multipart.py``) and the faces of the request (``requests.py``), which
+call it. The form is kept on the request; its files are closed by the walk when the request is over.
+
+State of a form::
+
+    untouched --read_form()--> reading --closing boundary--> read     (final: answered from here)
+                                  └-----any error---------> failed    (final: the same error again)
+"""
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from microweb.errors import HTTPException, StatusError, UnsupportedMediaType
+from microweb.forms import NO_FIELDS, Part, field_too_large, find_boundary, parse_urlencoded
+from microweb.headers import RequestHeaders, find_header
+from microweb.mediatype import parse_media_type
+from microweb.multidict import MultiDict
+from microweb.uploads import SyncUploadFile, UploadFile
+
+if TYPE_CHECKING:
+    from anyio import Event
+
+    from microweb.multipart import MultipartReader
+
+__all__ = ["Form", "FormPart", "read_form", "read_parts"]
+
+URLENCODED = b"application/x-www-form-urlencoded"
+NO_FILES: MultiDict[UploadFile] = MultiDict(kind="file")
+
+
+class Form:
+    """The fields and files of one request, or what went wrong with them."""
+
+    __slots__ = ("_sync_files", "change", "fields", "files", "is_complete", "problem")
+
+    def __init__(self, fields: MultiDict[str] = NO_FIELDS, *, is_complete: bool = True) -> None:
+        self.fields = fields
+        self.files = NO_FILES
+        self.is_complete = is_complete
+        self.problem: Exception | None = None
+        self.change: Event | None = None
+        """Set when it is no longer being read; made if anybody waits for that."""
+        self._sync_files: MultiDict[SyncUploadFile] | None = None
+
+    @property
+    def sync_files(self) -> MultiDict[SyncUploadFile]:
+        """The files as ``def`` code sees them."""
+        if self._sync_files is None:
+            pairs = [(name, SyncUploadFile.of(file)) for name, file in self.files.items(multi=True)]
+            self._sync_files = MultiDict(pairs, kind="file")
+        return self._sync_files
+
+
+async def read_form(request: Any) -> Form:
+    """The form in the body of ``request``, read once.
+
+    A request without a body and without a Content-Type has an empty form, as in Flask.
+
+    Raises:
+        UnsupportedMediaType: the body is no form.
+        BadRequest: it is malformed or cut off.
+        RequestEntityTooLarge: it, a field, or the number of its parts is larger than allowed.
+        HTTPException: 507, the disk is full.
+    """
+    form: Form | None = request._form
+    if form is not None:
+        return form if form.is_complete else await wait_for(form)
+    content_type = find_header(request.scope["headers"], b"content-type")
+    if content_type == URLENCODED:
+        # PERF(form): what browsers send, letter by letter.
+        return await read_urlencoded(request)
+    kind = parse_media_type(content_type.decode("latin-1"))[0] if content_type is not None else ""
+    if kind == "application/x-www-form-urlencoded":
+        return await read_urlencoded(request)
+    if kind != "multipart/form-data":
+        if content_type is None and not await request.connection.read("form()"):
+            request._form = form = Form()
+            return form
+        raise not_a_form(content_type)
+    assert content_type is not None
+    return await read_multipart(request, content_type.decode("latin-1"))
+
+
+async def read_urlencoded(request: Any) -> Form:
+    body = await request.connection.read("form()")
+    limits = request.limits
+    fields = parse_urlencoded(body, max_parts=limits.max_form_parts, max_field=limits.max_form_memory_size)
+    request._form = form = Form(fields)
+    return form
+
+
+async def read_multipart(request: Any, content_type: str) -> Form:
+    reader = start_reader(request, content_type)
+    request._form = form = Form(is_complete=False)
+    opened: list[UploadFile] = []
+    request.on_close(lambda: close_all(opened))
+    try:
+        form.fields, form.files = await collect(request, reader, opened)
+        form.is_complete = True
+    except BaseException as error:
+        # Whoever asks again gets the same answer; an exception object belongs to one raise only.
+        form.problem = remember(error)
+        raise
+    finally:
+        if form.change is not None:
+            form.change.set()
+    return form
+
+
+async def collect(
+    request: Any, reader: "MultipartReader", opened: list[UploadFile]
+) -> tuple[MultiDict[str], MultiDict[UploadFile]]:
+    """Everything in the body; every file is put into ``opened`` at once, complete or not."""
+    limits = request.limits
+    most = limits.max_form_memory_size
+    fields: list[tuple[str, str]] = []
+    files: list[tuple[str, UploadFile]] = []
+    part: Part | None = None
+    upload: UploadFile | None = None
+    pieces: list[bytes] = []
+    async for chunk in request.connection.stream("form()"):
+        for event in reader.feed(chunk):
+            if isinstance(event, bytes):
+                assert part is not None
+                if upload is not None:
+                    await upload._receive(event)
+                else:
+                    if most is not None and part.bytes_received > most:
+                        raise field_too_large(most)
+                    pieces.append(event)
+            elif event is not None:
+                part = event
+                if part.filename is not None:
+                    spool = limits.upload_spool_size
+                    upload = UploadFile(part.name, part.filename, part.content_type, part.headers, spool)
+                    opened.append(upload)
+            elif upload is not None:
+                await upload._complete()
+                files.append((upload.name, upload))
+                upload = None
+            else:
+                assert part is not None
+                fields.append((part.name, part.decode(b"".join(pieces))))
+                pieces = []
+    reader.finish()
+    return MultiDict(fields), MultiDict(files, kind="file")
+
+
+async def close_all(opened: list[UploadFile]) -> None:
+    for upload in opened:
+        await upload.close()
+
+
+async def wait_for(form: Form) -> Form:
+    """The form that another task is reading."""
+    while not form.is_complete:
+        if form.problem is not None:
+            raise again(form.problem)
+        if form.change is None:
+            from anyio import Event
+
+            form.change = Event()
+        await form.change.wait()
+    return form
+
+
+def remember(error: BaseException) -> Exception:
+    """What to say to those who ask for the form after ``error``; without its traceback, which holds the
+    request."""
+    if isinstance(error, Exception):
+        return again(error)
+    return RuntimeError("the form cannot be read: the task that was reading it was cancelled")
+
+
+def again(error: Exception) -> Exception:
+    """A new exception that says the same."""
+    if isinstance(error, StatusError):
+        return type(error)(error.description)
+    if isinstance(error, HTTPException):
+        return HTTPException(error.status, error.description)
+    return type(error)(*error.args)
+
+
+# Part by part ------------------------------------------------------------------------------------
+
+
+class FormPart:
+    """One part of a multipart form, as it arrives: ``async for part in request.parts()``.
+
+    Its content can be read until the next part is asked for. ``filename`` is None for a text field, and
+    otherwise whatever the client wrote.
+    """
+
+    def __init__(self, part: Part, stream: "PartStream", most: int | None) -> None:
+        self._part = part
+        self._stream: PartStream | None = stream
+        self._most = most
+
+    @property
+    def name(self) -> str:
+        """The field that it was sent as."""
+        return self._part.name
+
+    @property
+    def filename(self) -> str | None:
+        """The client's name of the file; None for a text field."""
+        return self._part.filename
+
+    @property
+    def content_type(self) -> str | None:
+        """The part's Content-Type as sent."""
+        return self._part.content_type
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The part's headers."""
+        return self._part.headers
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Its content as it arrives.
+
+        Raises:
+            BadRequest: the body is malformed, or cut off inside this part.
+            RuntimeError: the next part was asked for already.
+        """
+        while True:
+            if self._stream is None:
+                raise RuntimeError(
+                    f"the part {self.name!r} is gone: the next one was asked for before it was read"
+                )
+            event = await self._stream.next()
+            if event is None:
+                return
+            assert isinstance(event, bytes)
+            yield event
+
+    async def read(self) -> bytes:
+        """All of its content, at most ``MAX_FORM_MEMORY_SIZE`` bytes.
+
+        Raises: as ``chunks``; RequestEntityTooLarge when it is larger.
+        """
+        pieces: list[bytes] = []
+        async for piece in self.chunks():
+            if self._most is not None and self._part.bytes_received > self._most:
+                raise field_too_large(self._most)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def text(self) -> str:
+        """All of its content as text; as ``read``."""
+        return self._part.decode(await self.read())
+
+    def __repr__(self) -> str:
+        return f"<FormPart {self.name!r}>"
+
+
+class PartStream:
+    """The events of one body, and whether the part they are in has ended."""
+
+    def __init__(self, request: Any, reader: "MultipartReader") -> None:
+        self._events = self._read(request, reader)
+        self._is_inside = False
+
+    async def _read(
+        self, request: Any, reader: "MultipartReader"
+    ) -> AsyncGenerator[Part | bytes | None, None]:
+        chunks = request.connection.stream("parts()")
+        try:
+            async for chunk in chunks:
+                for event in reader.feed(chunk):
+                    yield event
+            reader.finish()
+        finally:
+            await chunks.aclose()
+
+    async def next(self) -> bytes | None:
+        """The next piece of the part; None at its end, and from then on."""
+        if not self._is_inside:
+            return None
+        event = await anext(self._events)
+        self._is_inside = event is not None
+        assert not isinstance(event, Part)
+        return event
+
+    async def next_part(self) -> Part | None:
+        """The next part, what is left of this one skipped; None after the last."""
+        while await self.next() is not None:
+            pass
+        part = await anext(self._events, None)
+        assert not isinstance(part, bytes)
+        self._is_inside = part is not None
+        return part
+
+    async def close(self) -> None:
+        await self._events.aclose()
+
+
+async def read_parts(request: Any) -> AsyncGenerator[FormPart, None]:
+    """The parts of a multipart form as they arrive, none of them stored.
+
+    Raises: as ``read_form``.
+    """
+    content_type = find_header(request.scope["headers"], b"content-type")
+    text = content_type.decode("latin-1") if content_type is not None else ""
+    if parse_media_type(text)[0] != "multipart/form-data":
+        raise not_a_form(content_type, "multipart/form-data")
+    stream = PartStream(request, start_reader(request, text))
+    # Also when the loop over the parts is left early, and nobody closes this generator.
+    request.on_close(stream.close)
+    most = request.limits.max_form_memory_size
+    while (found := await stream.next_part()) is not None:
+        part = FormPart(found, stream, most)
+        try:
+            yield part
+        finally:
+            part._stream = None
+
+
+def start_reader(request: Any, content_type: str) -> "MultipartReader":
+    from microweb.multipart import MultipartReader
+
+    limits = request.limits
+    return MultipartReader(
+        find_boundary(content_type, max_size=limits.max_boundary_size),
+        max_parts=limits.max_form_parts,
+        max_files=limits.max_form_files,
+        max_headers=limits.max_part_headers,
+        max_header_size=limits.max_part_header_size,
+    )
+
+
+def not_a_form(
+    content_type: bytes | None, expected: str = "application/x-www-form-urlencoded or multipart/form-data"
+) -> UnsupportedMediaType:
+    came = content_type.decode("latin-1") if content_type is not None else "no Content-Type"
+    return UnsupportedMediaType(f"Expected a form ({expected}), got {came}.")

@@ -1,0 +1,151 @@
+"""The push parser of multipart forms: chunks of a body in, its parts out.
+
+A face of the ``multipart`` package that makes the verdict on a body the same however it is cut into chunks,
+counts parts and files apart, and puts the keys of the config into the error texts. Loaded with the first
+multipart body; ``formreading.py`` calls it.
+
+What ``feed`` gives, in this order for each part::
+
+    Part    bytes (any number, none empty)    None
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from microweb.errors import BadRequest
+from microweb.forms import Part, too_many_files, too_many_parts
+
+__all__ = ["MultipartReader"]
+
+# Untyped, and where python-multipart is installed too its package of the same name hides this one from type
+# checkers (at run time it steps aside).
+package: Any = import_module("multipart")
+
+HEADER_LIMITS = {
+    "Maximum segment header length exceeded": (
+        "A header of a part of the form is longer than {} bytes",
+        "size",
+    ),
+    "Maximum segment header count exceeded": ("A part of the form has more than {} headers", "count"),
+}
+EPILOGUE = "Unexpected data after end of multipart stream"
+"""What the parser says of bytes after the closing boundary, which mean nothing (RFC 2046 §5.1.1)."""
+
+
+def create_segment(parser: Any, headerlist: list[tuple[str, str]]) -> Part:
+    """Read the headers of a part, in linear time; the package's parser leaves this to its subclasses."""
+    for _, value in headerlist:
+        # In one chunk a lone CR or LF passes for part of the value, in two it does not.
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise BadRequest("A header of a part of the form holds a control character.")
+    return Part(headerlist)
+
+
+Parser: Any = type("Parser", (package.PushMultipartParser,), {"_create_segment": create_segment})
+
+
+class MultipartReader:
+    """Reads one multipart body. ``feed`` every chunk, then ``finish``.
+
+    >>> reader = MultipartReader(b"x")
+    >>> body = b'--x\\r\\nContent-Disposition: form-data; name="a"\\r\\n\\r\\nhello\\r\\n--x--\\r\\n'
+    >>> list(reader.feed(body))
+    [<Part 'a'>, b'hello', None]
+    >>> reader.finish()
+    """
+
+    def __init__(
+        self,
+        boundary: bytes,
+        *,
+        max_parts: int | None = 1000,
+        max_files: int | None = 100,
+        max_headers: int = 8,
+        max_header_size: int = 4224,
+    ) -> None:
+        # Strict refuses folded headers, each line of which would cost as much as all before. The rest of what
+        # it refuses depends on the chunks, and is decided here.
+        self._parser = Parser(
+            boundary, max_header_count=max_headers, max_header_size=max_header_size, strict=True
+        )
+        self._ended = False
+        self._delimiter = b"\r\n--" + boundary
+        # As if a line had ended before the body: the first delimiter may stand at its very beginning.
+        self._preamble: bytes | None = b"\r\n"
+        self._held = b""
+        self._max_parts = max_parts
+        self._max_files = max_files
+        self._limits = {"size": max_header_size, "count": max_headers}
+        self._parts = 0
+        self._files = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Part | bytes | None]:
+        """What ``chunk`` adds.
+
+        Raises:
+            BadRequest: the body is malformed, or has too many or too long headers.
+            RequestEntityTooLarge: there are too many parts or files.
+        """
+        if self._ended:
+            return
+        if self._preamble is not None:
+            chunk = self._skip_preamble(chunk)
+        if self._held:
+            chunk, self._held = self._held + chunk, b""
+        if chunk.endswith(b"\r"):
+            # It may be half a line end: a header line would be measured with it, and refused for one byte.
+            chunk, self._held = chunk[:-1], b"\r"
+        if not chunk:
+            return
+        try:
+            for event in self._parser.parse(chunk):
+                if isinstance(event, Part):
+                    self._count(event)
+                yield event
+        except package.StrictParserError as error:
+            if str(error) != EPILOGUE:
+                raise self._as_answer(error) from None
+            self._ended = True
+        except package.MultipartError as error:
+            raise self._as_answer(error) from None
+
+    def finish(self) -> None:
+        """Check that the body has come to its end.
+
+        Raises:
+            BadRequest: it is cut off, or has no part at all where one was promised.
+        """
+        if self._preamble is not None:
+            raise BadRequest("The form is cut off: its boundary never came.")
+        try:
+            self._parser.close()
+        except package.MultipartError:
+            raise BadRequest("The form is cut off: its closing boundary never came.") from None
+
+    def _skip_preamble(self, chunk: bytes) -> bytes:
+        # Done here, for the parser's verdict on what stands before the first boundary depends on the chunks.
+        assert self._preamble is not None
+        seen = self._preamble + chunk
+        start = seen.find(self._delimiter)
+        if start < 0:
+            self._preamble = seen[1 - len(self._delimiter) :]
+            return b""
+        self._preamble = None
+        return seen[start + 2 :]
+
+    def _count(self, part: Part) -> None:
+        self._parts += 1
+        if self._max_parts is not None and self._parts > self._max_parts:
+            raise too_many_parts(self._max_parts)
+        if part.filename is not None:
+            self._files += 1
+            if self._max_files is not None and self._files > self._max_files:
+                raise too_many_files(self._max_files)
+
+    def _as_answer(self, error: Exception) -> BadRequest:
+        if isinstance(error, package.ParserLimitReached):
+            text, limit = HEADER_LIMITS[str(error)]
+            key = "MAX_PART_HEADER_SIZE" if limit == "size" else "MAX_PART_HEADERS"
+            return BadRequest(f"{text.format(self._limits[limit])} ({key}).")
+        return BadRequest(f"The form is malformed: {error.args[0]}.")

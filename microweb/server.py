@@ -1,0 +1,372 @@
+"""Serving an app on a socket with uvicorn: what is behind ``App.run`` and ``microweb run``.
+
+``run`` and ``serve`` decide how: in this process, or, to reload or with several workers, as the parent of
+others (``supervisor.py``), which come here again and serve in theirs. Nothing but this file knows uvicorn.
+"""
+
+import copy
+import errno
+import inspect
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from microweb.app import App
+from microweb.assembly import Assembly
+from microweb.composition import Composition
+from microweb.errors import SetupError
+from microweb.filewatch import FileWatch, find_source_folders
+from microweb.lifespan import find_current_loop
+from microweb.limits import Limits
+from microweb.router import Router
+from microweb.supervisor import Child, Supervisor, can_run_again, command_line, say
+
+if TYPE_CHECKING:
+    from uvicorn import Config, Server
+
+__all__ = ["ServeError", "ignore_runs", "run", "serve"]
+
+RELOAD_GRACE = 2.0
+"""Seconds that requests have to end when the files have changed: somebody waits at the keyboard."""
+
+
+class ServeError(Exception):
+    """The app cannot be served like that, on that address for instance; the message is for the terminal."""
+
+
+def run(
+    app: App,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    debug: bool | None = None,
+    reload: bool | None = None,
+    workers: int = 1,
+    **options: Any,
+) -> None:
+    """Serve an app object until a signal comes; the arguments are those of ``App.run``.
+
+    Raises:
+        SystemExit: it cannot be served, after one sentence on stderr; or this process was the parent of those
+            that did.
+    """
+    if _ignoring:
+        say(
+            "app.run() does nothing here, for `microweb` is about to use the app itself; "
+            'put it below `if __name__ == "__main__":`'
+        )
+        return
+    if find_current_loop() is not None:
+        warnings.warn(
+            "app.run() does nothing while an event loop runs in this thread: what runs it (a server, a "
+            "notebook) can serve the app itself, or call run() in a thread of its own",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return
+    if debug is not None:
+        app.debug = debug
+    if reload is None:
+        reload = app.debug and workers == 1
+    try:
+        serve(lambda: (app, name_of(app)), host, port, reload=reload, workers=workers, **options)
+    except (ServeError, SetupError) as error:
+        sys.exit(f"Error: {error}")
+
+
+_ignoring: list[str] = []
+"""Not empty while a command imports a program, which may call ``run`` as it is imported."""
+
+
+@contextmanager
+def ignore_runs() -> Iterator[None]:
+    """Let ``App.run`` do nothing but say so: a program is imported by a command that has its own plans."""
+    _ignoring.append("")
+    try:
+        yield
+    finally:
+        _ignoring.pop()
+
+
+def serve(
+    load: Callable[[], tuple[App, str]],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    reload: bool = False,
+    workers: int = 1,
+    reload_dirs: Sequence[str | Path] = (),
+    reload_includes: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    **options: Any,
+) -> None:
+    """Serve the app that ``load`` gives, together with a name for it, in the process that serves.
+
+    Nothing is loaded in a process that is only the parent of those. ``options`` are uvicorn's. ``environ`` is the environment to give to child processes.
+
+    Raises:
+        ServeError: the address is taken or cannot be had, or the options do not fit.
+        SetupError: the app is put together wrongly.
+        SystemExit: the app could not start, with code 1, after its error was logged; or this process was
+            the parent of those that served.
+    """
+    check_workers(workers, reload=reload, options=options)
+    child = Child.find()
+    brings_address = options.get("uds") is not None or options.get("fd") is not None
+    if child is None and (reload or workers > 1) and is_repeatable(workers):
+        listener = None if brings_address or os.name != "posix" else bind(host, port)
+        folders = find_source_folders(reload_dirs)
+        watch = FileWatch(folders, reload_includes) if reload else None
+        supervisor = Supervisor(command_line(), listener, workers=workers, watch=watch, environ=environ)
+        sys.exit(supervisor.run())
+    if child is not None:
+        child.follow_parent()
+    app, name = load()
+    check(app)
+    listener = child.listener if child is not None else None
+    if listener is None and not brings_address:
+        listener = bind(host, port)
+    limits = Limits.of(app.config)
+    grace = limits.graceful_timeout
+    if reload:
+        grace = min(grace, RELOAD_GRACE)
+    if limits.websocket_max_message is not None:
+        options.setdefault("ws_max_size", limits.websocket_max_message)
+    server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
+    try:
+        server.run(sockets=[listener] if listener is not None else None)
+    except SystemExit:
+        raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3
+    except KeyboardInterrupt:
+        pass  # Ctrl-C before uvicorn had its own handler in place.
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+def check_workers(workers: int, *, reload: bool, options: Mapping[str, Any]) -> None:
+    """Refuse a number of workers that cannot be.
+
+    Raises:
+        ServeError: there are none, or what goes with them goes with one worker only.
+    """
+    if workers < 1:
+        raise ServeError(f"a server needs one worker or more, not {workers}")
+    if workers > 1:
+        if reload:
+            raise ServeError("reloading works with one worker: leave out one of the two")
+        if options.get("uds") is not None or options.get("fd") is not None:
+            raise ServeError("several workers share a host and port, not a Unix socket or a descriptor")
+        if os.name != "posix":
+            raise ServeError("several workers need a system that lets processes share a socket; run one")
+
+
+def is_repeatable(workers: int) -> bool:
+    """Whether this process can be the parent of others like it; says why not.
+
+    Raises:
+        ServeError: it cannot, and there should be several workers.
+    """
+    if not can_run_again():
+        reason = "this program was not started from a file"
+    elif threading.current_thread() is not threading.main_thread():
+        reason = "run() was not called in the main thread"
+    else:
+        return True
+    if workers > 1:
+        raise ServeError(f"there is no second worker, since {reason}")
+    say(f"no reload on changes, since {reason}")
+    return False
+
+
+def check(app: App) -> None:
+    """Put the app together once without keeping it, so that its mistakes are told before anything starts.
+
+    Raises:
+        SetupError: the app cannot start.
+    """
+    waiting: list[Any] = [app]
+    seen: list[Any] = []
+    while waiting:
+        here = waiting.pop()
+        seen.append(here)
+        Limits.of(here.config)
+        assembly = Assembly(here)
+        Composition(assembly, here).compose_all()
+        mounted = [target.mount.target for target in assembly.targets if target.mount is not None]
+        waiting += [inner for inner in mounted if isinstance(inner, Router) and inner not in seen]
+
+
+# The address -------------------------------------------------------------------------------------
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address; port 0 takes any free one.
+
+    Raises:
+        ServeError: there is no such address here, or it is taken or forbidden.
+    """
+    if not 0 <= port <= 65535:
+        raise ServeError(f"a port is a number from 0 to 65535, not {port}")
+    where = f"port {port} of {host}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ServeError(f"{host!r} is no address to serve on: {reason_of(error)}") from None
+    # `localhost` is two addresses, and one socket is enough: browsers try both.
+    family, kind, protocol, _, address = min(found, key=lambda item: item[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(2048)  # as uvicorn does
+    except OSError as error:
+        listener.close()
+        if isinstance(error, PermissionError):
+            raise ServeError(f"{where} is not yours to serve on; choose one above 1023") from None
+        if error.errno == errno.EADDRINUSE:
+            raise ServeError(
+                f"{where} is taken by another program; stop that, or choose another port"
+            ) from None
+        raise ServeError(f"cannot serve on {where}: {reason_of(error)}") from None
+    return listener
+
+
+def reason_of(error: Exception) -> str:
+    """What the system says, without the number."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+# The server --------------------------------------------------------------------------------------
+
+
+def make_server(
+    app: App,
+    name: str,
+    host: str,
+    port: int,
+    listener: socket.socket | None,
+    child: Child | None,
+    *,
+    grace: float,
+    reload: bool,
+    options: Mapping[str, Any],
+) -> "Server":
+    """A server that is ready to run, with our defaults where they differ from uvicorn's.
+
+    Raises:
+        ServeError: uvicorn has no such option.
+    """
+    import uvicorn  # here: whoever is only the parent of servers, or lists routes, does not need it
+
+    known = set(inspect.signature(uvicorn.Config).parameters) - {"app", "factory"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ServeError(
+            f"the server has no option {unknown[0]!r}; uvicorn.Config has {', '.join(sorted(known))}"
+        )
+    settings: dict[str, Any] = {
+        "lifespan": "on",
+        "log_config": make_log_config(),
+        "timeout_graceful_shutdown": math.ceil(grace),
+        # Nothing from a proxy is trusted unless listed; the middleware ProxyHeaders takes the list.
+        "proxy_headers": False,
+        **options,
+    }
+    config = uvicorn.Config(app, host=host, port=port, **settings)
+
+    class AppServer(uvicorn.Server):
+        """uvicorn's server, which tells the app of the shutdown when the signal comes, and us of the start.
+
+        uvicorn ends the lifespan after the last connection; a stream without an end has to know before.
+        """
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Start the app and accept connections, then tell."""
+            await super().startup(sockets)
+            if not self.started:
+                return
+            if child is None or child.is_first:
+                announce(app, name, address_of(config, listener), reload=reload)
+            if child is not None:
+                # The connections may take that time, and then the lifespans.
+                child.tell_started(2 * grace + 3)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Stop gracefully at the first signal, at once at a second Ctrl-C.
+
+            Not uvicorn's own, which sends itself the signal anew at the end: a server that was asked to stop
+            and has stopped did not fail, and what a script does after ``run`` is still to be done.
+            """
+            if self.should_exit and sig == signal.SIGINT:
+                self.force_exit = True
+            self.should_exit = True
+            app.shutting_down.set()
+
+    return AppServer(config)
+
+
+def announce(app: App, name: str, address: str, *, reload: bool) -> None:
+    """Say what is served, and where."""
+    from microweb import __version__
+
+    counts: dict[str, int] = {}
+    for rule in app.assembly.table.rules:
+        counts[rule.kind] = counts.get(rule.kind, 0) + 1
+    parts = [
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for kind, word in (("http", "route"), ("websocket", "websocket route"), ("mount", "mounted app"))
+        if (count := counts.get(kind, 0)) or kind == "http"
+    ]
+    parts.append(f"debug {'on' if app.debug else 'off'}")
+    if reload:
+        parts.append("reloads on change")
+    sys.stderr.write(f"microweb {__version__} serves {name}: {', '.join(parts)}\n")
+    sys.stderr.write(f"{address}  (Ctrl-C stops it)\n")
+    sys.stderr.flush()
+
+
+def address_of(config: "Config", listener: socket.socket | None) -> str:
+    """The URL, as a browser takes it."""
+    if listener is None:
+        return f"unix:{config.uds}" if config.uds is not None else f"descriptor {config.fd}"
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+        note = ", and all other addresses of this machine"
+    else:
+        note = ""
+    scheme = "https" if config.is_ssl else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{note}"
+
+
+def make_log_config() -> dict[str, Any]:
+    """uvicorn's logging, less what the announcement says already, and our own where nobody listens to it."""
+    from uvicorn.config import LOGGING_CONFIG
+
+    settings: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    settings["loggers"]["uvicorn.error"]["level"] = "WARNING"
+    ours = logging.getLogger("microweb")
+    if not ours.hasHandlers():
+        settings["loggers"]["microweb"] = {"handlers": ["default"], "level": "INFO"}
+    return settings
+
+
+def name_of(app: App) -> str:
+    """What the app is called: its module, or the file of the script that made it."""
+    if app.import_name in (None, "__main__"):
+        return Path(sys.argv[0]).name if can_run_again() else "an app"
+    return str(app.import_name)

@@ -1,0 +1,750 @@
+"""The walk: what happens to one request, in which order, in which task and context."""
+
+import asyncio
+import gc
+import logging
+import sqlite3
+from contextvars import ContextVar
+
+import anyio
+import pytest
+
+from microweb import App, Request, Response, Router, SetupError, after_this_request, g, request
+from microweb.errors import FrozenError
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def get(app: App, path: str = "/", method: str = "GET", **options):
+    async with Client(app, raise_errors=False) as client:
+        return await client.request(method, path, **options)
+
+
+async def test_hooks_and_middleware_run_in_their_order():
+    app = App(__name__)
+    blog = Router("blog", __name__, prefix="/blog")
+    order: list[str] = []
+
+    def note(name: str, router: Router) -> None:
+        @router.middleware
+        async def layer(request, call_next):
+            order.append(f"{name} layer in")
+            response = await call_next(request)
+            order.append(f"{name} layer out")
+            return response
+
+        @router.before_request
+        async def before():
+            order.append(f"{name} before")
+
+        @router.after_request
+        async def after(response):
+            order.append(f"{name} after")
+
+        @router.teardown_request
+        async def teardown(error):
+            order.append(f"{name} teardown")
+
+    note("app", app)
+    note("blog", blog)
+
+    async def route_layer(request, call_next):
+        order.append("route layer in")
+        return await call_next(request)
+
+    @blog.get("/", middleware=[route_layer])
+    async def index():
+        order.append("view")
+        return ""
+
+    app.mount("", blog)
+    await get(app, "/blog/")
+
+    assert order == [
+        "app layer in", "blog layer in", "route layer in",
+        "app before", "blog before", "view", "blog after", "app after",
+        "blog layer out", "app layer out",
+        "blog teardown", "app teardown",
+    ]  # fmt: skip
+
+
+async def test_a_before_hook_that_returns_a_value_answers():
+    app = App(__name__)
+
+    @app.before_request
+    def closed():
+        return "closed", 503
+
+    @app.get("/")
+    async def home():
+        raise AssertionError("not reached")
+
+    response = await get(app)
+
+    assert (response.status_code, response.text) == (503, "closed")
+
+
+async def test_after_request_runs_on_error_answers_too():
+    app = App(__name__)
+
+    @app.after_request
+    async def mark(response):
+        response.headers["x-marked"] = str(response.status_code)
+
+    @app.get("/broken")
+    async def broken():
+        raise ValueError
+
+    for path, status in (("/broken", "500"), ("/missing", "404")):
+        assert (await get(app, path)).headers["x-marked"] == status
+
+
+async def test_after_request_does_not_run_on_what_a_middleware_made_itself():
+    app = App(__name__)
+    seen = []
+
+    @app.middleware
+    async def refuse(request, call_next):
+        return "no", 403
+
+    @app.after_request
+    async def after(response):
+        seen.append(response)
+
+    response = await get(app)
+
+    assert (response.status_code, seen) == (403, [])
+
+
+async def test_after_this_request_runs_last_and_once():
+    app = App(__name__)
+
+    @app.middleware
+    async def outer(request, call_next):
+        response = await call_next(request)
+        response.headers["x-seen"] = response.headers.get("x-last", "not yet")
+        return response
+
+    @app.get("/")
+    async def home():
+        @after_this_request
+        def last(response):
+            response.headers["x-last"] = "yes"
+
+        return "home"
+
+    response = await get(app)
+
+    assert (response.headers["x-seen"], response.headers["x-last"]) == ("not yet", "yes")
+
+
+async def test_after_this_request_may_be_a_coroutine_and_replace_the_response():
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        @after_this_request
+        async def last(response):
+            return Response("replaced", 202)
+
+        return "home"
+
+    response = await get(app)
+
+    assert (response.status_code, response.text) == (202, "replaced")
+
+
+async def test_an_error_in_after_this_request_is_a_500():
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        @after_this_request
+        def last(response):
+            raise ValueError("late")
+
+        return "home"
+
+    assert (await get(app)).status_code == 500
+
+
+async def test_everything_of_one_request_runs_in_one_task_and_context():
+    app = App(__name__)
+    tasks: set[int] = set()
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    def task() -> int:
+        return anyio.get_current_task().id
+
+    @app.middleware
+    async def outer(request, call_next):
+        tasks.add(task())
+        response = await call_next(request)
+        seen.append(variable.get())
+        return response
+
+    @app.get("/")
+    async def home():
+        tasks.add(task())
+        variable.set("set in the view")
+
+        async def body():
+            tasks.add(task())
+            seen.append(variable.get())
+            yield "x"
+
+        return body()
+
+    @app.teardown_request
+    async def teardown(error):
+        tasks.add(task())
+
+    await get(app)
+
+    assert seen == ["set in the view", "set in the view"]
+    assert len(tasks) == 1
+
+
+async def test_a_variable_set_in_a_def_view_is_seen_by_the_middleware():
+    app = App(__name__)
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    seen = []
+
+    @app.middleware
+    async def outer(request, call_next):
+        response = await call_next(request)
+        seen.append(variable.get())
+        return response
+
+    @app.get("/")
+    def home():
+        variable.set("set in a thread")
+        return ""
+
+    await get(app)
+
+    assert seen == ["set in a thread"]
+
+
+async def test_def_callables_of_a_request_share_a_thread():
+    app = App(__name__)
+
+    @app.before_request
+    def connect():
+        g.database = sqlite3.connect(":memory:")
+
+    @app.get("/<int:number>")
+    def view(number):
+        return str(g.database.execute("select ?", (number,)).fetchone()[0])
+
+    @app.teardown_request
+    def disconnect(error):
+        g.database.close()
+
+    async with Client(app) as client:
+        answers: dict[int, str] = {}
+
+        async def ask(number: int) -> None:
+            answers[number] = (await client.get(f"/{number}")).text
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(ask, number)
+
+    assert answers == {number: str(number) for number in range(20)}
+
+
+async def test_def_and_async_hooks_mix():
+    app = App(__name__)
+    order = []
+
+    @app.before_request
+    def first():
+        order.append("def before")
+
+    @app.before_request
+    async def second():
+        order.append("async before")
+
+    @app.get("/")
+    def view():
+        order.append("view")
+        return "x"
+
+    @app.after_request
+    async def outer(response):
+        order.append("async after")
+
+    @app.after_request
+    def inner(response):
+        order.append("def after")
+        return Response(response.body + b"!")
+
+    response = await get(app)
+
+    assert order == ["def before", "async before", "view", "def after", "async after"]
+    assert response.text == "x!"
+
+
+async def test_an_error_in_a_def_after_hook_is_answered_once_and_the_rest_still_runs():
+    app = App(__name__)
+    seen = []
+
+    @app.after_request
+    def outer(response):
+        seen.append(response.status_code)
+
+    @app.after_request
+    def broken(response):
+        raise ValueError("in after")
+
+    @app.get("/")
+    def view():
+        return "x"
+
+    assert (await get(app)).status_code == 500
+    assert seen == [500]
+
+
+async def test_the_app_freezes_when_it_serves():
+    app = App(__name__)
+    router = Router("r", __name__, prefix="/r")
+    app.mount("", router)
+    await get(app)
+
+    for add in (
+        lambda: app.get("/late")(lambda: ""),
+        lambda: router.get("/late")(lambda: ""),
+        lambda: app.before_request(lambda: None),
+        lambda: app.errorhandler(404)(lambda error: ""),
+        lambda: app.mount("/late", Router("late", __name__)),
+        lambda: app.add_asgi_middleware(lambda app: app),
+    ):
+        with pytest.raises(FrozenError, match="started to serve"):
+            add()
+
+
+async def test_a_config_write_is_seen_by_the_next_request():
+    app = App(__name__)
+
+    @app.post("/")
+    async def size(request: Request):
+        return str(len(await request.body()))
+
+    async with Client(app) as client:
+        assert (await client.post("/", content=b"x" * 100)).text == "100"
+        app.config["MAX_CONTENT_LENGTH"] = 10
+        assert (await client.post("/", content=b"x" * 100)).status_code == 413
+
+
+async def test_teardown_gets_the_unhandled_error_and_only_that():
+    app = App(__name__)
+    seen: list[object] = []
+
+    @app.errorhandler(KeyError)
+    async def handled(error):
+        return "handled", 400
+
+    @app.get("/handled")
+    async def raise_handled():
+        raise KeyError
+
+    @app.get("/unhandled")
+    async def raise_unhandled():
+        raise ValueError("unhandled")
+
+    @app.teardown_request
+    async def teardown(error):
+        seen.append(error)
+
+    for path in ("/handled", "/missing", "/unhandled"):
+        await get(app, path)
+
+    assert seen[:2] == [None, None]
+    assert isinstance(seen[2], ValueError)
+
+
+async def test_a_failing_teardown_hook_is_logged_and_the_others_run(caplog):
+    app = App(__name__)
+    seen = []
+
+    @app.teardown_request
+    async def second(error):
+        seen.append("ran")
+
+    @app.teardown_request
+    def first(error):
+        raise RuntimeError("in teardown")
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    response = await get(app)
+
+    assert (response.text, seen) == ("home", ["ran"])
+    assert "teardown" in caplog.text
+
+
+async def test_teardown_runs_after_the_last_byte_and_the_proxies_work_until_then():
+    app = App(__name__)
+    order = []
+
+    @app.teardown_request
+    async def teardown(error):
+        order.append(f"teardown {request.path}")
+
+    @app.get("/stream")
+    async def stream():
+        g.name = "kept"
+
+        async def body():
+            yield request.path
+            order.append(g.name)
+            yield "end"
+            order.append("last byte")
+
+        return body()
+
+    assert (await get(app, "/stream")).text == "/streamend"
+    assert order == ["kept", "last byte", "teardown /stream"]
+
+
+async def test_a_cancelled_request_is_torn_down_before_it_ends():
+    app = App(__name__)
+    events = []
+    entered = anyio.Event()
+
+    @app.get("/")
+    async def view():
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            events.append("view left")
+
+    @app.teardown_request
+    async def teardown(error):
+        await anyio.lowlevel.checkpoint()
+        events.append("teardown")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(app, SCOPE | {"path": "/"}, never, ignore)
+        await entered.wait()
+        group.cancel_scope.cancel()
+
+    assert events == ["view left", "teardown"]
+
+
+async def test_one_log_line_for_an_unhandled_error(caplog):
+    app = App(__name__)
+
+    @app.middleware
+    async def pass_on(request, call_next):
+        (await call_next(request)).raise_for_error()
+
+    @app.get("/<name>")
+    async def broken(name):
+        raise ValueError("broken")
+
+    with caplog.at_level(logging.ERROR, logger="microweb"):
+        response = await get(app, "/a%0Ax")
+
+    assert response.status_code == 500
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/broken"])
+async def test_a_request_leaves_no_reference_cycle(path, caplog):
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    @app.get("/broken")
+    async def broken():
+        raise ValueError("broken")
+
+    @app.get("/invalid")
+    async def invalid(request: Request):
+        await request.json()
+
+    scope = SCOPE | {"path": path, "raw_path": path.encode()}
+    caplog.set_level(logging.CRITICAL)
+    await app(dict(scope), never, ignore)
+    found = []
+    for _ in range(5):  # A thread that an earlier test left may drop something meanwhile; a cycle comes each time.
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await app(dict(scope), never, ignore)
+            found.append(gc.collect())
+        finally:
+            gc.enable()
+
+    assert min(found) == 0
+
+
+async def test_asgi_middleware_wraps_the_whole_app_in_order():
+    app = App(__name__)
+    seen = []
+
+    def wrap(inner, name):
+        async def wrapped(scope, receive, send):
+            seen.append((name, scope["type"]))
+            await inner(scope, receive, send)
+
+        return wrapped
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    app.add_asgi_middleware(wrap, name="outer")
+    app.add_asgi_middleware(wrap, name="inner")
+
+    assert (await get(app)).text == "home"
+    assert [name for name, kind in seen if kind == "http"] == ["outer", "inner"]
+
+
+async def test_starlettes_gzip_middleware_works_as_asgi_middleware():
+    gzip = pytest.importorskip("starlette.middleware.gzip")
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return "x" * 5000
+
+    app.add_asgi_middleware(gzip.GZipMiddleware, minimum_size=100)
+    response = await get(app, headers={"accept-encoding": "gzip"})
+
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.text == "x" * 5000
+
+
+async def test_asgi_correlation_id_works_as_asgi_middleware():
+    correlation = pytest.importorskip("asgi_correlation_id")
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return correlation.correlation_id.get() or "none"
+
+    app.add_asgi_middleware(correlation.CorrelationIdMiddleware)
+    response = await get(app)
+
+    assert response.headers["x-request-id"] == response.text != "none"
+
+
+async def test_without_lifespan_events_the_app_starts_at_the_first_request():
+    app = App(__name__)
+    events = []
+
+    @app.lifespan
+    async def life(app):
+        events.append("start")
+        yield
+        events.append("stop")
+
+    @app.get("/")
+    async def home():
+        events.append("view")
+        return ""
+
+    await app(SCOPE | {"path": "/"}, never, ignore)
+    await app(SCOPE | {"path": "/"}, never, ignore)
+    await app._runtime.stop()
+
+    assert events == ["start", "view", "view", "stop"]
+
+
+async def test_lifespans_nest_and_fill_the_state_of_requests():
+    app = App(__name__)
+    events = []
+
+    @app.lifespan
+    async def outer(app):
+        app.state.pool = "pool"
+        events.append("outer in")
+        yield {"name": "ada"}
+        events.append("outer out")
+
+    @app.lifespan
+    async def inner(app):
+        events.append(f"inner in, {app.state.pool}")
+        yield
+        events.append("inner out")
+
+    @app.get("/")
+    async def home(request: Request):
+        return request.state["name"]
+
+    assert (await get(app)).text == "ada"
+    assert events == ["outer in", "inner in, pool", "inner out", "outer out"]
+
+
+async def test_a_failing_lifespan_unwinds_what_was_started():
+    app = App(__name__)
+    events = []
+
+    @app.lifespan
+    async def outer(app):
+        events.append("in")
+        yield
+        events.append("out")
+
+    @app.lifespan
+    async def broken(app):
+        raise OSError("no database")
+        yield
+
+    with pytest.raises(OSError, match="no database"):
+        async with Client(app):
+            raise AssertionError("not reached")
+    assert events == ["in", "out"]
+
+
+async def test_a_lifespan_must_be_an_async_generator_function():
+    app = App(__name__)
+
+    with pytest.raises(SetupError, match="yield"):
+
+        @app.lifespan
+        async def life(app):
+            return None
+
+
+async def test_background_tasks_run_in_an_app_context_with_a_fresh_g():
+    app = App(__name__)
+    seen = []
+
+    @app.get("/")
+    async def home():
+        g.name = "request"
+        app.add_background_task(work, 7)
+        return ""
+
+    async def work(number):
+        seen.append((number, "name" in g, bool(request)))
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert seen == [(7, False, False)]
+
+
+async def test_after_response_runs_after_the_answer_and_a_failure_is_only_logged(caplog):
+    app = App(__name__)
+    seen = []
+
+    @app.get("/")
+    async def home(request: Request):
+        request.after_response(fail)
+        request.after_response(seen.append, "ran")
+        return "home"
+
+    def fail():
+        raise ValueError("in the background")
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "home"
+
+    assert seen == ["ran"]
+    assert "in the background" in caplog.text
+
+
+def test_a_background_task_works_without_lifespan_events_from_loop_and_thread():
+    app = App(__name__)
+    done: list[str] = []
+
+    @app.get("/loop")
+    async def from_loop():
+        app.add_background_task(done.append, "loop")
+        return ""
+
+    @app.get("/thread")
+    def from_thread():
+        app.add_background_task(done.append, "thread")
+        return ""
+
+    async def main():
+        for path in ("/thread", "/loop"):
+            await app(SCOPE | {"path": path}, never, ignore)
+        await asyncio.wait_for(_until(lambda: len(done) == 2), 5)
+
+    asyncio.run(main())
+
+    assert sorted(done) == ["loop", "thread"]
+
+
+def test_an_app_serves_on_one_loop_after_the_other():
+    app = App(__name__)
+
+    @app.get("/")
+    def home():
+        return "home"
+
+    for _ in range(2):
+        sent: list[dict] = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        asyncio.run(app(SCOPE | {"path": "/"}, never, send))
+        assert sent[1]["body"] == b"home"
+
+
+async def test_an_unknown_scope_type_is_an_error():
+    with pytest.raises(ValueError, match="http, websocket or lifespan"):
+        await App(__name__)({"type": "carrier pigeon"}, never, ignore)
+
+
+async def test_an_oserror_from_send_is_a_client_that_left(caplog):
+    app = App(__name__)
+    seen = []
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    @app.teardown_request
+    async def teardown(error):
+        seen.append(error)
+
+    async def send(message):
+        raise OSError("gone")
+
+    await app(SCOPE | {"path": "/"}, never, send)
+
+    assert seen == [None]
+    assert not caplog.records
+
+
+async def _until(condition) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.4"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "root_path": "",
+    "query_string": b"",
+    "headers": [(b"host", b"testserver")],
+}
+
+
+async def never():
+    await anyio.sleep_forever()
+
+
+async def ignore(message):
+    pass

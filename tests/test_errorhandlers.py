@@ -1,0 +1,392 @@
+"""From an exception to an answer: which handler, which page, what is logged."""
+
+import logging
+
+import pytest
+
+from microweb import App, HTTPException, Request, Response, Router, SetupError, abort
+from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+async def get(app: App, path: str = "/", method: str = "GET", **options):
+    async with Client(app, raise_errors=False) as client:
+        return await client.request(method, path, **options)
+
+
+def app_that_raises(error) -> App:
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        raise error
+
+    return app
+
+
+async def test_a_browser_gets_html_and_a_program_gets_problem_json():
+    app = app_that_raises(NotFound("no <such> entry"))
+
+    page = await get(app, headers=BROWSER)
+    problem = await get(app)
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "no &lt;such&gt; entry" in page.text
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "no <such> entry",
+    }
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, text/html;q=0.5", "application/problem+json"),
+        ("application/json;q=0.5, text/html", "text/html"),
+        ("*/*", "application/problem+json"),
+        ("", "application/problem+json"),
+    ],
+)
+async def test_the_kind_of_page_is_negotiated(accept, kind):
+    response = await get(App(__name__), "/missing", headers={"accept": accept})
+
+    assert response.headers["content-type"].startswith(kind)
+
+
+async def test_headers_and_extensions_of_the_exception_are_sent():
+    app = app_that_raises(UnprocessableEntity("wrong", {"retry-after": "3"}, extensions={"field": "name"}))
+
+    response = await get(app)
+
+    assert response.headers["retry-after"] == "3"
+    assert response.json()["field"] == "name"
+
+
+async def test_a_handler_by_status_answers_every_way_to_raise_it():
+    for error in (NotFound(), HTTPException(404)):
+        app = app_that_raises(error)
+
+        @app.errorhandler(404)
+        async def handler(error):
+            return f"{error.status} {error.title}", error.status
+
+        assert (await get(app)).text == "404 Not Found"
+
+
+async def test_a_handler_by_class_of_a_status_is_one_by_status():
+    app = app_that_raises(HTTPException(404))
+
+    @app.errorhandler(NotFound)
+    def handler(error):
+        return "here", 404
+
+    assert (await get(app)).text == "here"
+
+
+async def test_the_nearest_class_in_the_mro_wins():
+    class Outer(Exception):
+        pass
+
+    class Inner(Outer):
+        pass
+
+    app = app_that_raises(Inner())
+
+    @app.errorhandler(Exception)
+    async def anything(error):
+        return "exception"
+
+    @app.errorhandler(Outer)
+    async def outer(error):
+        return "outer"
+
+    assert (await get(app)).text == "outer"
+
+
+async def test_the_nearest_router_wins():
+    app = App(__name__)
+    admin = Router("admin", __name__, prefix="/admin")
+
+    @admin.get("/")
+    async def index():
+        raise ValueError
+
+    @app.errorhandler(ValueError)
+    async def app_handler(error):
+        return "app"
+
+    @admin.errorhandler(Exception)
+    async def admin_handler(error):
+        return "admin"
+
+    app.mount("", admin)
+
+    assert (await get(app, "/admin/")).text == "admin"
+
+
+async def test_a_router_owns_the_404s_under_its_prefix():
+    app = App(__name__)
+    outer = Router("outer", __name__, prefix="/outer")
+    inner = Router("inner", __name__, prefix="/inner")
+    outer.mount("", inner)
+    app.mount("", outer)
+
+    for router in (app, outer, inner):
+
+        @router.errorhandler(404)
+        async def missing(error, name=router.name):
+            return name or "app", 404
+
+    assert [(await get(app, path)).text for path in ("/x", "/outer/x", "/outer/inner/x", "/outerx")] == [
+        "app",
+        "outer",
+        "inner",
+        "app",
+    ]
+
+
+async def test_a_routers_guard_covers_unknown_paths_too():
+    app = App(__name__)
+    admin = Router("admin", __name__, prefix="/admin")
+    seen = []
+
+    @admin.before_request
+    async def guard(request: Request):
+        seen.append(request.route)
+        return "log in first", 401
+
+    app.mount("", admin)
+
+    assert (await get(app, "/admin/unknown")).status_code == 401
+    assert seen == [None]
+
+
+async def test_handlers_of_500_get_the_original_error():
+    error = ValueError("original")
+    app = app_that_raises(error)
+
+    @app.errorhandler(500)
+    async def handler(shown):
+        assert isinstance(shown, InternalServerError)
+        return repr(shown.original), 500
+
+    assert (await get(app)).text == "ValueError('original')"
+
+
+async def test_handlers_of_httpexception_get_every_status():
+    app = app_that_raises(HTTPException(418, "short and stout"))
+
+    @app.errorhandler(HTTPException)
+    async def handler(error):
+        return error.description, error.status
+
+    assert (await get(app)).text == "short and stout"
+    assert (await get(app, "/missing")).status_code == 404
+
+
+async def test_a_handler_that_raises_gives_the_builtin_500_and_one_record_with_both_errors(caplog):
+    app = app_that_raises(ValueError("first"))
+
+    @app.errorhandler(ValueError)
+    async def broken(error):
+        raise KeyError("second")
+
+    with caplog.at_level(logging.ERROR):
+        response = await get(app)
+
+    assert response.status_code == 500
+    assert len(caplog.records) == 1
+    assert "first" in caplog.text
+    assert "second" in caplog.text
+
+
+async def test_a_group_with_one_leaf_is_handled_as_that_leaf():
+    app = app_that_raises(ExceptionGroup("outer", [ExceptionGroup("inner", [NotFound("leaf")])]))
+
+    assert (await get(app)).status_code == 404
+
+
+async def test_a_group_with_several_leaves_is_unhandled(caplog):
+    app = app_that_raises(ExceptionGroup("both", [NotFound(), ValueError()]))
+
+    assert (await get(app)).status_code == 500
+    assert len(caplog.records) == 1
+
+
+async def test_a_def_handler_runs_in_a_thread_and_may_take_the_request():
+    app = app_that_raises(KeyError("k"))
+
+    @app.errorhandler(KeyError)
+    def handler(error, request):
+        return f"{type(request).__name__} {error}", 400
+
+    assert (await get(app)).text == "SyncRequest 'k'"
+
+
+async def test_the_error_is_on_the_response_that_layers_see():
+    app = App(__name__)
+    seen = []
+
+    @app.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        seen.append(type(response.error))
+        return response
+
+    @app.get("/")
+    async def home():
+        raise ValueError
+
+    for path in ("/", "/missing"):
+        await get(app, path)
+
+    assert seen == [ValueError, NotFound]
+
+
+async def test_raise_for_error_rolls_back_and_gives_the_same_answer_again(caplog):
+    app = App(__name__)
+    rolled_back = []
+
+    @app.middleware
+    async def transaction(request, call_next):
+        try:
+            (await call_next(request)).raise_for_error()
+        except Exception as error:
+            rolled_back.append(error)
+            raise
+        raise AssertionError("not reached")
+
+    @app.errorhandler(ValueError)
+    async def handler(error):
+        return "handled", 409
+
+    @app.get("/")
+    async def home():
+        raise ValueError("x")
+
+    response = await get(app)
+
+    assert (response.status_code, response.text) == (409, "handled")
+    assert len(rolled_back) == 1
+    assert not caplog.records
+
+
+async def test_an_http_exception_in_a_middleware_is_its_status():
+    app = App(__name__)
+
+    @app.middleware
+    async def outer(request, call_next):
+        response = await call_next(request)
+        response.headers["x-outer"] = "seen"
+        return response
+
+    @app.middleware
+    async def inner(request, call_next):
+        abort(403, "not you")
+
+    response = await get(app)
+
+    assert (response.status_code, response.headers["x-outer"]) == (403, "seen")
+
+
+async def test_an_error_is_reported_when_it_is_converted_even_if_a_layer_replaces_the_answer(caplog):
+    app = App(__name__)
+    torn_down = []
+
+    @app.middleware
+    async def replace(request, call_next):
+        await call_next(request)
+        return Response("all is well")
+
+    @app.teardown_request
+    async def teardown(error):
+        torn_down.append(type(error))
+
+    @app.get("/")
+    async def home():
+        raise ValueError
+
+    assert (await get(app)).text == "all is well"
+    assert len(caplog.records) == 1
+    assert torn_down == [ValueError]
+
+
+async def test_a_miss_has_the_right_answer_for_each_kind():
+    app = App(__name__)
+
+    @app.get("/a/")
+    async def view():
+        return "a"
+
+    @app.post("/a/")
+    async def change():
+        return "changed"
+
+    assert (await get(app, "/a/", "PUT")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await get(app, "/a/", "PUT")).status_code == 405
+    options = await get(app, "/a/", "OPTIONS")
+    assert (options.status_code, options.headers["allow"]) == (200, "GET, HEAD, OPTIONS, POST")
+    redirect = await get(app, "/a?x=1&y=%0D")
+    assert (redirect.status_code, redirect.headers["location"]) == (308, "/a/?x=1&y=%0D")
+    assert (await get(app, "/%ff")).status_code == 400
+
+
+async def test_a_slash_redirect_never_names_a_host():
+    app = App(__name__)
+
+    @app.get("/<path:rest>/")
+    async def view(rest):
+        return rest
+
+    for path in ("//evil.example", "/%2Fevil.example", "/\\evil.example", "///evil.example/x"):
+        response = await get(app, path)
+        assert not response.headers.get("location", "/").startswith("//")
+
+
+async def test_a_method_that_is_no_token_is_a_400():
+    sent = []
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return "x"
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {}, "http_version": "1.1", "method": "GE T\x00", "scheme": "http",
+        "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    await app(scope, None, send)
+
+    assert sent[0]["status"] == 400
+
+
+@pytest.mark.parametrize("kind", [200, 399, 600, "404", int])
+async def test_a_handler_for_something_that_is_no_error_is_refused(kind):
+    with pytest.raises(SetupError, match="errorhandler"):
+        App(__name__).errorhandler(kind)
+
+
+async def test_too_many_headers_and_a_long_url_are_refused_inside_the_middleware():
+    app = App(__name__)
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-marked"] = "1"
+        return response
+
+    many = await get(app, headers={f"x-{number}": "1" for number in range(120)})
+    long = await get(app, "/" + "x" * 9000)
+
+    assert (many.status_code, many.headers["x-marked"]) == (431, "1")
+    assert (long.status_code, long.headers["x-marked"]) == (414, "1")

@@ -1,0 +1,454 @@
+"""Apps inside apps: microweb in microweb, foreign apps in microweb, microweb in others."""
+
+import logging
+
+import anyio
+import pytest
+
+from microweb import App, Request, Router, current_app, g, request, url_for
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def get(app, path: str = "/", **options):
+    async with Client(app, raise_errors=False) as client:
+        return await client.get(path, **options)
+
+
+async def echo_scope(scope, receive, send):
+    """A foreign app that says where it stands."""
+    assert scope["type"] == "http"
+    body = f"{scope['root_path']}|{scope['path']}|{scope['raw_path'].decode()}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-foreign", b"1"), (b"vary", b"a")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def test_a_mounted_app_sees_its_own_root_path_and_request():
+    inner, outer = App("inner"), App("outer")
+
+    @inner.get("/where/<name>")
+    async def where(name, request: Request):
+        return {"root": request.root_path, "path": request.path, "name": name, "app": current_app is not outer}
+
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/where/x")).json() == {
+        "root": "/inner",
+        "path": "/where/x",
+        "name": "x",
+        "app": True,
+    }
+
+
+@pytest.mark.parametrize("path", ["/inner", "/inner/"])
+async def test_a_mounted_app_answers_at_its_prefix_with_and_without_the_slash(path):
+    inner, outer = App("inner"), App("outer")
+
+    @inner.get("/")
+    async def home(request: Request):
+        return request.path
+
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, path)).text == "/"
+
+
+async def test_the_outer_middleware_sees_a_real_response_of_the_inner_app():
+    inner, outer = App("inner"), App("outer")
+    statuses = []
+
+    @outer.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        statuses.append((response.status_code, response.body))
+        return response
+
+    @inner.get("/")
+    def home():
+        return "inner", 201
+
+    outer.mount("/inner", inner)
+    await get(outer, "/inner/")
+
+    assert statuses == [(201, b"inner")]
+
+
+async def test_hooks_and_teardown_of_the_inner_app_run_with_its_own_context():
+    inner, outer = App("inner"), App("outer")
+    events = []
+
+    @outer.before_request
+    async def outer_before():
+        g.name = "outer"
+
+    @inner.before_request
+    async def inner_before():
+        events.append("name" in g)
+        g.name = "inner"
+
+    @inner.get("/")
+    async def home():
+        async def body():
+            yield g.name
+            yield request.root_path
+
+        return body()
+
+    @inner.teardown_request
+    async def inner_teardown(error):
+        events.append(f"inner teardown {g.name}")
+
+    @outer.teardown_request
+    async def outer_teardown(error):
+        events.append(f"outer teardown {g.name}")
+
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/")).text == "inner/inner"
+    assert events == [False, "inner teardown inner", "outer teardown outer"]
+
+
+async def test_a_body_read_outside_is_there_inside():
+    inner, outer = App("inner"), App("outer")
+
+    @outer.before_request
+    async def read(request: Request):
+        assert await request.body() == b"body"
+
+    @inner.post("/")
+    async def echo(request: Request):
+        return await request.body()
+
+    async def foreign(scope, receive, send):
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": message["body"]})
+
+    outer.mount("/inner", inner)
+    outer.mount("/foreign", foreign)
+
+    async with Client(outer) as client:
+        assert (await client.post("/inner/", content=b"body")).content == b"body"
+        assert (await client.post("/foreign/", content=b"body")).content == b"body"
+
+
+async def test_a_partly_consumed_stream_is_an_error_naming_both_readers(caplog):
+    outer = App("outer")
+
+    @outer.before_request
+    async def read(request: Request):
+        async for _ in request.stream():
+            break
+
+    outer.mount("/foreign", echo_scope)
+
+    async with Client(outer, raise_errors=False) as client:
+        assert (await client.post("/foreign/", content=b"body")).status_code == 500
+    assert "request.stream()" in caplog.text
+    assert "the mounted app" in caplog.text
+
+
+async def test_an_unhandled_error_is_the_inner_apps_own(caplog):
+    inner, outer = App("inner"), App("outer")
+    seen = []
+
+    @inner.get("/")
+    async def home():
+        raise ValueError
+
+    @outer.errorhandler(500)
+    async def outer_handler(error):
+        return "outer", 500
+
+    @inner.errorhandler(500)
+    async def inner_handler(error):
+        return "inner", 500
+
+    @inner.on("exception")
+    async def inner_observer(error):
+        seen.append("inner")
+
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/")).text == "inner"
+    assert (seen, len(caplog.records)) == (["inner"], 1)
+
+
+async def test_an_unhandled_error_bubbles_to_the_outer_app_if_asked(caplog):
+    inner, outer = App("inner"), App("outer")
+
+    @inner.get("/")
+    async def home():
+        raise ValueError("from inside")
+
+    @outer.errorhandler(ValueError)
+    async def handler(error):
+        return f"outer: {error}", 502
+
+    outer.mount("/inner", inner, errors="bubble")
+
+    with caplog.at_level(logging.ERROR):
+        assert (await get(outer, "/inner/")).text == "outer: from inside"
+    assert not caplog.records
+
+
+async def test_url_for_looks_locally_then_up_and_into_mounted_apps():
+    inner, outer = App("inner"), App("outer")
+    blog = Router("blog", "x", prefix="/blog")
+    urls = {}
+
+    @inner.get("/")
+    async def home():
+        urls.update(own=url_for("home"), relative=url_for(".home"), up=url_for("index"), router=url_for("blog.post", number=1))
+        return ""
+
+    @blog.get("/<int:number>")
+    async def post(number):
+        urls.update(local=url_for(".post", number=2), up_from_router=url_for(".index"), into=url_for("shop.home"))
+        return ""
+
+    @outer.get("/index")
+    async def index():
+        return url_for("shop.home", page=2)
+
+    outer.mount("/shop", inner, name="shop")
+    outer.mount("", blog)
+    async with Client(outer) as client:
+        await client.get("/shop/")
+        await client.get("/blog/1")
+        assert (await client.get("/index")).text == "/shop/?page=2"
+
+    assert urls == {
+        "own": "/shop/", "relative": "/shop/", "up": "/index", "router": "/blog/1",
+        "local": "/blog/2", "up_from_router": "/index", "into": "/shop/",
+    }  # fmt: skip
+
+
+async def test_a_foreign_app_sees_spec_correct_paths():
+    outer = App("outer")
+    outer.mount("/foreign", echo_scope)
+
+    assert (await get(outer, "/foreign/a%2Fb")).text == "/foreign|/foreign/a/b|/foreign/a%2Fb"
+
+
+@pytest.mark.parametrize("path", ["/api/foreign/x", "/foreign/x"])
+async def test_servers_may_put_the_root_path_into_the_path_or_not(path):
+    outer, inner = App("outer"), App("inner")
+
+    @inner.get("/x")
+    async def view(request: Request):
+        return f"{request.root_path}|{request.path}|{url_for('view')}"
+
+    outer.mount("/foreign", echo_scope)
+    outer.mount("/inner", inner)
+    transport_scope = {"root_path": "/api"}
+
+    async def at_api(scope, receive, send):
+        await outer({**scope, **transport_scope}, receive, send)
+
+    async with Client(at_api) as client:
+        assert (await client.get(path)).text == "/api/foreign|/api/foreign/x|/api/foreign/x"
+        assert (await client.get(path.replace("foreign", "inner"))).text == "/api/inner|/x|/api/inner/x"
+
+
+async def test_layers_edit_the_headers_of_a_foreign_app():
+    outer = App("outer")
+    started = []
+
+    @outer.middleware
+    async def edit(request, call_next):
+        response = await call_next(request)
+        response.headers["x-foreign"] = "edited"
+        response.headers["x-added"] = "1"
+        response.headers.add("set-cookie", "a=1")
+        response.headers.vary("b")
+        response.on_start(lambda status, headers: started.append((status, headers["x-added"])))
+        return response
+
+    outer.mount("/foreign", echo_scope)
+    response = await get(outer, "/foreign/")
+
+    assert response.headers["x-foreign"] == "edited"
+    assert response.headers["vary"] == "a, b"
+    assert response.headers["set-cookie"] == "a=1"
+    assert started == [(200, "1")]
+
+
+async def test_an_error_of_a_foreign_app_before_its_start_is_ours(caplog):
+    outer = App("outer")
+
+    @outer.middleware
+    async def edit(request, call_next):
+        response = await call_next(request)
+        response.headers["x-added"] = "1"
+        return response
+
+    @outer.errorhandler(ValueError)
+    async def handler(error):
+        return "ours", 500
+
+    async def broken(scope, receive, send):
+        if scope["type"] == "http":
+            raise ValueError
+
+    outer.mount("/foreign", broken)
+    response = await get(outer, "/foreign/")
+
+    assert (response.text, response.headers["x-added"]) == ("ours", "1")
+
+
+async def test_an_error_of_a_foreign_app_after_its_start_breaks_the_connection(caplog):
+    outer = App("outer")
+
+    async def broken(scope, receive, send):
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("late")
+
+    outer.mount("/foreign", broken)
+
+    with pytest.raises(ValueError, match="late"):
+        async with Client(outer) as client:
+            await client.get("/foreign/")
+    assert caplog.text.count("Traceback") == 1
+
+
+async def test_lifespans_of_mounted_apps_run_in_ours():
+    inner, outer = App("inner"), App("outer")
+    events = []
+
+    async def foreign(scope, receive, send):
+        assert scope["type"] == "lifespan"
+        await receive()
+        scope["state"]["foreign"] = "yes"
+        events.append("foreign in")
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        events.append("foreign out")
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @outer.lifespan
+    async def outer_life(app):
+        events.append("outer in")
+        yield
+        events.append("outer out")
+
+    @inner.lifespan
+    async def inner_life(app):
+        events.append("inner in")
+        yield
+        events.append("inner out")
+
+    outer.mount("/inner", inner)
+    outer.mount("/foreign", foreign)
+    async with Client(outer):
+        pass
+
+    assert events == ["outer in", "inner in", "foreign in", "foreign out", "inner out", "outer out"]
+
+
+async def test_one_router_is_mounted_twice_under_two_names():
+    app = App(__name__)
+    blog = Router("blog", __name__)
+
+    @blog.get("/<int:number>")
+    async def post(number, request: Request):
+        return f"{request.endpoint} {url_for('.post', number=number)}"
+
+    app.mount("/a", blog)
+    app.mount("/b", blog, name="other")
+
+    async with Client(app) as client:
+        assert (await client.get("/a/1")).text == "blog.post /a/1"
+        assert (await client.get("/b/1")).text == "other.post /b/1"
+
+
+async def test_prefixes_add_up():
+    app, router = App(__name__), Router("r", __name__, prefix="/b")
+
+    @router.get("/c")
+    async def view():
+        return "here"
+
+    app.mount("/a", router)
+
+    assert (await get(app, "/a/b/c")).text == "here"
+
+
+async def test_microweb_runs_inside_starlette_and_fastapi():
+    starlette = pytest.importorskip("starlette.applications")
+    fastapi = pytest.importorskip("fastapi")
+    routing = pytest.importorskip("starlette.routing")
+
+    for make in (
+        lambda inner: starlette.Starlette(routes=[routing.Mount("/in", app=inner)]),
+        lambda inner: mounted_in_fastapi(fastapi.FastAPI(), inner),
+    ):
+        inner = App("inner")
+
+        @inner.get("/x/")
+        async def view(request: Request):
+            return f"{request.root_path}|{request.path}|{url_for('view')}"
+
+        response = await get(make(inner), "/in/x/")
+        redirect = await get(make(inner), "/in/x")
+        assert response.text == "/in|/x/|/in/x/"
+        assert redirect.headers["location"] == "/in/x/"
+
+
+def mounted_in_fastapi(outer, inner):
+    outer.mount("/in", inner)
+    return outer
+
+
+async def test_an_app_behind_asgi_middleware_is_mounted_as_a_foreign_one():
+    inner, outer = App("inner"), App("outer")
+
+    def add_header(app):
+        async def wrapped(scope, receive, send):
+            async def with_header(message):
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"x-wrapped", b"1")]
+                await send(message)
+
+            await app(scope, receive, with_header)
+
+        return wrapped
+
+    @inner.get("/")
+    async def home():
+        return "inner"
+
+    inner.add_asgi_middleware(add_header)
+    outer.mount("/inner", inner)
+    response = await get(outer, "/inner/")
+
+    assert (response.text, response.headers["x-wrapped"]) == ("inner", "1")
+
+
+async def test_a_cancelled_request_in_a_mounted_app_is_torn_down():
+    inner, outer = App("inner"), App("outer")
+    entered, events = anyio.Event(), []
+
+    @inner.get("/")
+    async def view():
+        entered.set()
+        await anyio.sleep_forever()
+
+    @inner.teardown_request
+    async def teardown(error):
+        events.append("torn down")
+
+    outer.mount("/inner", inner)
+    scope = {
+        "type": "http", "asgi": {"spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": "/inner/", "raw_path": b"/inner/", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    async with anyio.create_task_group() as group:
+        group.start_soon(outer, scope, anyio.sleep_forever, None)
+        await entered.wait()
+        group.cancel_scope.cancel()
+
+    assert events == ["torn down"]
