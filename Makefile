@@ -29,8 +29,7 @@ help: ## Print this list
 
 .PHONY: demo
 demo: .make/demo ## Serve the guest book on http://127.0.0.1:8000
-	@echo "The guest book is on http://$(HOST):$(PORT)  (Ctrl+C stops it)"
-	@cd docs/examples && exec ../../$(bin)/python -m uvicorn --factory guestbook:create_app --host $(HOST) --port $(PORT)
+	@cd docs/examples && exec ../../$(bin)/python -m microweb run --app guestbook --host $(HOST) --port $(PORT)
 
 .PHONY: test
 test: .make/test ## Run the tests in parallel; coverage of branches below 95% fails

@@ -19,7 +19,8 @@ from microweb.config import DEFAULTS, Config
 from microweb.context import AppContext, current
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
-from microweb.finder import make_finder
+from microweb.finder import Finder, make_finder
+from microweb.headers import encode_name, encode_value
 from microweb.incoming import Incoming
 from microweb.lifespan import Lifespan, ShutdownEvent
 from microweb.limits import Limits
@@ -31,6 +32,7 @@ from microweb.requests import Request
 from microweb.responses import Response, length_line
 from microweb.router import Router, find_place
 from microweb.threads import WorkerPool, ignore_variables
+from microweb.url import PATH, URL, quote_again, unquote
 
 if TYPE_CHECKING:
     from microweb.cli.commandrunner import CommandRunner
@@ -345,6 +347,13 @@ class App(Router):
             placement.router.frozen = True
         self._composed = True
 
+    def build_finder(self) -> Finder:
+        """The look-up of what is registered so far, without freezing it."""
+        assembly = Assembly(self)
+        composition = Composition(assembly, self)
+        composition.compose_all()
+        return make_finder(assembly.table, self.limits, composition.refuse)
+
     def _config_changed(self) -> None:
         self._composed = False
         self._close_gate()
@@ -569,8 +578,77 @@ class App(Router):
 
         return CommandRunner(self, **options)
 
+    def test_request_context(
+        self,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        base_url: str = "http://localhost",
+    ) -> "RequestContext":
+        """A context with a request that came from nowhere: ``with app.test_request_context("/?page=2"): ...``
+
+        The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
+        """
+        return RequestContext(self, make_test_scope(path, method, headers, body, base_url), body)
+
+    def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> "Override":
+        """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.
+
+        Handlers are composed anew at the next request.
+        """
+        return Override(self, dependency, replacement)
+
     def __repr__(self) -> str:
         return f"<App {self.import_name or ''}>"
+
+
+class RequestContext:
+    """A request that is current without having come from a server; see ``App.test_request_context``."""
+
+    def __init__(self, app: App, scope: Scope, body: bytes) -> None:
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> MutableMapping[str, Any]:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        find = app._find if app._composed else app.build_finder()
+        target, values = find(scope)
+        self.request = app.request_class(app, scope, receive, target, values)
+
+    def __enter__(self) -> Request:
+        self._token = current.set(self.request)
+        return self.request
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.request.closed = True
+        current.reset(self._token)
+
+
+class Override:
+    """A replaced dependency; leaving it, or ``undo()``, puts the original back."""
+
+    def __init__(self, app: App, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> None:
+        self._app = app
+        self._dependency = dependency
+        self._before = app._overrides.get(dependency)
+        app._overrides[dependency] = replacement
+        app._config_changed()
+
+    def undo(self) -> None:
+        """Put back what stood there before."""
+        if self._before is None:
+            self._app._overrides.pop(self._dependency, None)
+        else:
+            self._app._overrides[self._dependency] = self._before
+        self._app._config_changed()
+
+    def __enter__(self) -> "Override":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.undo()
 
 
 class State:
@@ -596,6 +674,33 @@ def count_registrations(router: Router) -> int:
         count += here.version
         waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
     return count
+
+
+def make_test_scope(
+    path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str
+) -> Scope:
+    """The scope of a request for ``test_request_context``."""
+    url = URL(base_url)
+    target, _, query = path.partition("?")
+    lines = [(b"host", url.netloc.encode("ascii"))]
+    lines += [(encode_name(name), encode_value(value, name)) for name, value in (headers or {}).items()]
+    if body:
+        lines.append((b"content-length", b"%d" % len(body)))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method.upper(),
+        "scheme": url.scheme or "http",
+        "root_path": "",
+        "path": unquote(target),
+        "raw_path": quote_again(target, PATH).encode("ascii"),
+        "query_string": query.encode("ascii", "replace"),
+        "headers": lines,
+        "client": ("127.0.0.1", 0),
+        "server": (url.host or "localhost", url.port or 80),
+        "state": {},
+    }
 
 
 def printable(text: str) -> str:

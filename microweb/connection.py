@@ -248,13 +248,16 @@ class Connection:
     async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: Decoder) -> AsyncGenerator[bytes, None]:
         # SECURITY: test_compressed_bodies.py::test_the_limit_counts_what_a_bomb_becomes
         decoded = 0
-        async for chunk in chunks:
-            for piece in decoder.feed(chunk):
-                decoded += len(piece)
-                if self.limit is not None and decoded > self.limit:
-                    self._refuse()
-                yield piece
-        decoder.finish()
+        try:
+            async for chunk in chunks:
+                for piece in decoder.feed(chunk):
+                    decoded += len(piece)
+                    if self.limit is not None and decoded > self.limit:
+                        self._refuse()
+                    yield piece
+            decoder.finish()
+        finally:
+            await chunks.aclose()
 
     def check_declared(self, length: bytes) -> None:
         """Refuse a body whose Content-Length says that it is too large, before a byte of it is asked for."""

@@ -52,7 +52,7 @@ class Decoder:
             if self._decompress is None:
                 # Two bytes tell zlib's deflate from the bare one.
                 self._head += data
-                if len(self._head) < 2:
+                if self.coding == "deflate" and len(self._head) < 2:
                     continue
                 self._decompress, self._look = self._start(self._head)
                 data, self._head = self._head, b""

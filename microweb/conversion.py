@@ -168,8 +168,13 @@ def own(response: Response, request: Incoming, source: str = "") -> Response:
 def make_response(*values: Any) -> Response:
     """The response that a view would give by returning these values, as in Flask.
 
-    >>> make_response("created", 201).status_code
-    201
+    >>> from microweb import App
+    >>> app = App(__name__)
+    >>> @app.post("/")
+    ... async def create():
+    ...     response = make_response("created", 201)
+    ...     response.headers["x-greeting"] = "yes"
+    ...     return response
 
     Raises:
         TypeError: they are no answer.

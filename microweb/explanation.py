@@ -105,13 +105,8 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.method} {self.path}" + (f"  on {self.host}" if self.host else ""), ""]
         lines += align(self._facts())
-        if self.layers:
-            lines += ["", "It passes, in this order:"]
-            steps = enumerate(self.layers, 1)
-            lines += align(
-                (f"{number:>2}", step.stage, step.name, step.runs, step.owner, step.place)
-                for number, step in steps
-            )
+        lines += ["", "It passes, in this order:"]
+        lines += align((f"{number:>2}", *layer) for number, layer in enumerate(self.layers, 1))
         if self.status is None:
             lines += ["", "An error is answered by the first of these that takes it:"]
             lines += align([*self.errors, ("any other", "the built-in page", "", "", "")])
@@ -426,12 +421,13 @@ def find_near(
     rules: Iterable[Rule[Target, Placement]], parts: list[str], host: str | None, count: int = 3
 ) -> list[NearRule]:
     """The rules that are most like a path, the best first."""
-    path = "/".join(parts)
-    matcher = SequenceMatcher(b=path)
+    matcher = SequenceMatcher()
     scored: list[tuple[float, int, NearRule]] = []
     for order, rule in enumerate(rules):
         filled, reason = fill(rule, parts)
-        matcher.set_seq1(filled)
+        # What goes on below a prefix is like every path; only the prefix is compared.
+        is_prefix = rule.kind == "mount" or rule.pattern.tail is not None
+        matcher.set_seqs("/".join(filled), "/".join(parts[: len(filled)] if is_prefix else parts))
         if matcher.real_quick_ratio() < NEAR or matcher.quick_ratio() < NEAR:
             continue
         ratio = matcher.ratio()
@@ -445,15 +441,17 @@ def find_near(
     return [near for _, _, near in sorted(scored)[:count]]
 
 
-def fill(rule: Rule[Target, Placement], parts: list[str]) -> tuple[str, str]:
-    """The path that a rule would match, its variables taken from ``parts``; and a variable that cannot be."""
+def fill(rule: Rule[Target, Placement], parts: list[str]) -> tuple[list[str], str]:
+    """The segments that a rule would match, its variables filled from ``parts``, and why one of them is not.
+
+    They end where a variable begins that spans segments.
+    """
     filled = [""]
     reason = ""
     for index, segment in enumerate(rule.pattern.segments, 1):
         if segment.is_path:
-            filled += parts[index:]
-            break
-        part = parts[index] if index < len(parts) else segment.text
+            return filled, reason
+        part = parts[index] if index < len(parts) else "?"
         if segment.literal is not None:
             filled.append(segment.literal)
             continue
@@ -463,7 +461,7 @@ def fill(rule: Rule[Target, Placement], parts: list[str]) -> tuple[str, str]:
             reason = f"the converter of {name!r} does not take {part!r}"
     if rule.pattern.trailing_slash:
         filled.append("")
-    return "/".join(filled), reason
+    return filled, reason
 
 
 def takes(convert: Callable[[str], Any], part: str) -> bool:

@@ -178,8 +178,8 @@ class FileBody:
 
     def _open(self) -> Any:
         path, seen = self._path, self.seen
-        if path is None or seen is None:
-            raise ValueError("the file is closed")
+        assert path is not None  # A file object is there from the start.
+        assert seen is not None
         descriptor = os.open(path, FLAGS)
         try:
             now = os.fstat(descriptor)

@@ -13,13 +13,13 @@ sent. It opens the file only when bytes are to be sent, and reads them in thread
 """
 
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
-# ruff: noqa: PTH100, PTH116, PTH117, PTH118, PTH119
+# ruff: noqa: PTH100, PTH114, PTH116, PTH117, PTH118, PTH119
 
 import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypedDict, Unpack
@@ -112,7 +112,8 @@ class FileResponse(StreamingResponse):
         """The absolute path, or None for a file object."""
         name = download_name
         if isinstance(path_or_file, str | os.PathLike):
-            self.path = os.path.abspath(path_or_file)
+            path = os.fspath(path_or_file)
+            self.path = path if os.path.isabs(path) else os.path.abspath(path)
             seen = stat_result or look_at(self.path)
             body = FileBody(self.path, seen)
             size: int | None = seen.st_size
@@ -253,10 +254,14 @@ class FileResponse(StreamingResponse):
         """Open the file and read its first chunk here and now, for a caller that is in a thread.
 
         Raises:
-            FileChanged: the file was changed since it was looked at; ``send`` will look again.
-            OSError: it cannot be read.
+            NotFound, Forbidden, OSError: as ``send``.
         """
-        self._bytes.begin_here()
+        try:
+            self._bytes.begin_here()
+        except FileChanged:
+            pass  # send() will see it too, and look again.
+        except OSError as error:
+            raise answer_to(error) from error
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: what tag a file has is said when its answer is made."""
@@ -451,7 +456,7 @@ def beside_app(path: str | os.PathLike[str], caller: str) -> str:
 # Finding and judging files -------------------------------------------------------------------------
 
 
-def find_inside(directory: str, segments: Iterable[str]) -> str:
+def find_inside(directory: str, segments: Sequence[str]) -> str:
     """The real path of what lies under ``directory``; touches the disk.
 
     Raises:
@@ -460,9 +465,18 @@ def find_inside(directory: str, segments: Iterable[str]) -> str:
     # SECURITY: test_files.py::test_a_symlink_that_leaves_the_directory_is_not_found. What is opened is the
     # path without links that was checked, so that no link is followed afterwards.
     root = os.path.realpath(directory)
-    found = os.path.realpath(os.path.join(root, *segments))
-    if not found.startswith(root if root.endswith(os.sep) else root + os.sep):
-        raise NotFound
+    root = root if root.endswith(os.sep) else root + os.sep
+    found = root + os.sep.join(segments)
+    # Most paths hold no link, and a look at each of their few segments tells. Windows has other links too.
+    here = root
+    for segment in segments:
+        here += segment
+        if os.name == "nt" or os.path.islink(here):
+            found = os.path.realpath(found)
+            if not found.startswith(root):
+                raise NotFound
+            break
+        here += os.sep
     return found
 
 

@@ -16,7 +16,7 @@ from microweb.limits import Limits
 from microweb.routetable import RouteTable
 from microweb.url import parse_host
 
-__all__ = ["make_finder"]
+__all__ = ["Finder", "find_host", "make_finder"]
 
 Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
 

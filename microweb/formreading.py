@@ -9,7 +9,7 @@ State of a form::
                                   └-----any error---------> failed    (final: the same error again)
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from microweb.errors import HTTPException, StatusError, UnsupportedMediaType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from microweb.multipart import MultipartReader
 
-__all__ = ["Form", "FormPart", "read_form", "read_parts"]
+__all__ = ["Form", "FormPart", "PartStream", "read_form"]
 
 URLENCODED = b"application/x-www-form-urlencoded"
 NO_FILES: MultiDict[UploadFile] = MultiDict(kind="file")
@@ -120,30 +120,34 @@ async def collect(
     part: Part | None = None
     upload: UploadFile | None = None
     pieces: list[bytes] = []
-    async for chunk in request.connection.stream("form()"):
-        for event in reader.feed(chunk):
-            if isinstance(event, bytes):
-                assert part is not None
-                if upload is not None:
-                    await upload._receive(event)
+    chunks = request.connection.stream("form()")
+    try:
+        async for chunk in chunks:
+            for event in reader.feed(chunk):
+                if isinstance(event, bytes):
+                    assert part is not None
+                    if upload is not None:
+                        await upload._receive(event)
+                    else:
+                        if most is not None and part.bytes_received > most:
+                            raise field_too_large(most)
+                        pieces.append(event)
+                elif event is not None:
+                    part = event
+                    if part.filename is not None:
+                        spool = limits.upload_spool_size
+                        upload = UploadFile(part.name, part.filename, part.content_type, part.headers, spool)
+                        opened.append(upload)
+                elif upload is not None:
+                    await upload._complete()
+                    files.append((upload.name, upload))
+                    upload = None
                 else:
-                    if most is not None and part.bytes_received > most:
-                        raise field_too_large(most)
-                    pieces.append(event)
-            elif event is not None:
-                part = event
-                if part.filename is not None:
-                    spool = limits.upload_spool_size
-                    upload = UploadFile(part.name, part.filename, part.content_type, part.headers, spool)
-                    opened.append(upload)
-            elif upload is not None:
-                await upload._complete()
-                files.append((upload.name, upload))
-                upload = None
-            else:
-                assert part is not None
-                fields.append((part.name, part.decode(b"".join(pieces))))
-                pieces = []
+                    assert part is not None
+                    fields.append((part.name, part.decode(b"".join(pieces))))
+                    pieces = []
+    finally:
+        await chunks.aclose()
     reader.finish()
     return MultiDict(fields), MultiDict(files, kind="file")
 
@@ -218,23 +222,14 @@ class FormPart:
         """The part's headers."""
         return self._part.headers
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """Its content as it arrives.
 
         Raises:
             BadRequest: the body is malformed, or cut off inside this part.
             RuntimeError: the next part was asked for already.
         """
-        while True:
-            if self._stream is None:
-                raise RuntimeError(
-                    f"the part {self.name!r} is gone: the next one was asked for before it was read"
-                )
-            event = await self._stream.next()
-            if event is None:
-                return
-            assert isinstance(event, bytes)
-            yield event
+        return PartChunks(self)
 
     async def read(self) -> bytes:
         """All of its content, at most ``MAX_FORM_MEMORY_SIZE`` bytes.
@@ -256,66 +251,85 @@ class FormPart:
         return f"<FormPart {self.name!r}>"
 
 
+class PartChunks:
+    """The content of one part; an object, so that a loop over it can be left without leaving a generator open."""
+
+    def __init__(self, part: FormPart) -> None:
+        self._part = part
+
+    def __aiter__(self) -> "PartChunks":
+        return self
+
+    async def __anext__(self) -> bytes:
+        stream = self._part._stream
+        if stream is None:
+            raise RuntimeError(
+                f"the part {self._part.name!r} is gone: the next one was asked for before it was read"
+            )
+        piece = await stream.next_piece()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+
 class PartStream:
-    """The events of one body, and whether the part they are in has ended."""
+    """The parts of one body; knows whether the one that it is in has ended."""
 
-    def __init__(self, request: Any, reader: "MultipartReader") -> None:
-        self._events = self._read(request, reader)
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._events: AsyncGenerator[Part | bytes | None, None] | None = None
         self._is_inside = False
+        self._current: FormPart | None = None
 
-    async def _read(
-        self, request: Any, reader: "MultipartReader"
-    ) -> AsyncGenerator[Part | bytes | None, None]:
-        chunks = request.connection.stream("parts()")
-        try:
-            async for chunk in chunks:
-                for event in reader.feed(chunk):
-                    yield event
-            reader.finish()
-        finally:
-            await chunks.aclose()
+    def __aiter__(self) -> "PartStream":
+        return self
 
-    async def next(self) -> bytes | None:
+    async def __anext__(self) -> FormPart:
+        if self._events is None:
+            self._start()
+        while await self.next_piece() is not None:
+            pass
+        if self._current is not None:
+            self._current._stream = None
+        assert self._events is not None
+        part = await anext(self._events)
+        assert isinstance(part, Part)
+        self._is_inside = True
+        self._current = FormPart(part, self, self._request.limits.max_form_memory_size)
+        return self._current
+
+    async def next_piece(self) -> bytes | None:
         """The next piece of the part; None at its end, and from then on."""
         if not self._is_inside:
             return None
+        assert self._events is not None
         event = await anext(self._events)
         self._is_inside = event is not None
         assert not isinstance(event, Part)
         return event
 
-    async def next_part(self) -> Part | None:
-        """The next part, what is left of this one skipped; None after the last."""
-        while await self.next() is not None:
-            pass
-        part = await anext(self._events, None)
-        assert not isinstance(part, bytes)
-        self._is_inside = part is not None
-        return part
+    def _start(self) -> None:
+        request = self._request
+        content_type = find_header(request.scope["headers"], b"content-type")
+        text = content_type.decode("latin-1") if content_type is not None else ""
+        if parse_media_type(text)[0] != "multipart/form-data":
+            raise not_a_form(content_type, "multipart/form-data")
+        chunks = request.connection.stream("parts()")
+        self._events = events = read_events(chunks, start_reader(request, text))
+        # For a loop that is left early.
+        request.on_close(events.aclose)
 
-    async def close(self) -> None:
-        await self._events.aclose()
 
-
-async def read_parts(request: Any) -> AsyncGenerator[FormPart, None]:
-    """The parts of a multipart form as they arrive, none of them stored.
-
-    Raises: as ``read_form``.
-    """
-    content_type = find_header(request.scope["headers"], b"content-type")
-    text = content_type.decode("latin-1") if content_type is not None else ""
-    if parse_media_type(text)[0] != "multipart/form-data":
-        raise not_a_form(content_type, "multipart/form-data")
-    stream = PartStream(request, start_reader(request, text))
-    # Also when the loop over the parts is left early, and nobody closes this generator.
-    request.on_close(stream.close)
-    most = request.limits.max_form_memory_size
-    while (found := await stream.next_part()) is not None:
-        part = FormPart(found, stream, most)
-        try:
-            yield part
-        finally:
-            part._stream = None
+async def read_events(
+    chunks: AsyncGenerator[bytes, None], reader: "MultipartReader"
+) -> AsyncGenerator[Part | bytes | None, None]:
+    try:
+        async for chunk in chunks:
+            for event in reader.feed(chunk):
+                yield event
+        reader.finish()
+    finally:
+        await chunks.aclose()
 
 
 def start_reader(request: Any, content_type: str) -> "MultipartReader":

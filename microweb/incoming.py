@@ -212,7 +212,7 @@ class Incoming:
     @property
     def base_url(self) -> URL:
         """The URL without its query."""
-        return self.url.replace(query="")
+        return self.url.replace(query=None)
 
     @property
     def args(self) -> MultiDict[str]:

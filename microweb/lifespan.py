@@ -1119,7 +1119,9 @@ class _LoopWatch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> None:
         guard = _TimerGuard()
-        self._timer: weakref.ref[asyncio.TimerHandle] = weakref.ref(loop.call_later(FAR_AWAY, guard.keep))
+        self._timer: weakref.ref[asyncio.TimerHandle] = weakref.ref(
+            loop.call_later(FAR_AWAY, guard.keep, context=Context())  # else it keeps the first request's
+        )
         self._closed: weakref.ref[_TimerGuard] | None = weakref.ref(guard, lambda _: closed())
 
     def end(self) -> None:

@@ -70,7 +70,7 @@ class MultipartReader:
             boundary, max_header_count=max_headers, max_header_size=max_header_size, strict=True
         )
         self._ended = False
-        self._delimiter = b"\r\n--" + boundary
+        self._boundary = b"--" + boundary
         # As if a line had ended before the body: the first delimiter may stand at its very beginning.
         self._preamble: bytes | None = b"\r\n"
         self._held = b""
@@ -127,12 +127,14 @@ class MultipartReader:
         # Done here, for the parser's verdict on what stands before the first boundary depends on the chunks.
         assert self._preamble is not None
         seen = self._preamble + chunk
-        start = seen.find(self._delimiter)
+        start = seen.find(self._boundary)
         if start < 0:
-            self._preamble = seen[1 - len(self._delimiter) :]
+            self._preamble = seen[-len(self._boundary) - 1 :]
             return b""
+        if not seen.startswith(b"\r\n", start - 2):
+            raise BadRequest("The form is malformed: its first boundary is not at the beginning of a line.")
         self._preamble = None
-        return seen[start + 2 :]
+        return seen[start:]
 
     def _count(self, part: Part) -> None:
         self._parts += 1

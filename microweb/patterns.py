@@ -608,9 +608,10 @@ def make_converter(
         raise SetupError(f"The rule {rule!r} names the converter {name!r}, which does not exist{hint}")
     try:
         converter = found(*arguments, **options)
-        re.compile(converter.regex)
     except (TypeError, ValueError) as error:
         raise SetupError(f"The rule {rule!r} gives {name!r} arguments that do not fit: {error}.") from error
+    try:
+        re.compile(converter.regex)
     except re.error as error:
         raise SetupError(
             f"The regex of the converter {name!r}, {converter.regex!r}, is no regex: {error}."

@@ -7,13 +7,13 @@ worker threads: plain values everywhere. Both are faces of one state (they share
 Built by the walk in ``app.py``, once per request; mounted apps get a child that shares the body.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, TypeVar, overload
 
 from microweb import json
 from microweb.connection import Connection
 from microweb.errors import BadRequest, UnsupportedMediaType
-from microweb.formreading import Form, FormPart, read_form, read_parts
+from microweb.formreading import Form, FormPart, PartStream, read_form
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import parse_media_type
@@ -158,14 +158,14 @@ class Request(HTTPIncoming):
         """
         return (await read_form(self)).files
 
-    def parts(self) -> AsyncGenerator[FormPart, None]:
+    def parts(self) -> AsyncIterator[FormPart]:
         """The parts of a multipart form as they arrive, fields and files, none of them stored.
 
         Each is read, or skipped, before the next comes. That the form was complete is known when the loop ends.
 
         Raises: as ``form``; RuntimeError when another reader already took the body.
         """
-        return read_parts(self)
+        return PartStream(self)
 
     async def is_disconnected(self) -> bool:
         """Whether the client is known to be gone. Does not wait."""
@@ -307,6 +307,15 @@ def decode_text(body: bytes, content_type: str) -> str:
     """
     charset = parse_media_type(content_type)[1].get("charset", "utf-8")
     try:
+        if charset.lower() not in CHARSETS:
+            raise LookupError
         return body.decode(charset)
     except (LookupError, ValueError):
         raise BadRequest(f"The body is not text in the charset {charset[:40]!r}.") from None
+
+
+CHARSETS = frozenset(
+    "utf-8 utf8 us-ascii ascii iso-8859-1 latin-1 latin1 iso-8859-2 iso-8859-15 windows-1250 windows-1251 windows-1252 "
+    "utf-16 utf-16le utf-16be utf-32 shift_jis euc-jp euc-kr gb2312 gbk gb18030 big5 koi8-r koi8-u".split()
+)
+"""The charsets that are read. Python knows more, some of which take quadratic time (punycode, idna)."""

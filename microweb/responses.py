@@ -270,7 +270,12 @@ class Response:
         self.headers["last-modified"] = http_date(value)
 
     def make_conditional(self, request: Incoming) -> "Response":
-        """Become a 304 or 412 if the request's conditions say so (RFC 9110 §13.2.2); returns itself."""
+        """Become a 304 or 412 if the request's conditions say so (RFC 9110 §13.2.2); returns itself.
+
+        Only a successful answer does: what is an error without the conditions stays one (§13.2.1).
+        """
+        if not 200 <= self._status < 300:
+            return self
         asked = request.headers
         verdict = evaluate(
             request.scope.get("method", "GET"),

@@ -112,7 +112,8 @@ def serve(
 ) -> None:
     """Serve the app that ``load`` gives, together with a name for it, in the process that serves.
 
-    Nothing is loaded in a process that is only the parent of those. ``options`` are uvicorn's. ``environ`` is the environment to give to child processes.
+    Nothing is loaded in a process that is only the parent of those. ``options`` are uvicorn's. ``environ``
+    is the environment to give to child processes.
 
     Raises:
         ServeError: the address is taken or cannot be had, or the options do not fit.

@@ -19,7 +19,7 @@ from microweb.asgi import Receive, Scope, Send
 from microweb.conversion import own
 from microweb.errorhandlers import default_answer
 from microweb.errors import ClientDisconnect, HTTPException, MethodNotAllowed, NotFound
-from microweb.filebody import CHUNK, FileChanged
+from microweb.filebody import CHUNK
 from microweb.filenames import split_filename
 from microweb.files import FileResponse, answer_to, content_type_of, find_inside, look_at, offers_pathsend
 from microweb.incoming import Incoming
@@ -197,7 +197,7 @@ class StaticFiles:
             if bare != filename:
                 raise NotFound  # A file has no slash at its end.
             return path, filename
-        index = find_inside(root, [*segments, self.index])
+        index = find_inside(root, [*segments, *self.index.split("/")])
         if filename and bare == filename:
             look_at(index)  # A directory without an index is not there, with or without its slash.
             return None
@@ -224,12 +224,7 @@ class StaticFiles:
                     path, seen = path + SIBLINGS[coding], codings[coding]
         response = FileResponse(path, headers=headers, content_type=content_type, stat_result=seen)
         if question.reads_ahead and seen.st_size <= CHUNK:
-            try:
-                response.read_ahead()
-            except FileChanged:
-                pass  # send() sees it too, and looks again.
-            except OSError as error:
-                raise answer_to(error) from error
+            response.read_ahead()
         return response
 
     def _warn_of_missing(self, root: str) -> None:

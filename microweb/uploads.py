@@ -26,7 +26,7 @@ __all__ = ["SyncUploadFile", "UploadFile"]
 
 CHUNK = 65536
 WRITE_SIZE = 262_144
-"""Bytes that are collected before a thread writes them: a hop for each message would cost more than writing."""
+"""Bytes that are collected before a thread writes them: a hop for each message would cost more."""
 
 Target = str | os.PathLike[str]
 
@@ -126,7 +126,7 @@ class Upload:
 
     def _save(self, target: Target) -> str:
         path = self._choose_path(target)
-        # Beside its place, then moved there: a copy that fails halfway is never taken for the file, one that is
+        # Beside its place, then moved: a copy that fails halfway is never taken for the file, one that is
         # replaced is whole until then, and a symlink at that place is replaced, not followed.
         partial = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.part")  # noqa: PTH118, PTH120
         try:
@@ -188,11 +188,10 @@ class UploadFile(Upload):
         """Let the next read begin at ``position``, counted from the start."""
         self._file.seek(position)
 
-    async def chunks(self, size: int = CHUNK) -> AsyncIterator[bytes]:
+    def chunks(self, size: int = CHUNK) -> AsyncIterator[bytes]:
         """The content from its start, in pieces of at most ``size`` bytes."""
-        await self.seek(0)
-        while chunk := await self.read(size):
-            yield chunk
+        self._file.seek(0)
+        return UploadChunks(self, size)
 
     async def save(self, target: Target | IO[bytes]) -> str:
         """Write all of it to ``target``; returns the path, ``""`` for an open file.
@@ -281,6 +280,23 @@ class SyncUploadFile(Upload):
     def __iter__(self) -> Iterator[bytes]:
         """The content line by line."""
         return iter(self._file)
+
+
+class UploadChunks:
+    """The rest of a file; an object, so that a loop over it can be left without leaving a generator open."""
+
+    def __init__(self, upload: UploadFile, size: int) -> None:
+        self._upload = upload
+        self._size = size
+
+    def __aiter__(self) -> "UploadChunks":
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._upload.read(self._size)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
 
 
 LONGEST_NAME = 255

@@ -171,7 +171,7 @@ def serve_demo(database: Path) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "guestbook:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "microweb", "run", "--app", "guestbook", "--port", str(port)]
     environment = os.environ | {"GUESTBOOK_DATABASE": str(database)}
     url = f"http://127.0.0.1:{port}/"
     with subprocess.Popen(command, cwd=EXAMPLES, env=environment) as server:

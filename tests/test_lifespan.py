@@ -975,8 +975,14 @@ def test_a_program_that_cancels_every_task_twice_gets_every_exit_tried(steps, mo
 
 
 def test_a_program_that_cancels_every_task_once_gets_its_mounted_apps_stopped_in_order(calls):
+    async def app(scope, receive, send):
+        await Mounted(calls)(scope, receive, send)
+        with anyio.move_on_after(0):  # anyio's limits work in a task only if its cancellation is forgotten
+            await anyio.sleep_forever()
+        calls.append("end of app")
+
     async def enter(stack, state):
-        await stack.enter_async_context(run_foreign(Mounted(calls), state))
+        await stack.enter_async_context(run_foreign(app, state))
         await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
 
     async def main():
@@ -987,7 +993,7 @@ def test_a_program_that_cancels_every_task_once_gets_its_mounted_apps_stopped_in
     lifespan = Lifespan(enter)
     asyncio.run(main())
 
-    assert calls == ["mounted in", "resource in", "resource out", "mounted out"]
+    assert calls == ["mounted in", "resource in", "resource out", "mounted out", "end of app"]
 
 
 def test_a_start_cancelled_by_the_program_before_its_first_step_is_told_to_its_waiter():
@@ -1009,14 +1015,15 @@ def test_an_exit_that_cancels_its_own_task_does_not_keep_the_others(calls, caplo
         await asyncio.sleep(0)
 
     async def enter(stack, state):
-        await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
+        await stack.enter_async_context(resource(calls, on_exit=anyio.sleep_forever))
         stack.push_async_callback(cancel_itself)
         await stack.enter_async_context(resource(calls, "last", on_exit=cancel_itself))
 
-    asyncio.run(Lifespan(enter).ensure())
+    asyncio.run(Lifespan(enter, grace=lambda: 0.05).ensure())
 
     assert calls == ["resource in", "last in", "last out", "resource out"]
     assert caplog.text.count("an exit was cancelled") == 2
+    assert caplog.text.count("its exit took over") == 1
 
 
 def test_a_trio_run_that_has_ended_its_tasks_starts_nothing():
@@ -1110,6 +1117,31 @@ def test_a_stop_in_time_leaves_no_timer_to_a_loop(index, caplog):
     loop.close()
 
     assert caplog.records == []
+
+
+def test_the_timer_that_notices_a_closed_loop_is_cancelled_at_the_stop_and_keeps_no_context():
+    class RecordingLoop(asyncio.SelectorEventLoop):
+        timers = []
+
+        def call_later(self, *args, **kwargs):
+            self.timers.append(super().call_later(*args, **kwargs))
+            return self.timers[-1]
+
+    async def main():
+        current_request.set(request := Failure())
+        await lifespan.ensure()
+        return weakref.ref(request)
+
+    current_request = contextvars.ContextVar("current_request")
+    lifespan, loop = lifespan_of(), RecordingLoop()
+    request = loop.run_until_complete(main())
+    gc.collect()
+    assert request() is None
+    loop.run_until_complete(lifespan.stop())
+
+    assert len(loop.timers) == 1
+    assert loop.timers[0].cancelled()
+    loop.close()
 
 
 def test_a_loop_that_only_stopped_is_given_up_when_another_one_asks(calls, caplog):
@@ -1401,6 +1433,22 @@ async def test_background_tasks_that_start_each_other_are_ended_too(calls):
     await lifespan.stop()
 
     assert calls == ["resource in", "resource out"]
+
+
+@pytest.mark.anyio
+async def test_background_tasks_that_have_not_begun_when_all_are_cancelled_end_too(caplog):
+    async def work():
+        while True:
+            lifespan.start_task(anyio.sleep_forever)
+            await anyio.lowlevel.checkpoint()
+
+    lifespan = lifespan_of(background_timeout=0, grace=0.5)
+    await lifespan.ensure()
+    for _ in range(5):
+        lifespan.start_task(work)
+    await lifespan.stop()
+
+    assert "do not end when cancelled" not in caplog.text
 
 
 @pytest.mark.anyio
@@ -1699,6 +1747,24 @@ async def test_a_mounted_app_that_raises_at_shutdown_is_raised(caplog):
             pass
 
     assert errors_in(caplog) == []
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_that_failed_leaves_nothing_for_the_garbage_collector(without_collector):
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await receive()
+        raise Failure
+
+    try:
+        async with ForeignLifespan(app, {}):
+            await anyio.wait_all_tasks_blocked()
+    except LifespanFailed as error:
+        cause = weakref.ref(error.__cause__)
+    await anyio.wait_all_tasks_blocked()
+
+    assert cause() is None
 
 
 @pytest.mark.anyio

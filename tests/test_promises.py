@@ -160,7 +160,7 @@ async def test_requests_at_the_same_time_do_not_see_each_other():
     assert answers == {name: {"name": name, "path": f"/{name}"} for name in arrived}
 
 
-def test_an_answer_is_never_given_to_a_second_request():
+def test_a_response_returned_to_a_second_request_is_refused():
     app = App(__name__)
     kept = Response("hello")
 
@@ -178,7 +178,7 @@ def test_an_answer_is_never_given_to_a_second_request():
 # 7. One bad request writes at most one log line ---------------------------------------------------
 
 
-def test_an_unhandled_error_is_one_log_record_with_control_characters_escaped(caplog):
+def test_a_log_line_stays_one_line(caplog):
     app = App(__name__)
 
     @app.get("/<path:rest>")

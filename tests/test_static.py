@@ -463,7 +463,9 @@ async def test_nothing_outside_the_folder_is_served(folder, options, name):
     for app, prefix in ((make_app(folder), "/static/"), (make_site(folder, **options), "/site/")):
         response = await fetch(app, prefix + name)
 
-        assert response.status_code in (400, 404)
+        # Where a slash is doubled, the router redirects to one.
+        assert response.status_code in (400, 404, 308)
+        assert response.headers.get("location", prefix).startswith(prefix)
         assert b"secret" not in response.content
 
 
@@ -646,7 +648,7 @@ async def test_a_sibling_that_is_older_than_its_file_is_not_used(compressed):
 async def test_a_compressed_sibling_that_is_a_link_is_not_served(folder):
     (folder / "css" / "site.css.gz").symlink_to(folder.parent / "secret.txt")
 
-    response, body = await fetch_raw(make_app(folder), "/static/css/site.css", accept_encoding="gzip")
+    _, body = await fetch_raw(make_app(folder), "/static/css/site.css", accept_encoding="gzip")
 
     assert body == CSS
 
@@ -729,11 +731,11 @@ async def test_a_very_large_file_is_named_by_size_and_time(folder):
     assert first != app.url_for("static", filename="video.bin")
 
 
-@pytest.mark.parametrize("filename", ["missing.css", "../secret.txt", "", "css", ".env", "a\0b"])
+@pytest.mark.parametrize("filename", ["missing.css", "../secret.txt", "css", ".env", "a\0b"])
 def test_what_is_no_file_has_no_fingerprint(folder, filename):
     app = make_app(folder, STATIC_FINGERPRINTS=True)
 
-    assert "?" not in app.url_for("static", filename=filename) if filename else True
+    assert "?" not in app.url_for("static", filename=filename)
 
 
 def test_a_value_called_v_is_the_programs(folder):
@@ -819,11 +821,14 @@ async def test_another_framework_can_mount_them(folder):
 async def test_a_client_that_leaves_is_no_error(folder):
     (folder / "large.bin").write_bytes(bytes(3 * CHUNK))
 
-    async with Client(StaticFiles(folder), lifespan=False) as client:
-        async with client.exchange("GET", "/large.bin") as exchange:
-            await exchange.response()
-            exchange.disconnect()
-            await exchange.wait_ended()
+    app = StaticFiles(folder)
+
+    async with Client(app, lifespan=False) as client, client.exchange("GET", "/large.bin") as exchange:
+        response = await exchange.response()
+        exchange.disconnect()
+        await exchange.wait_ended()
+
+    assert response.status_code == 200
 
 
 async def test_a_websocket_is_refused(folder):

@@ -227,8 +227,8 @@ def evaluate(module: ModuleType, expression: str) -> App:
             }
         except (ValueError, TypeError, SyntaxError):
             raise DiscoveryError(
-                f"{expression!r} has arguments that are no literals: only numbers, strings, lists and the like "
-                "can stand there"
+                f"{expression!r} has arguments that are no literals: only numbers, strings, lists and the "
+                "like can stand there"
             ) from None
         node = node.func
     found: Any = module

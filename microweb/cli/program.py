@@ -53,7 +53,7 @@ class Program(click.Group):
         return app.cli.get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All their names, for the help text; the app's are missing if it cannot be loaded, and it says so."""
+        """All their names, for the help text; without the app's, and a word on it, if it cannot be loaded."""
         names = {*COMMANDS, *find_plugins()}
         load_environment(ctx)
         try:

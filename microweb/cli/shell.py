@@ -12,7 +12,9 @@ import contextvars
 import inspect
 import os
 import sys
+import traceback
 import types
+from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,9 +64,13 @@ def open_ipython(runner: asyncio.Runner, names: dict[str, Any], banner: str) -> 
         ipython = import_module("IPython")
     except ImportError:
         return False
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return runner.run(coroutine)  # a function, since a config is copied deeply, with all that it holds
+
     config = import_module("traitlets.config").Config()
     config.TerminalInteractiveShell.banner1 = banner + "\n"
-    config.InteractiveShell.loop_runner = runner.run
+    config.InteractiveShell.loop_runner = run
     ipython.start_ipython(argv=[], user_ns=names, config=config)
     return True
 
@@ -109,5 +115,9 @@ class Console(code.InteractiveConsole):
                 self.runner.run(value, context=contextvars.copy_context())
         except SystemExit:
             raise
-        except BaseException:  # noqa: BLE001 - Ctrl-C ends the line, not the prompt
-            self.showtraceback()
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C ends the line, not the prompt
+            frames = error.__traceback__
+            while frames is not None and frames.tb_frame.f_code.co_filename != self.filename:
+                frames = frames.tb_next  # ours, and those of asyncio
+            sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
+            self.write("".join(traceback.format_exception(error.with_traceback(frames))))

@@ -37,12 +37,20 @@ class AnswerStream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
+        try:
+            return await self._read()
+        except anyio.get_cancelled_exc_class():
+            self._exchange.abandon()
+            raise
+
+    async def _read(self) -> bytes:
         exchange = self._exchange
         with anyio.move_on_after(self._timeout) as waiting:
             chunk = await exchange.next_chunk()
             if chunk is not None:
                 return chunk
         if waiting.cancelled_caught:
+            exchange.abandon()
             raise httpx.ReadTimeout(f"the app sent no chunk within {self._timeout} s", request=self._request)
         exchange.raise_upload_error()
         if exchange.left:

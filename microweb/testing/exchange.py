@@ -78,19 +78,11 @@ class Exchange(AppCall):
 
     async def wait_started(self) -> None:
         """Wait for the status line, or for the end of an app that sent none."""
-        try:
-            await self._started.wait()
-        except BaseException:
-            self.abandon()
-            raise
+        await self._started.wait()
 
     async def next_chunk(self) -> bytes | None:
         """The next chunk of the answer, or None after the last."""
-        try:
-            return await self._answer.take()
-        except BaseException:
-            self.abandon()
-            raise
+        return await self._answer.take()
 
     async def wait_ended(self) -> None:
         """Wait until the app's coroutine has ended.
@@ -99,11 +91,7 @@ class Exchange(AppCall):
             Exception: the app's own, unless the client was made with ``raise_errors=False``.
             LintError: either side broke the rules of ASGI.
         """
-        try:
-            await self._task.wait()
-        except BaseException:
-            self.abandon()
-            raise
+        await self._task.wait()
         self.raise_error()
 
     def disconnect(self) -> None:

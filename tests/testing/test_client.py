@@ -4,6 +4,7 @@ import anyio
 import httpx
 import pytest
 
+from microweb.errors import ClientDisconnect
 from microweb.testing import AppHangs, ASGITransport, Client, LintError
 
 pytestmark = pytest.mark.anyio
@@ -265,6 +266,38 @@ async def test_no_response_comes_after_a_disconnect():
         exchange.disconnect()
         with pytest.raises(httpx.ReadError, match="before the app sent a status"):
             await exchange.response()
+
+
+async def test_waiting_for_an_exchange_may_be_given_up():
+    async def app(scope, receive, send):
+        await receive()
+        await released.wait()
+        await respond(send, b"after all")
+
+    released = anyio.Event()
+    async with Client(app, lifespan=False) as client, client.exchange("GET", "/") as exchange:
+        for wait in (exchange.response, exchange.wait_ended):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await wait()
+        released.set()
+        response = await exchange.response()
+        assert await response.aread() == b"after all"
+
+
+async def test_a_disconnect_after_the_answer_changes_nothing():
+    async def app(scope, receive, send):
+        await respond(send)
+        await released.wait()
+        raise ClientDisconnect("not by this client")
+
+    released = anyio.Event()
+    async with Client(app, lifespan=False) as client:
+        with pytest.raises(ClientDisconnect):
+            async with client.exchange("GET", "/") as exchange:
+                await exchange.response()
+                exchange.disconnect()
+                released.set()
 
 
 async def test_leaving_an_exchange_disconnects():

@@ -627,7 +627,7 @@ async def test_optional_keys_of_a_scope_may_be_missing_or_none():
 
 
 async def test_the_scope_of_a_websocket_is_checked_like_any_other():
-    with pytest.raises(LintError, match="server: .*`path`"):
+    with pytest.raises(LintError, match=r"server: .*`path`"):
         await check(websocket_scope(path=None), {"type": "websocket.close"})
 
 

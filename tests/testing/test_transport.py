@@ -594,6 +594,25 @@ async def test_a_call_cancelled_while_reading_disconnects():
     assert events == ["http.disconnect"]
 
 
+async def test_a_cancelled_call_does_not_wait_for_a_deaf_app():
+    released = anyio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        entered.set()
+        await released.wait()
+        assert (await receive())["type"] == "http.disconnect"
+
+    entered = anyio.Event()
+    async with connect(app, grace=60) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, "/")
+            await entered.wait()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        released.set()
+
+
 async def test_a_call_cancelled_during_teardown_leaves_the_app_to_the_client():
     events = []
 

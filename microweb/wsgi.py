@@ -1,0 +1,51 @@
+"""Mounting WSGI apps: ``app.mount("/old", WSGI(flask_app))``.
+
+A thin door to a2wsgi (extra ``wsgi``), which runs the WSGI app in threads. The mounted app sees its prefix
+as ``SCRIPT_NAME``, so its own ``url_for`` keeps working.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from microweb.asgi import ASGIApp, Receive, Scope, Send
+
+__all__ = ["WSGI"]
+
+WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class WSGI:
+    """An ASGI app that runs a WSGI app in ``workers`` threads of its own.
+
+    >>> from microweb import App
+    >>> def old_app(environ, start_response):
+    ...     start_response("200 OK", [("content-type", "text/plain")])
+    ...     return [b"still here"]
+    >>> app = App(__name__)
+    >>> app.mount("/old", WSGI(old_app))
+
+    Raises:
+        ModuleNotFoundError: a2wsgi is not installed; the message names the extra.
+    """
+
+    def __init__(self, app: WSGIApp, *, workers: int = 10) -> None:
+        try:
+            from a2wsgi import WSGIMiddleware
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "WSGI(...) needs a2wsgi: install microweb-asgi with the extra [wsgi]", name="a2wsgi"
+            ) from error
+        self.app = app
+        self._asgi: ASGIApp = WSGIMiddleware(app, workers=workers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; a WSGI app has no lifespan and no websockets."""
+        if scope["type"] == "http":
+            await self._asgi(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            raise ValueError("a WSGI app has no lifespan")
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    def __repr__(self) -> str:
+        return f"<WSGI {self.app!r}>"

@@ -1,0 +1,411 @@
+"""``App.explain``: what it says is what happens."""
+
+import pytest
+
+from microweb import App, Router, SetupError
+from microweb.errors import FrozenError
+from microweb.testing import Client
+
+
+def stages(explanation):
+    return [(layer.stage, layer.name.rpartition(".")[2]) for layer in explanation.layers]
+
+
+def recording_app(passed):
+    """An app whose every layer writes its name down; the router ``shop`` has layers of its own."""
+    app = App("shop")
+    shop = Router("shop", prefix="/shop")
+
+    def layer(name):
+        async def middleware(request, call_next):
+            passed.append(name)
+            return await call_next(request)
+
+        middleware.__qualname__ = name
+        return middleware
+
+    def hook(name, *, asynchronous):
+        async def on_loop():
+            passed.append(name)
+
+        def in_thread():
+            passed.append(name)
+
+        function = on_loop if asynchronous else in_thread
+        function.__qualname__ = name
+        return function
+
+    def after(name, *, asynchronous):
+        async def on_loop(response):
+            passed.append(name)
+
+        def in_thread(response):
+            passed.append(name)
+
+        function = on_loop if asynchronous else in_thread
+        function.__qualname__ = name
+        return function
+
+    for router, owner in ((app, "app"), (shop, "shop")):
+        for number, asynchronous in ((1, True), (2, False)):
+            router.add_middleware(layer(f"{owner}_layer_{number}"))
+            router.before_request(hook(f"{owner}_before_{number}", asynchronous=asynchronous))
+            router.after_request(after(f"{owner}_after_{number}", asynchronous=asynchronous))
+            router.teardown_request(after(f"{owner}_teardown_{number}", asynchronous=asynchronous))
+
+    def preprocess(endpoint, values):
+        passed.append("preprocess")
+
+    preprocess.__qualname__ = "preprocess"
+    shop.url_value_preprocessor(preprocess)
+
+    async def show(item):
+        passed.append("show")
+        return item
+
+    show.__qualname__ = "show"
+    shop.get("/<item>", endpoint="show", middleware=[layer("route_layer")])(show)
+    app.mount("", shop)
+    return app
+
+
+# A route -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_the_layers_are_told_in_the_order_in_which_a_request_passes_them():
+    passed = []
+    app = recording_app(passed)
+
+    told = [name for _, name in stages(app.explain("GET", "/shop/hat"))]
+
+    async with Client(app) as client:
+        assert (await client.get("/shop/hat")).text == "hat"
+    assert told == passed
+
+
+@pytest.mark.anyio
+async def test_the_layers_of_a_miss_are_those_of_its_owner():
+    passed = []
+    app = recording_app(passed)
+
+    explanation = app.explain("GET", "/shop/hat/brim")
+
+    async with Client(app) as client:
+        assert (await client.get("/shop/hat/brim")).status_code == explanation.status == 404
+    assert [name for stage, name in stages(explanation) if stage != "answer to a miss"] == passed
+    assert explanation.owner == "shop"
+
+
+def test_a_route_is_told_with_its_values_and_its_place():
+    app = App("shop")
+
+    @app.get("/hat/<int:size>", endpoint="hats", timeout=2.5)
+    def show(size):
+        return "hat"
+
+    explanation = app.explain("GET", "/hat/7")
+
+    assert (explanation.outcome, explanation.endpoint, explanation.values) == ("view", "hats", {"size": 7})
+    assert explanation.rule == "/hat/<int:size>"
+    assert explanation.methods == ("GET", "HEAD")
+    assert explanation.place.startswith(__file__)
+    assert explanation.options == {"timeout": 2.5}
+
+
+def test_a_def_runs_in_a_thread_and_an_async_def_on_the_loop():
+    app = App("shop")
+    app.get("/def")(lambda: "def")
+
+    @app.get("/async")
+    async def view():
+        return "async"
+
+    assert app.explain("GET", "/def").layers[-1].runs == "in a thread"
+    assert app.explain("GET", "/async").layers[-1].runs == "on the loop"
+
+
+def test_a_middleware_that_is_an_object_is_called_by_its_class():
+    class Timing:
+        async def __call__(self, request, call_next):
+            return await call_next(request)
+
+    app = App("shop")
+    app.add_middleware(Timing())
+
+    layer = app.explain("GET", "/").layers[0]
+
+    assert (layer.stage, layer.name.rpartition(".")[2], layer.owner) == ("middleware", "Timing", "app")
+
+
+def test_plain_asgi_middleware_is_outermost():
+    class Wrapper:
+        def __init__(self, app):
+            self.app = app
+
+    app = App("shop")
+    app.add_asgi_middleware(Wrapper)
+
+    assert stages(app.explain("GET", "/"))[0] == ("ASGI middleware", "Wrapper")
+
+
+def test_the_path_may_be_escaped_and_have_a_query():
+    app = App("shop")
+    app.get("/hat/<name>")(lambda name: name)
+
+    explanation = app.explain("get", "/hat/a%2Fb%20ü?size=7#brim")
+
+    assert explanation.values == {"name": "a/b ü"}
+    assert explanation.method == "GET"
+
+
+def test_a_host_chooses_the_route():
+    app = App("shop")
+    app.get("/", endpoint="main")(lambda: "main")
+    app.get("/", endpoint="admin", host="admin.example.org")(lambda: "admin")
+
+    assert app.explain("GET", "/", host="Admin.example.org:8000").endpoint == "admin"
+    assert app.explain("GET", "/").endpoint == "main"
+    assert app.explain("GET", "/", host="admin.example.org").rule == "//admin.example.org/"
+
+
+def test_a_websocket_has_layers_of_its_own():
+    app = App("shop")
+    app.before_request(lambda: None)
+
+    @app.websocket("/ws/<room>")
+    async def chat(room): ...
+
+    explanation = app.explain("WEBSOCKET", "/ws/tea")
+
+    assert (explanation.outcome, explanation.values) == ("websocket", {"room": "tea"})
+    assert [stage for stage, _ in stages(explanation)] == ["websocket view"]
+
+
+@pytest.mark.parametrize("arguments", [("GET", "hat"), ("GET", "/", "a b")])
+def test_what_cannot_be_asked_is_a_value_error(arguments):
+    method, path, *host = arguments
+
+    with pytest.raises(ValueError, match=r"slash|host"):
+        App("shop").explain(method, path, host=host[0] if host else None)
+
+
+def test_two_rules_for_one_path_cannot_be_explained():
+    app = App("shop")
+    app.get("/")(lambda: "one")
+    app.get("/", endpoint="other")(lambda: "two")
+
+    with pytest.raises(SetupError, match="there already"):
+        app.explain("GET", "/")
+
+
+def test_explaining_freezes_nothing():
+    app = App("shop")
+
+    app.explain("GET", "/")
+    app.get("/")(lambda: "hat")
+
+    assert app.explain("GET", "/").outcome == "view"
+
+
+@pytest.mark.anyio
+async def test_an_app_that_serves_can_be_explained():
+    app = App("shop")
+    app.get("/")(lambda: "hat")
+
+    async with Client(app) as client:
+        await client.get("/")
+        assert app.explain("GET", "/").outcome == "view"
+
+        with pytest.raises(FrozenError):
+            app.get("/late")(lambda: "late")
+
+
+# Misses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("method", "path", "outcome"),
+    [
+        ("GET", "/hats/", "view"),
+        ("GET", "/nowhere", "not_found"),
+        ("POST", "/hats/", "method_not_allowed"),
+        ("B{D", "/hats/", "method_not_allowed"),
+        ("OPTIONS", "/hats/", "options"),
+        ("GET", "/hats", "add_slash"),
+        ("GET", "/hats//", "merge_slashes"),
+        ("GET", "/hats/%ff", "bad_path"),
+    ],
+)
+async def test_the_status_and_the_location_are_those_of_the_answer(method, path, outcome):
+    app = App("shop")
+    app.get("/hats/")(lambda: "hats")
+
+    explanation = app.explain(method, path)
+
+    async with Client(app) as client:
+        answer = await client.request(method, path)
+    assert explanation.outcome == outcome
+    assert explanation.status == (None if outcome == "view" else answer.status_code)
+    assert explanation.location == answer.headers.get("location")
+    assert ", ".join(explanation.allow) == answer.headers.get("allow", "") or method == "B{D"
+
+
+def test_a_miss_names_the_handler_that_answers_it():
+    app = App("shop")
+    hats = Router("hats", prefix="/hats")
+
+    @app.errorhandler(404)
+    def app_handler(error): ...
+
+    @hats.errorhandler(404)
+    async def hats_handler(error): ...
+
+    app.mount("", hats)
+
+    assert app.explain("GET", "/x").errors[0].name.endswith("app_handler")
+    (answer,) = app.explain("GET", "/hats/x").errors
+    assert answer.name.endswith("hats_handler")
+    assert (answer.kind, answer.owner, answer.runs) == ("404", "hats", "on the loop")
+
+
+def test_the_error_handlers_of_a_view_are_told_nearest_first():
+    app = App("shop")
+    hats = Router("hats", prefix="/hats")
+    app.errorhandler(500)(lambda error: "app")
+    hats.errorhandler(KeyError)(lambda error: "hats")
+    hats.get("/")(lambda: "hats")
+    app.mount("", hats)
+
+    explanation = app.explain("GET", "/hats/")
+
+    assert [(answer.kind, answer.owner) for answer in explanation.errors] == [
+        ("KeyError", "hats"),
+        ("500", "app"),
+    ]
+
+
+def test_a_rule_near_a_miss_is_named_with_the_reason():
+    app = App("shop")
+    app.get("/hat/<int:size>")(lambda size: "hat")
+    app.get("/coat/<path:where>", endpoint="coat")(lambda where: "coat")
+    app.get("/glove", endpoint="glove", host="hands.example.org")(lambda: "glove")
+
+    assert app.explain("GET", "/hat/large").near[0].reason == "the converter of 'size' does not take 'large'"
+    assert app.explain("GET", "/hta/7").near[0].rule == "/hat/<int:size>"
+    assert app.explain("GET", "/coats/on/the/hook").near[0].rule == "/coat/<path:where>"
+    assert app.explain("GET", "/glove").near[0].reason == "it is on the host hands.example.org"
+    assert app.explain("GET", "/hat").near[0].rule == "/hat/<int:size>"
+
+
+def test_a_rule_near_a_miss_may_be_a_mount_or_a_websocket():
+    app = App("shop")
+    app.websocket("/chat")(lambda: None)
+
+    async def other(scope, receive, send): ...
+
+    app.mount("/other", other)
+
+    assert app.explain("GET", "/chat").near[0].methods == "WEBSOCKET"
+    assert app.explain("GET", "/othre").near[0][:2] == ("mount", "/other/...")
+
+
+def test_a_converter_that_raises_is_a_hint_less():
+    from microweb import Converter
+
+    class Broken(Converter):
+        def to_python(self, value):
+            raise LookupError(value)
+
+    app = App("shop")
+    app.converters["broken"] = Broken
+    app.get("/hats/<broken:name>/brim")(lambda name: name)
+
+    assert app.explain("GET", "/hatz/x/brim").near[0].reason == "the converter of 'name' does not take 'x'"
+
+
+def test_nothing_is_near_a_path_like_no_other():
+    app = App("shop")
+    app.get("/hat")(lambda: "hat")
+
+    assert app.explain("GET", "/quixotic/journey").near == []
+
+
+# Mounts --------------------------------------------------------------------------------------------
+
+
+def test_a_mounted_app_is_explained_further():
+    app, api = App("shop"), App("api")
+    app.before_request(lambda: None)
+    api.get("/hats/<int:size>")(lambda size: "hat")
+    app.mount("/api", api)
+
+    explanation = app.explain("GET", "/api/hats/7")
+
+    assert (explanation.outcome, explanation.rule) == ("mount", "/api/...")
+    assert [stage for stage, _ in stages(explanation)] == ["before_request", "mounted app"]
+    assert (explanation.inner.rule, explanation.inner.values) == ("/hats/<int:size>", {"size": 7})
+    assert app.explain("GET", "/api").inner.outcome == "not_found"
+
+
+def test_a_foreign_app_is_the_end_of_the_explanation():
+    class Foreign:
+        async def __call__(self, scope, receive, send): ...
+
+    app = App("shop")
+    app.mount("/other", Foreign())
+
+    explanation = app.explain("DELETE", "/other/x")
+
+    assert (explanation.outcome, explanation.inner) == ("mount", None)
+    assert stages(explanation)[-1] == ("mounted app", "Foreign")
+
+
+# The text ------------------------------------------------------------------------------------------
+
+
+def test_the_text_of_a_view_names_each_layer_with_its_place():
+    app = recording_app([])
+    app.errorhandler(ValueError)(lambda error: "wrong")
+
+    explanation = app.explain("GET", "/shop/hat")
+    text = str(explanation)
+
+    assert text.startswith("GET /shop/hat\n")
+    assert "value       item = 'hat'" in text
+    assert all(layer.name in text and layer.place in text for layer in explanation.layers)
+    assert text.index("ValueError") < text.index("the built-in page")
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_the_text_of_a_miss_says_who_answers_and_what_is_near():
+    app = App("shop")
+    app.get("/hat")(lambda: "hat")
+
+    assert "404, no rule matches the path" in str(app.explain("GET", "/hats"))
+    assert "It is answered by the built-in page." in str(app.explain("GET", "/hats"))
+    assert "Rules near it:\n  GET HEAD  /hat " in str(app.explain("GET", "/hats"))
+    assert "allow   GET, HEAD, OPTIONS" in str(app.explain("POST", "/hat"))
+    app.errorhandler(404)(lambda error: "no")
+    assert "It is answered by:\n  404  " in str(app.explain("GET", "/hats", host="example.org"))
+    assert str(app.explain("GET", "/", host="example.org")).startswith("GET /  on example.org\n")
+
+
+def test_the_text_of_a_redirect_says_where_it_goes():
+    app = App("shop")
+    app.get("/hats/")(lambda: "hats")
+
+    assert "308 to /hats/, the rule ends with a slash" in str(app.explain("GET", "/hats"))
+    assert "answered by" not in str(app.explain("OPTIONS", "/hats/"))
+
+
+def test_the_text_goes_on_in_a_mounted_app():
+    app, api = App("shop"), App("api")
+    api.get("/hats")(lambda: "hats")
+    app.mount("/api", api)
+
+    text = str(app.explain("GET", "/api/hats"))
+
+    assert "The mounted app goes on:\n\n    GET /hats\n" in text
+    assert repr(app.explain("GET", "/api/hats").inner).startswith("<Explanation GET /hats: view")

@@ -1,0 +1,176 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from microweb.filewatch import FileWatch, find_source_folders
+from tests.programs import wait_until, write
+
+
+@pytest.fixture(params=[False, True], ids=["notified", "polling"])
+def polls(request):
+    if not request.param:
+        pytest.importorskip("watchfiles")
+    return request.param
+
+
+def begin(folder, polls, includes=()):
+    """A watch that has begun: what changes from here on is seen."""
+    watch = FileWatch([folder], includes, polls=polls)
+    watch.wait()
+    return watch
+
+
+def changed(watch, after=lambda: None):
+    """The names of the files that are told first."""
+    after()
+    return {Path(path).name for path in wait_until(watch.wait)}
+
+
+# Waiting -------------------------------------------------------------------------------------------
+
+
+def test_a_new_a_changed_and_a_removed_file_are_told(tmp_path, polls):
+    path = write(tmp_path / "app.py", "one")
+    watch = begin(tmp_path, polls)
+
+    assert changed(watch, lambda: write(path, "more")) == {"app.py"}
+    assert changed(watch, lambda: write(tmp_path / "new.py", "new")) == {"new.py"}
+    assert changed(watch, path.unlink) == {"app.py"}
+
+
+def test_nothing_is_told_while_nothing_changes(tmp_path, polls):
+    write(tmp_path / "app.py", "one")
+
+    watch = begin(tmp_path, polls)
+
+    assert watch.wait() == set()
+
+
+def test_a_file_that_does_not_count_is_not_told(tmp_path, polls):
+    watch = begin(tmp_path, polls)
+
+    write(tmp_path / "data.db", "data")
+
+    assert changed(watch, lambda: write(tmp_path / "views" / "page.html", "page")) == {"page.html"}
+
+
+def test_a_folder_that_is_ignored_is_not_looked_into(tmp_path, polls):
+    write(tmp_path / "node_modules" / "x.py", "x")
+    watch = begin(tmp_path, polls)
+
+    write(tmp_path / "node_modules" / "x.py", "xx")
+
+    assert changed(watch, lambda: write(tmp_path / "app.py", "app")) == {"app.py"}
+
+
+def test_a_folder_that_is_not_there_makes_the_watch_poll(tmp_path):
+    watch = begin(tmp_path / "later", False)
+
+    assert watch.polls
+    assert changed(watch, lambda: write(tmp_path / "later" / "app.py", "app")) == {"app.py"}
+
+
+def test_without_watchfiles_it_polls(tmp_path):
+    write(tmp_path / "watchfiles.py", "raise ImportError")
+    script = "from microweb.filewatch import FileWatch; print(FileWatch([]).polls)"
+
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout == "True\n"
+
+
+def test_it_knows_by_itself_whether_to_poll(tmp_path):
+    pytest.importorskip("watchfiles")
+
+    assert not FileWatch([tmp_path]).polls
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path):
+    write(tmp_path / "closed" / "app.py", "app").parent.chmod(0)
+    watch = begin(tmp_path, True)
+
+    assert changed(watch, lambda: write(tmp_path / "app.py", "app")) == {"app.py"}
+
+
+# What counts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "app.py",
+        "shop/views.py",
+        "shop/page.html",
+        "shop/mail.j2",
+        "templates/mail.txt",
+        "shop/templates/sub/icon.svg",
+        ".env",
+        ".microwebenv",
+        "settings.toml",
+    ],
+)
+def test_source_files_templates_and_settings_count(tmp_path, path):
+    assert FileWatch([tmp_path], ["*.toml"]).accepts(str(tmp_path / path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data.json",
+        "app.pyc",
+        "__pycache__/app.py",
+        ".git/hooks/x.py",
+        "venv/lib/x.py",
+        "lib/site-packages/x.py",
+        ".hidden.py",
+        "#app.py",
+        "templates/.page.html.swp",
+        "templates/page.html~",
+        "templates/.page.html",
+    ],
+)
+def test_data_hidden_files_and_installed_packages_do_not_count(tmp_path, path):
+    assert not FileWatch([tmp_path]).accepts(str(tmp_path / path))
+
+
+def test_a_hidden_folder_above_the_watched_one_does_not_matter(tmp_path):
+    folder = tmp_path / ".work" / "shop"
+
+    assert FileWatch([folder]).accepts(str(folder / "app.py"))
+
+
+def test_a_folder_inside_another_is_watched_with_that(tmp_path):
+    assert FileWatch([tmp_path / "shop", tmp_path, tmp_path]).folders == [tmp_path]
+
+
+# Where a program's source is -----------------------------------------------------------------------
+
+
+def test_the_source_folders_are_those_of_the_path_without_installed_packages(tmp_path, monkeypatch):
+    shop = write(tmp_path / "shop" / "app.py", "").parent
+    installed = write(tmp_path / "site-packages" / "x.py", "").parent
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path[1:], str(shop), str(installed), "/", "/nowhere"])
+
+    folders = find_source_folders([tmp_path / "more"])
+
+    assert {tmp_path, shop, tmp_path / "more"} <= set(folders)
+    assert not {installed, Path("/"), Path("/nowhere")} & set(folders)
+    assert not any("site-packages" in folder.parts for folder in folders)
+
+
+def test_a_checkout_of_microweb_is_watched_only_by_programs_that_stand_in_it(tmp_path, monkeypatch):
+    import microweb
+
+    checkout = Path(microweb.__file__).parent.parent
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(checkout)])
+    assert find_source_folders() == [tmp_path]
+    monkeypatch.setattr(sys, "path", [str(checkout)])
+    assert find_source_folders() == [checkout]

@@ -1,0 +1,491 @@
+"""What a view can know of its request, in coroutine code and in threads."""
+
+import anyio
+import pytest
+
+from microweb import App, ClientDisconnect, Request, SyncRequest, request
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def see(look, path: str = "/", **options):
+    """What ``look(request)`` gives in an async view, as JSON."""
+    app = App(__name__)
+
+    @app.route("/<path:rest>", methods=["GET", "POST"], defaults=None)
+    async def view(rest, request: Request):
+        return {"seen": look(request)}
+
+    @app.route("/", methods=["GET", "POST"])
+    async def root(request: Request):
+        return {"seen": look(request)}
+
+    async with Client(app, raise_errors=False) as client:
+        response = await client.request(options.pop("method", "GET"), path, **options)
+    return response.json()["seen"] if response.status_code == 200 else response.status_code
+
+
+@pytest.mark.parametrize(
+    ("look", "path", "options", "expected"),
+    [
+        (lambda r: r.method, "/", {"method": "POST"}, "POST"),
+        (lambda r: r.path, "/a%20b/%C3%BC", {}, "/a b/ü"),
+        (lambda r: r.url, "/a%20b?x=1", {}, "http://testserver/a%20b?x=1"),
+        (lambda r: r.base_url, "/a?x=1", {}, "http://testserver/a"),
+        (lambda r: r.args.get("n", type=int), "/?n=3&n=4", {}, 3),
+        (lambda r: r.args.getlist("n"), "/?n=3&n=4", {}, ["3", "4"]),
+        (lambda r: r.args["missing"], "/", {}, 400),
+        (lambda r: r.headers["x-A"], "/", {"headers": {"X-a": "1"}}, "1"),
+        (lambda r: r.cookies["a"], "/", {"headers": {"cookie": "a=1; b=2"}}, "1"),
+        (lambda r: r.host, "/", {"headers": {"host": "Example.com:81"}}, "Example.com:81"),
+        (lambda r: r.host, "/", {"headers": {"host": "evil.example/x"}}, 400),
+        (lambda r: r.host, "/", {"headers": {"host": "a b"}}, 400),
+        (lambda r: r.scheme, "/", {}, "http"),
+        (lambda r: r.is_secure, "/", {}, False),
+        (lambda r: r.root_path, "/", {}, ""),
+        (lambda r: r.content_type, "/", {"headers": {"content-type": "text/plain; charset=x"}}, "text/plain; charset=x"),
+        (lambda r: r.mimetype, "/", {"headers": {"content-type": "Text/Plain; charset=x"}}, "text/plain"),
+        (lambda r: r.content_length, "/", {"method": "POST", "content": b"abc"}, 3),
+        (lambda r: r.content_length, "/", {}, None),
+        (lambda r: r.user_agent, "/", {"headers": {"user-agent": "me"}}, "me"),
+        (lambda r: r.referrer, "/", {"headers": {"referer": "/x"}}, "/x"),
+        (lambda r: r.remote_addr, "/", {}, "127.0.0.1"),
+        (lambda r: r.client[0], "/", {}, "127.0.0.1"),
+        (lambda r: r.http_version, "/", {}, "1.1"),
+        (lambda r: r.endpoint, "/x", {}, "view"),
+        (lambda r: r.blueprint, "/x", {}, None),
+        (lambda r: r.route.rule, "/x", {}, "/<path:rest>"),
+        (lambda r: r.view_args, "/x/y", {}, {"rest": "x/y"}),
+        (lambda r: r.accept.best(["text/html", "application/json"]), "/", {"headers": {"accept": "application/*"}}, "application/json"),
+        (lambda r: len(r.id), "/", {}, 32),
+        (lambda r: r.query_string.decode(), "/?a=%20", {}, "a=%20"),
+        (lambda r: repr(r), "/", {}, "<Request GET />"),
+    ],
+)  # fmt: skip
+async def test_a_request_tells(look, path, options, expected):
+    assert await see(look, path, **dict(options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Basic YWRhOmxvdmVsYWNl", ["basic", "ada", "lovelace", None]),
+        ("Bearer abc", ["bearer", None, None, "abc"]),
+        ("Basic !!!", None),
+        ("Basic", None),
+        ("Basic YWRh", None),
+        ("", None),
+    ],
+)
+async def test_credentials_are_parsed_or_none(header, expected):
+    def look(request):
+        found = request.authorization
+        return found and [found.type, found.username, found.password, found.token]
+
+    assert await see(look, headers={"authorization": header}) == expected
+
+
+async def test_credentials_do_not_show_their_secret():
+    assert "lovelace" not in await see(
+        lambda r: repr(r.authorization), headers={"authorization": "Basic YWRhOmxvdmVsYWNl"}
+    )
+
+
+async def test_too_large_headers_are_a_431_when_looked_at():
+    assert await see(lambda r: r.headers.get("x"), headers={"x-big": "x" * 9000}) == 431
+    assert await see(lambda r: r.method, headers={"x-big": "x" * 9000}) == "GET"
+
+
+async def test_too_many_query_parameters_are_a_400():
+    assert await see(lambda r: len(r.args), "/?" + "&".join("a" for _ in range(1001))) == 400
+
+
+def body_app(**route_options) -> App:
+    app = App(__name__)
+
+    @app.post("/body", **route_options)
+    async def body(request: Request):
+        return await request.body()
+
+    @app.post("/json", **route_options)
+    async def as_json(request: Request):
+        return {"got": await request.json()}
+
+    @app.post("/text")
+    async def text(request: Request):
+        return await request.text()
+
+    @app.post("/stream", **route_options)
+    async def stream(request: Request):
+        return {"sizes": [len(chunk) async for chunk in request.stream()]}
+
+    return app
+
+
+async def post(app: App, path: str, content=b"", kind: str | None = "application/json", **headers):
+    if kind is not None:
+        headers["content-type"] = kind
+    async with Client(app, raise_errors=False) as client:
+        return await client.post(path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b'{"a": 1}', "application/json", 200),
+        (b'{"a": 1}', "application/json; charset=utf-8", 200),
+        (b'{"a": 1}', "application/vnd.api+json", 200),
+        (b'{"a": 1}', "text/plain", 415),
+        (b'{"a": 1}', None, 415),
+        (b'{"a": 1', "application/json", 400),
+        (b"", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'"\xed\xa0\x80"', "application/json", 400),
+        (b"NaN", "application/json", 400),
+        (b"1" * 5000, "application/json", 400),
+    ],
+)
+async def test_json_is_read_or_refused_with_the_right_status(content, kind, status):
+    assert (await post(body_app(), "/json", content, kind)).status_code == status
+
+
+async def test_json_can_be_forced_and_silenced_and_typed():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        return {
+            "forced": await request.json(force=True, silent=True),
+            "silent": await request.json(silent=True),
+            "typed": await request.json(dict[str, int], force=True, silent=True),
+        }
+
+    answer = (await post(app, "/", b'{"a": 1}', "text/plain")).json()
+
+    assert answer == {"forced": {"a": 1}, "silent": None, "typed": {"a": 1}}
+
+
+async def test_the_body_is_read_once_and_kept():
+    app = App(__name__)
+
+    @app.before_request
+    async def early(request: Request):
+        await request.body()
+
+    @app.post("/")
+    async def view(request: Request):
+        streamed = [chunk async for chunk in request.stream()]
+        return {"body": (await request.body()).decode(), "json": await request.json(), "streamed": len(streamed)}
+
+    assert (await post(app, "/", b"[1]")).json() == {"body": "[1]", "json": [1], "streamed": 1}
+
+
+async def chunks(*parts: bytes):
+    for part in parts:
+        yield part
+
+
+@pytest.mark.parametrize("path", ["/body", "/json", "/stream"])
+async def test_the_limit_is_counted_on_the_stream(path):
+    app = body_app()
+    app.config["MAX_CONTENT_LENGTH"] = 10
+
+    declared = await post(app, path, b"1" * 11)
+    chunked = await post(app, path, chunks(b"123456", b"123456"))
+
+    assert (declared.status_code, chunked.status_code) == (413, 413)
+    assert "MAX_CONTENT_LENGTH" in declared.text
+
+
+async def test_a_route_may_have_a_limit_of_its_own():
+    assert (await post(body_app(max_content_length=4), "/body", b"12345")).status_code == 413
+    assert (await post(body_app(max_content_length=5), "/body", b"12345")).status_code == 200
+
+
+async def test_a_view_may_change_the_limit_before_it_reads():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        request.max_content_length = 3
+        assert request.max_content_length == 3
+        return await request.body()
+
+    assert (await post(app, "/", b"1234")).status_code == 413
+
+
+async def test_a_body_refused_once_is_refused_again_with_the_same_status():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        try:
+            await request.body()
+        except Exception:
+            return await request.body()
+
+    app.config["MAX_CONTENT_LENGTH"] = 3
+
+    assert (await post(app, "/", chunks(b"12", b"34"))).status_code == 413
+
+
+async def test_a_content_length_that_is_no_number_is_a_400():
+    app = body_app()
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await app(scope("/body", [(b"content-length", b"12345x")]), receive, send)
+
+    assert sent[0]["status"] == 400
+
+
+async def test_text_is_decoded_by_its_charset():
+    app = body_app()
+
+    assert (await post(app, "/text", "ü".encode(), None)).text == "ü"
+    assert (await post(app, "/text", "ü".encode("latin-1"), "text/plain; charset=latin-1")).text == "ü"
+    assert (await post(app, "/text", b"\xff", None)).status_code == 400
+    assert (await post(app, "/text", b"x", "text/plain; charset=no-such")).status_code == 400
+    assert (await post(app, "/text", b"x", "text/plain; charset=punycode")).status_code == 400
+
+
+async def test_a_stream_arrives_chunk_by_chunk():
+    assert (await post(body_app(), "/stream", chunks(b"12", b"", b"345"))).json() == {"sizes": [2, 3]}
+
+
+async def test_a_body_taken_as_a_stream_cannot_be_read_again():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        async for _ in request.stream():
+            pass
+        with pytest.raises(RuntimeError, match=r"request.stream\(\).*body\(\)"):
+            await request.body()
+        with pytest.raises(RuntimeError, match="already taken"):
+            request.stream()
+        return "told"
+
+    assert (await post(app, "/", b"x")).text == "told"
+
+
+async def test_two_tasks_that_read_the_body_get_the_same():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        bodies = []
+
+        async def read():
+            bodies.append(await request.body())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            group.start_soon(read)
+        return {"same": bodies == [b"12"] * 2}
+
+    assert (await post(app, "/", chunks(b"1", b"2"))).json() == {"same": True}
+
+
+async def test_a_client_that_leaves_while_reading_is_no_error(caplog):
+    app = App(__name__)
+    seen = []
+
+    @app.post("/")
+    async def view(request: Request):
+        try:
+            await request.body()
+        except ClientDisconnect as error:
+            seen.append(str(error))
+            raise
+
+    @app.after_request
+    async def after(response):
+        seen.append(response.status_code)
+
+    @app.teardown_request
+    async def teardown(error):
+        seen.append(error)
+
+    messages = [{"type": "http.request", "body": b"1", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope("/"), receive, send)
+
+    assert seen == ["the client left before the end of its request", 499, None]
+    assert (sent, caplog.records) == ([], [])
+
+
+async def test_a_body_that_stands_still_is_a_408():
+    app = body_app()
+    app.config["BODY_TIMEOUT"] = 0.01
+
+    for path in ("/body", "/stream"):
+        sent = []
+        messages = [{"type": "http.request", "body": b"1", "more_body": True}]
+
+        async def receive(messages=messages):
+            if messages:
+                return messages.pop()
+            await anyio.sleep_forever()
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        await app(scope(path), receive, send)
+        assert sent[0]["status"] == 408
+
+
+async def test_the_first_message_may_be_slow_too():
+    app = body_app()
+    app.config["BODY_TIMEOUT"] = 0.01
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope("/body"), anyio.sleep_forever, send)
+
+    assert sent[0]["status"] == 408
+
+
+async def test_is_disconnected_asks_without_waiting_and_loses_nothing():
+    app = App(__name__)
+    gone = anyio.Event()
+    messages = [{"type": "http.request", "body": b"12", "more_body": False}]
+    seen = []
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        if not gone.is_set():
+            await gone.wait()
+        return {"type": "http.disconnect"}
+
+    @app.post("/")
+    async def view(request: Request):
+        seen.append(await request.is_disconnected())
+        seen.append(await request.body())
+        seen.append(await request.is_disconnected())
+        gone.set()
+        seen.append(await request.is_disconnected())
+        return ""
+
+    async def send(message):
+        pass
+
+    await app(scope("/"), receive, send)
+
+    assert seen == [False, b"12", False, True]
+
+
+async def test_a_def_view_sees_flasks_attributes():
+    app = App(__name__)
+
+    @app.post("/<int:number>")
+    def view(number: int, request: SyncRequest):
+        return {
+            "json": request.json,
+            "again": request.get_json(),
+            "data": request.data.decode(),
+            "text": request.get_data(as_text=True),
+            "is_json": request.is_json,
+            "args": request.args["q"],
+            "method": request.method,
+            "view_args": request.view_args,
+        }
+
+    assert (await post(app, "/7?q=x", chunks(b"[1,", b"2]"))).json() == {
+        "json": [1, 2],
+        "again": [1, 2],
+        "data": "[1,2]",
+        "text": "[1,2]",
+        "is_json": True,
+        "args": "x",
+        "method": "POST",
+        "view_args": {"number": 7},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"), [(b"{", "application/json", 400), (b"{}", "text/plain", 415)]
+)
+async def test_a_def_view_gets_the_same_errors(content, kind, status):
+    app = App(__name__)
+
+    @app.post("/")
+    def view():
+        return {"silent": request.get_json(silent=True), "loud": request.json}
+
+    assert (await post(app, "/", content, kind)).status_code == status
+
+
+async def test_the_proxy_in_a_def_view_is_the_sync_face_and_shares_its_state():
+    app = App(__name__)
+
+    @app.before_request
+    async def early(request: Request):
+        request.note = "kept"
+
+    @app.post("/")
+    def view():
+        return f"{type(request._get_current_object()).__name__} {request.note} {isinstance(request, SyncRequest)}"
+
+    assert (await post(app, "/")).text == "SyncRequest kept True"
+
+
+async def test_the_sync_face_on_the_loop_says_what_to_await():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        face = SyncRequest.of(request)
+        with pytest.raises(RuntimeError, match=r"await request.body\(\)"):
+            face.data  # noqa: B018
+        await request.body()
+        return face.data
+
+    assert (await post(app, "/", b"x")).text == "x"
+
+
+async def test_a_request_class_of_ones_own_is_used():
+    class Mine(Request):
+        @property
+        def shout(self) -> str:
+            return self.path.upper()
+
+    app = App(__name__, request_class=Mine)
+
+    @app.get("/quiet")
+    async def view(request: Mine):
+        return request.shout
+
+    async with Client(app) as client:
+        assert (await client.get("/quiet")).text == "/QUIET"
+
+
+def scope(path: str, headers=()) -> dict:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"testserver"), *headers],
+    }

@@ -1,0 +1,574 @@
+"""Responses: what a view may return, what may be set, what goes on the wire."""
+
+import dataclasses
+import datetime
+import threading
+from collections.abc import AsyncIterator
+
+import anyio
+import msgspec
+import pytest
+
+from microweb import (
+    App,
+    JSONResponse,
+    Request,
+    Response,
+    StreamingResponse,
+    g,
+    jsonify,
+    make_response,
+    redirect,
+    request,
+)
+from microweb.errors import OutsideContextError
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def answer_to(returned, method: str = "GET", **options):
+    """The answer to a view that returns ``returned()``."""
+    app = App(__name__)
+
+    @app.route("/", methods=["GET", "POST"])
+    async def view():
+        return returned()
+
+    async with Client(app, raise_errors=False) as client:
+        return await client.request(method, "/", **options)
+
+
+class Point(msgspec.Struct):
+    x: int
+
+
+@dataclasses.dataclass
+class Place:
+    name: str
+
+
+class Model:
+    """As pydantic's models do."""
+
+    def model_dump_json(self) -> str:
+        return '{"model":1}'
+
+
+@pytest.mark.parametrize(
+    ("returned", "status", "kind", "body"),
+    [
+        (lambda: "text ü", 200, "text/html; charset=utf-8", "text ü".encode()),
+        (lambda: b"bytes", 200, "application/octet-stream", b"bytes"),
+        (lambda: bytearray(b"more"), 200, "application/octet-stream", b"more"),
+        (lambda: {"a": 1}, 200, "application/json", b'{"a":1}'),
+        (lambda: [1, "b"], 200, "application/json", b'[1,"b"]'),
+        (lambda: Point(3), 200, "application/json", b'{"x":3}'),
+        (lambda: Place("here"), 200, "application/json", b'{"name":"here"}'),
+        (lambda: Model(), 200, "application/json", b'{"model":1}'),
+        (lambda: type("Text", (str,), {})("sub"), 200, "text/html; charset=utf-8", b"sub"),
+        (lambda: type("Dict", (dict,), {})(a=1), 200, "application/json", b'{"a":1}'),
+        (lambda: ("created", 201), 201, "text/html; charset=utf-8", b"created"),
+        (lambda: ({"a": 1}, 202), 202, "application/json", b'{"a":1}'),
+        (lambda: ("x", {"content-type": "text/plain"}), 200, "text/plain", b"x"),
+        (lambda: ("x", 203, [("content-type", "text/plain")]), 203, "text/plain", b"x"),
+        (lambda: Response("r", 201), 201, "text/html; charset=utf-8", b"r"),
+        (lambda: (Response("r"), 299), 299, "text/html; charset=utf-8", b"r"),
+        (lambda: JSONResponse([1], 201), 201, "application/json", b"[1]"),
+        (lambda: jsonify(a=1), 200, "application/json", b'{"a":1}'),
+        (lambda: jsonify(1, 2), 200, "application/json", b"[1,2]"),
+        (lambda: jsonify("one"), 200, "application/json", b'"one"'),
+        (lambda: make_response("made", 201), 201, "text/html; charset=utf-8", b"made"),
+    ],
+)
+async def test_a_returned_value_becomes_a_response(returned, status, kind, body):
+    response = await answer_to(returned)
+
+    assert (response.status_code, response.headers["content-type"], response.content) == (status, kind, body)
+    assert response.headers["content-length"] == str(len(body))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda: None, "returned None"),
+        (lambda: 5, "returned int, which is no answer"),
+        (lambda: (), "a tuple of 0"),
+        (lambda: ("a", 1, {}, 2), "a tuple of 4"),
+        (lambda: object(), "returned object"),
+        (lambda: {"a": object()}, "builtins.object"),
+    ],
+)
+async def test_what_is_no_answer_is_an_error_naming_the_view(returned, message, caplog):
+    assert (await answer_to(returned)).status_code == 500
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize("status", [99, 199, 600, "200", 200.5, None])
+def test_a_status_is_checked_when_it_is_set(status):
+    with pytest.raises(ValueError, match="status"):
+        Response("", status)
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\x00b", "ü€"])
+def test_no_header_can_be_injected(value):
+    with pytest.raises(ValueError, match="header"):
+        Response("", headers={"x-a": value})
+    with pytest.raises(ValueError, match="header"):
+        Response().headers["x-a"] = value
+    with pytest.raises(ValueError, match="header"):
+        Response(content_type=value)
+    with pytest.raises(ValueError, match="header"):
+        Response().headers.add(value, "x")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", [204, 304, 205])
+async def test_bodyless_statuses_carry_no_body(status, method):
+    response = await answer_to(lambda: ("body", status), method)
+
+    assert response.content == b""
+    assert response.headers.get("content-length") in (None, "0")
+
+
+async def test_head_has_the_length_of_get_and_no_body():
+    response = await answer_to(lambda: "twelve bytes", "HEAD")
+
+    assert (response.content, response.headers["content-length"]) == (b"", "12")
+
+
+async def test_head_may_state_a_length_of_its_own():
+    response = await answer_to(lambda: Response(b"", headers={"content-length": "99"}), "HEAD")
+
+    assert response.headers["content-length"] == "99"
+
+
+async def test_a_wrong_content_length_is_corrected():
+    response = await answer_to(lambda: Response(b"abc", headers={"content-length": "99"}))
+
+    assert response.headers["content-length"] == "3"
+
+
+async def test_repeated_headers_of_a_tuple_are_all_sent():
+    response = await answer_to(lambda: ("", [("set-cookie", "a=1"), ("set-cookie", "b=2")]))
+
+    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+async def test_cookies_are_set_and_deleted_with_their_attributes():
+    def returned():
+        response = Response("x")
+        response.set_cookie(
+            "a", "1", max_age=60, secure=True, httponly=True, samesite="None", partitioned=True, path="/p"
+        )
+        response.delete_cookie("b")
+        return response
+
+    first, second = (await answer_to(returned)).headers.get_list("set-cookie")
+
+    for part in ("a=1", "Max-Age=60", "Secure", "HttpOnly", "SameSite=None", "Partitioned", "Path=/p"):
+        assert part in first
+    assert "Max-Age=0" in second
+
+
+async def test_a_response_returned_to_a_second_request_is_refused(caplog):
+    shared = Response("mine")
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return shared
+
+    async with Client(app, raise_errors=False) as client:
+        assert (await client.get("/")).text == "mine"
+        assert (await client.get("/")).status_code == 500
+    assert "build a new response for each request" in caplog.text
+
+
+async def test_properties_of_a_response_can_be_changed_by_layers():
+    app = App(__name__)
+
+    @app.middleware
+    async def change(request, call_next):
+        response = await call_next(request)
+        response.status_code = 201
+        response.body = "changed"
+        response.content_type = "text/plain"
+        response.last_modified = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        response.add_etag()
+        return response
+
+    @app.get("/")
+    async def view():
+        return "x"
+
+    async with Client(app) as client:
+        response = await client.get("/")
+
+    assert (response.status_code, response.text, response.headers["content-type"]) == (201, "changed", "text/plain")
+    assert response.headers["last-modified"] == "Thu, 01 Jan 2026 00:00:00 GMT"
+    assert response.headers["etag"].startswith('"')
+
+
+def test_a_response_tells_what_it_is():
+    response = Response("text", content_type="text/plain; charset=utf-8")
+
+    assert (response.mimetype, response.content_type) == ("text/plain", "text/plain; charset=utf-8")
+    assert (response.get_data(as_text=True), response.data, response.is_streamed) == ("text", b"text", False)
+    response.set_data(b"bytes")
+    assert response.get_data() == b"bytes"
+    assert response.last_modified is None
+    response.headers["x-a"] = "1"
+    response.content_type = None
+    assert (response.content_type, response.mimetype) == (None, None)
+    assert repr(response) == "<Response 200>"
+    with pytest.raises(TypeError, match="str or bytes"):
+        response.body = 5
+
+
+async def test_an_answer_without_a_content_type_is_possible():
+    def returned():
+        response = Response(b"x")
+        response.content_type = None
+        return response
+
+    assert "content-type" not in (await answer_to(returned)).headers
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"), [({"if-none-match": '"tag"'}, 304), ({"if-match": '"other"'}, 412), ({}, 200)]
+)
+async def test_make_conditional_answers_304_and_412(condition, status):
+    def returned():
+        response = Response("body")
+        response.set_etag("tag")
+        return response.make_conditional(request)
+
+    response = await answer_to(returned, headers=condition)
+
+    assert response.status_code == status
+    assert (response.content == b"body") is (status == 200)
+    assert response.headers["etag"] == '"tag"'
+
+
+async def test_conditions_are_for_successful_answers_only():
+    def returned():
+        response = Response("gone", 410)
+        response.set_etag("tag")
+        return response.make_conditional(request)
+
+    assert (await answer_to(returned, headers={"if-none-match": '"tag"'})).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [("/a b", "/a%20b"), ("/ü?q=1", "/%C3%BC?q=1"), ("https://example.com/", "https://example.com/")],
+)
+async def test_a_redirect_has_a_clean_location(target, location):
+    response = await answer_to(lambda: redirect(target, 303))
+
+    assert (response.status_code, response.headers["location"]) == (303, location)
+
+
+def test_a_redirect_is_checked():
+    with pytest.raises(ValueError, match="control characters"):
+        redirect("/a\r\nset-cookie: x=1")
+    with pytest.raises(ValueError, match="status"):
+        redirect("/", 200)
+
+
+def test_jsonify_takes_one_kind_of_arguments():
+    with pytest.raises(TypeError, match="either"):
+        jsonify(1, a=2)
+
+
+def test_make_response_outside_of_a_request_says_what_to_use():
+    with pytest.raises(OutsideContextError, match=r"Response\(\.\.\.\)"):
+        make_response("x")
+
+
+# Streams -----------------------------------------------------------------------------------------
+
+
+async def numbers() -> AsyncIterator[str]:
+    for number in range(3):
+        yield f"{number};"
+
+
+async def test_an_async_generator_view_is_streamed_chunk_by_chunk():
+    app = App(__name__)
+    reached = []
+
+    @app.get("/")
+    async def view():
+        for number in range(3):
+            reached.append(number)
+            yield str(number)
+
+    async with Client(app) as client, client.stream("GET", "/") as response:
+        parts = response.aiter_bytes()
+        assert await anext(parts) == b"0"
+        assert len(reached) < 3
+        assert [part async for part in parts] == [b"1", b"2"]
+    assert "content-length" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda: numbers(),
+        lambda: StreamingResponse(numbers(), 200),
+        lambda: (numbers(), 200, {"x-a": "1"}),
+        lambda: iter(["0;", b"1;", bytearray(b"2;")]),
+        lambda: StreamingResponse(["0;", "1;", "2;"]),
+    ],
+)
+async def test_iterators_are_streamed(returned):
+    assert (await answer_to(returned)).text == "0;1;2;"
+
+
+async def test_a_generator_of_a_def_view_runs_in_a_thread():
+    app = App(__name__)
+    loop_thread = threading.get_ident()
+
+    @app.get("/")
+    def view():
+        g.prefix = "p"
+        for number in range(3):
+            assert threading.get_ident() != loop_thread
+            yield f"{g.prefix}{number}{request.method}"
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "p0GETp1GETp2GET"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_generator_is_closed_before_teardown_sent_or_not(kind, method):
+    app = App(__name__)
+    events = []
+
+    @app.get("/")
+    async def view():
+        async def body():
+            try:
+                yield "x"
+                yield "y"
+            finally:
+                events.append("closed")
+
+        def sync_body():
+            try:
+                yield "x"
+                yield "y"
+            finally:
+                events.append("closed")
+
+        return body() if kind == "async" else sync_body()
+
+    @app.teardown_request
+    async def teardown(error):
+        events.append("teardown")
+
+    async with Client(app) as client:
+        await client.request(method, "/")
+
+    # A generator that never began has nothing to close: its finally does not run.
+    assert events == (["closed", "teardown"] if method == "GET" else ["teardown"])
+
+
+async def test_a_generator_that_a_layer_replaced_is_closed():
+    app = App(__name__)
+    closed = []
+
+    class Body:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise AssertionError("not sent")
+
+        async def aclose(self):
+            closed.append("closed")
+
+    @app.middleware
+    async def replace(request, call_next):
+        await call_next(request)
+        return "instead"
+
+    @app.get("/")
+    async def view():
+        return StreamingResponse(Body())
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "instead"
+    assert closed == ["closed"]
+
+
+async def test_a_layer_may_wrap_a_streamed_body():
+    app = App(__name__)
+
+    @app.middleware
+    async def shout(request, call_next):
+        response = await call_next(request)
+        inner = response.iterable
+
+        async def wrapped():
+            async for chunk in inner:
+                yield chunk.upper()
+
+        response.iterable = wrapped()
+        return response
+
+    @app.get("/")
+    async def view():
+        async def body():
+            yield "a"
+            yield "b"
+
+        return body()
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "AB"
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_generator_is_closed_when_the_client_leaves(spec_version):
+    app = App(__name__)
+    events, started = [], anyio.Event()
+
+    @app.get("/")
+    async def view():
+        async def body():
+            try:
+                while True:
+                    yield "x"
+                    started.set()
+                    await anyio.sleep(0 if spec_version == "2.4" else 60)
+            finally:
+                events.append("closed")
+
+        return body()
+
+    @app.teardown_request
+    async def teardown(error):
+        events.append(error)
+
+    async def receive():
+        await started.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if started.is_set():
+            raise OSError("gone")
+
+    with anyio.fail_after(5):
+        await app(scope(spec_version), receive, send)
+
+    assert events == ["closed", None]
+
+
+async def test_an_error_in_a_body_is_logged_once_and_breaks_the_connection(caplog):
+    app = App(__name__)
+    torn_down = []
+
+    @app.get("/")
+    async def view():
+        yield "x"
+        raise ValueError("late")
+
+    @app.teardown_request
+    async def teardown(error):
+        torn_down.append(type(error))
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(ValueError, match="late"):
+        await app(scope("2.4"), anyio.sleep_forever, send)
+
+    assert [message.get("more_body") for message in sent] == [None, True]
+    assert len(caplog.records) == 1
+    assert torn_down == [ValueError]
+
+
+@pytest.mark.parametrize("chunk", [5, None, {"a": 1}])
+async def test_a_chunk_that_is_no_text_is_an_error(chunk):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        yield chunk
+
+    async def send(message):
+        pass
+
+    with pytest.raises(TypeError, match="str or bytes"):
+        await app(scope("2.4"), anyio.sleep_forever, send)
+
+
+def test_a_streamed_body_must_be_an_iterable():
+    for body in ("text", b"bytes", 5):
+        with pytest.raises(TypeError, match="iterable"):
+            StreamingResponse(body)
+
+
+async def test_a_view_is_cancelled_when_the_client_leaves_if_asked():
+    app = App(__name__)
+    events, entered = [], anyio.Event()
+
+    @app.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        events.append((response.status_code, type(response.error).__name__))
+        return response
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def view(request: Request):
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            events.append("left")
+
+    async def receive():
+        await entered.wait()
+        return {"type": "http.disconnect"}
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    with anyio.fail_after(5):
+        await app(scope("2.3"), receive, send)
+
+    assert events == ["left", (499, "ClientDisconnect")]
+    assert sent == []
+
+
+async def test_a_route_may_have_a_time_limit():
+    app = App(__name__)
+
+    @app.get("/", timeout=0.01)
+    async def view():
+        await anyio.sleep_forever()
+
+    async with Client(app) as client:
+        assert (await client.get("/")).status_code == 504
+
+
+def scope(spec_version: str) -> dict:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": spec_version},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [(b"host", b"testserver")],
+    }
