@@ -48,13 +48,13 @@ class FileWatch:
     """
 
     def __init__(
-        self, folders: Iterable[str | Path], includes: Sequence[str] = (), *, polls: bool | None = None
+        self, folders: Iterable[str | Path], includes: Sequence[str] = (), *, polls: bool = False
     ) -> None:
         # Resolved, for notifications name the real path, and outermost only: others are watched with those.
         found = dict.fromkeys(Path(folder).resolve() for folder in folders)
         self.folders = [path for path in found if not any(other in found for other in path.parents)]
         self.includes = tuple(includes)
-        self.polls = not has_watchfiles() if polls is None else polls
+        self.polls = polls
         self._notifications: Iterator[set[str]] | None = None
         self._seen: dict[str, tuple[int, int]] | None = None
         self._next_look = 0.0
@@ -69,8 +69,8 @@ class FileWatch:
                 if self._notifications is None:
                     self._notifications = notified(self)
                 return next(self._notifications)
-            except (OSError, RuntimeError, StopIteration):
-                # The system has no more watches to give, or no way to watch this file system.
+            except (ImportError, OSError, RuntimeError, StopIteration):
+                # There is no watchfiles, the system has no more watches, or none for this file system.
                 self.polls = True
         return self._poll()
 
@@ -123,15 +123,6 @@ class FileWatch:
 def is_ignored(folder: str) -> bool:
     """Whether nothing below a folder of that name counts."""
     return folder in IGNORED or folder.startswith(".")
-
-
-def has_watchfiles() -> bool:
-    """Whether notifications can be had."""
-    try:
-        import watchfiles
-    except ImportError:
-        return False
-    return bool(watchfiles)
 
 
 def notified(watch: FileWatch) -> Iterator[set[str]]:

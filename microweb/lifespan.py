@@ -773,6 +773,7 @@ class ForeignLifespan:
         self._name = name or name_of(app)
         # offered -> starting -> serving -> stopping -> stopped, or failed from starting and stopping
         self._phase = "offered"
+        self._asked = False
         self._failure: str | None = None
         self._cause: BaseException | None = None
         self._scope: anyio.CancelScope | None = None
@@ -897,8 +898,10 @@ class ForeignLifespan:
     async def _receive(self) -> Message:
         import anyio
 
-        if self._phase == "offered":
-            self._phase = "starting"
+        if not self._asked:
+            self._asked = True
+            if self._phase == "offered":  # some apps answer first
+                self._phase = "starting"
             return {"type": "lifespan.startup"}
         while not self._stop.is_set():
             try:
@@ -1060,7 +1063,8 @@ def spawn(
     else:
         task = _LastingTask(function(), loop=loop, name=name, context=context)
         task.loop_ends = loop_ends
-    task.add_done_callback(lambda _: ended())
+    # In the task's context: the callback would keep the caller's, and with it the first request, for good.
+    task.add_done_callback(lambda _: ended(), context=context)
     return task
 
 

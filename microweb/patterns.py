@@ -170,9 +170,9 @@ def build_variable(variable: Variable, values: Mapping[str, Any]) -> str:
     try:
         return variable.quote(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{value!r} does not fit <{variable.text[1:-1]}:{variable.name}>: {error}"
-        ) from error
+        kind = variable.text[1:-1]
+        source = f"<{kind}:{variable.name}>" if kind else f"<{variable.name}>"
+        raise BuildError(f"{value!r} does not fit {source}: {error}") from error
 
 
 def convert_mixture(parts: tuple[Part, ...], *, spans_segments: bool = False) -> Convert:
@@ -337,8 +337,7 @@ class Pattern:
         """The percent-encoded path for these values; what is not a variable here is not looked at.
 
         Raises:
-            BuildError: a value is missing.
-            ValueError: a value does not fit its converter.
+            BuildError: a value is missing or does not fit its converter.
         """
         path = "".join(["/" + segment.build(values) for segment in self.segments])
         return path + "/" if self.trailing_slash else path
@@ -391,7 +390,7 @@ class HostPattern:
         """The host for these values; raises as ``Pattern.build``."""
         host = ".".join([segment.build(values) for segment in self.segments])
         if self.variables and (not HOST.fullmatch(host) or host.count(".") != len(self.segments) - 1):
-            raise ValueError(f"{host!r} is no host of {self.rule!r}")
+            raise BuildError(f"{host!r} is no host of {self.rule!r}")
         return host.lower()
 
     def __repr__(self) -> str:

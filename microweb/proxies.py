@@ -4,6 +4,7 @@ A proxy looks the current object up at each use and behaves as that object in ev
 real class. In ``def`` code, which runs in a worker thread, ``request`` is the ``SyncRequest`` face.
 """
 
+import operator
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -83,13 +84,12 @@ def find_app() -> Any:
     return find_context("current_app").app
 
 
-def forward(name: str) -> Any:
-    """A special method that is looked up on the current object."""
+def forward(operation: Callable[..., Any]) -> Any:
+    """A special method that does ``operation`` with the current object."""
 
     def method(self: "Proxy", *args: Any) -> Any:
-        return getattr(self._find_current(), name)(*args)
+        return operation(self._find_current(), *args)
 
-    method.__name__ = name
     return method
 
 
@@ -145,17 +145,17 @@ class Proxy:
         except OutsideContextError:
             return []
 
-    __str__ = forward("__str__")
-    __len__ = forward("__len__")
-    __iter__ = forward("__iter__")
-    __contains__ = forward("__contains__")
-    __getitem__ = forward("__getitem__")
-    __setitem__ = forward("__setitem__")
-    __delitem__ = forward("__delitem__")
-    __eq__ = forward("__eq__")
-    __ne__ = forward("__ne__")
-    __hash__ = forward("__hash__")
-    __call__ = forward("__call__")
+    __str__ = forward(str)
+    __len__ = forward(len)
+    __iter__ = forward(iter)
+    __contains__ = forward(operator.contains)
+    __getitem__ = forward(operator.getitem)
+    __setitem__ = forward(operator.setitem)
+    __delitem__ = forward(operator.delitem)
+    __eq__ = forward(operator.eq)
+    __ne__ = forward(operator.ne)
+    __hash__ = forward(hash)
+    __call__ = forward(operator.call)
 
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ class _Call(ABC):
         self, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str
     ) -> None:
         self.worker = worker
-        self.function: Callable[..., Any] | None = function
+        self.function = function
         self.args = args
         self.label = label
         self.context = context = _context_for_thread()
@@ -210,20 +210,17 @@ class _Call(ABC):
     # In the thread.
 
     def execute(self, thread: "_Thread") -> None:
-        function = self.function
-        if function is None or not self.claim.acquire(False):
+        if not self.claim.acquire(False):
             return
         outer = thread.current
         thread.current = self
         try:
-            self.value = self.context.run(function, *self.args)
+            self.value = self.context.run(self.function, *self.args)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
             # Without our own frame, which holds this call and so would hold the error.
             traceback = error.__traceback__
             self.error = error.with_traceback(traceback and traceback.tb_next)
         thread.current = outer
-        self.function = None
-        self.args = ()
 
     def end(self) -> None:
         self.ended = True
@@ -351,8 +348,6 @@ class _Call(ABC):
         """Take the call back, unless the thread has begun it."""
         if self.firm or not self.claim.acquire(False):
             return False
-        self.function = None
-        self.args = ()
         self.ended = True
         self.worker._crew.forget(self)
         return True

@@ -147,13 +147,7 @@ class Upload:
             if not name:
                 raise BadRequest(f"The file of the field {self.name!r} has no usable name.")
             return os.path.join(path, shorten(name))  # noqa: PTH118
-        name = self.filename
-        is_safe = (
-            name not in ("", ".", "..")
-            and not set(name) & set("/\\:\0")
-            and len(os.fsencode(name)) <= LONGEST_NAME
-        )
-        if not is_safe and name and path.endswith(name):
+        if self.filename and path.endswith(self.filename) and not is_plain(self.filename):
             raise BadRequest(f"The file of the field {self.name!r} has a name that is no plain file name.")
         return path
 
@@ -301,6 +295,20 @@ class UploadChunks:
 
 LONGEST_NAME = 255
 """Bytes in a file name, on every common file system."""
+
+
+def is_plain(name: str) -> bool:
+    """Whether a client's name stays in the folder that it is joined to, and can be a name there at all."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
+    return (
+        name not in (".", "..")
+        and not set(name) & set("/\\\0")
+        and not (os.name == "nt" and ":" in name)
+        and len(encoded) <= LONGEST_NAME
+    )
 
 
 def shorten(name: str) -> str:

@@ -131,7 +131,7 @@ class UrlMap:
                     continue
                 try:
                     built = candidate.build(given)
-                except ValueError as error:
+                except BuildError as error:
                     reasons.append(f"{candidate.pattern.rule!r}: {error}")
                     continue
                 if built.host is None or built.host == current_host:

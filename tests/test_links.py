@@ -1,0 +1,164 @@
+"""``url_for``: names, values, roots, hosts, whole URLs."""
+
+import pytest
+
+from microweb import App, Request, Router, url_for
+from microweb.errors import BuildError, OutsideContextError
+from microweb.testing import Client
+
+
+async def view(**values):
+    return ""
+
+
+def make_app(**config) -> App:
+    app = App(__name__, config=config)
+    app.add_route("/", view, endpoint="home")
+    app.add_route("/user/<name>", view, endpoint="user")
+    app.add_route("/list/", view, defaults={"page": 1}, endpoint="list")
+    app.add_route("/list/<int:page>", view, endpoint="list")
+    app.add_route("/item/<int:id>", view, endpoint="item", methods=["GET"])
+    app.websocket("/ws", endpoint="ws")(view)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values", "url"),
+    [
+        ("home", {}, "/"),
+        ("home", {"q": "a b", "n": [1, 2], "none": None}, "/?q=a%20b&n=1&n=2"),
+        ("user", {"name": "a/b ü"}, "/user/a%2Fb%20%C3%BC"),
+        ("list", {"page": 1}, "/list/"),
+        ("list", {"page": 2}, "/list/2"),
+        ("user", {"name": "x", "_anchor": "top of page"}, "/user/x#top%20of%20page"),
+        ("item", {"id": 3, "_method": "GET"}, "/item/3"),
+    ],
+)
+def test_a_url_is_built_outside_of_a_request_as_a_path(endpoint, values, url):
+    built = make_app().url_for(endpoint, **values)
+
+    assert built.replace("+", "%20") == url
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ({"_external": True}, "https://example.com/user/x"),
+        ({"_scheme": "http"}, "http://example.com/user/x"),
+        ({"_external": False}, "/user/x"),
+    ],
+)
+def test_a_whole_url_outside_of_a_request_comes_from_the_config(options, url):
+    app = make_app(SERVER_NAME="example.com", PREFERRED_URL_SCHEME="https")
+
+    assert app.url_for("user", name="x", **options) == url
+
+
+def test_a_whole_url_without_a_server_name_says_what_to_set():
+    with pytest.raises(OutsideContextError, match="SERVER_NAME"):
+        make_app().url_for("home", _external=True)
+
+
+def test_the_application_root_is_put_before_urls_outside_of_a_request():
+    assert make_app(APPLICATION_ROOT="/app").url_for("home") == "/app/"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values", "said"), [("usr", {}, "user"), ("user", {}, "name"), ("item", {"id": "x"}, "item")]
+)
+def test_what_cannot_be_built_says_why(endpoint, values, said):
+    with pytest.raises(BuildError, match=said):
+        make_app().url_for(endpoint, **values)
+
+
+def test_url_for_without_an_app_says_so():
+    with pytest.raises(OutsideContextError, match="url_for"):
+        url_for("home")
+
+
+def test_url_for_works_in_an_app_context():
+    with make_app().app_context():
+        assert url_for("user", name="x") == "/user/x"
+
+
+def test_url_for_in_a_test_request_context_is_relative_to_its_router():
+    app, blog, inner = make_app(), Router("blog", __name__, prefix="/blog"), Router("inner", __name__, prefix="/in")
+    blog.add_route("/", view, endpoint="index")
+    inner.add_route("/", view, endpoint="index")
+    inner.add_route("/deep", view, endpoint="deep")
+    blog.mount("", inner)
+    app.mount("", blog)
+
+    with app.test_request_context("/blog/in/deep") as request:
+        assert (request.endpoint, request.blueprint) == ("blog.inner.deep", "blog.inner")
+        assert url_for(".index") == "/blog/in/"
+        assert url_for(".home") == "/"
+        assert url_for("blog.index") == "/blog/"
+        assert url_for("home", _external=True) == "http://localhost/"
+        assert url_for("ws", _external=True) == "ws://localhost/ws"
+
+
+def test_url_defaults_and_preprocessors_carry_a_value_through():
+    app, site = App(__name__), Router("site", __name__, prefix="/<lang>")
+
+    @site.url_defaults
+    def add_language(endpoint, values):
+        values.setdefault("lang", "en")
+
+    site.add_route("/about", view, endpoint="about")
+    app.mount("", site)
+
+    assert app.url_for("site.about") == "/en/about"
+    assert app.url_for("site.about", lang="de") == "/de/about"
+
+
+@pytest.mark.anyio
+async def test_a_preprocessor_may_take_a_path_variable_away():
+    app, site = App(__name__), Router("site", __name__, prefix="/<lang>")
+
+    @site.url_value_preprocessor
+    def take_language(endpoint, values):
+        seen.append((endpoint, values.pop("lang")))
+
+    @site.before_request
+    async def before(request: Request):
+        seen.append(dict(request.view_args))
+
+    @site.get("/<int:number>")
+    async def page(number):
+        return str(number)
+
+    seen: list[object] = []
+    app.mount("", site)
+
+    async with Client(app) as client:
+        assert (await client.get("/de/5")).text == "5"
+    assert seen == [("site.page", "de"), {"number": 5}]
+
+
+@pytest.mark.anyio
+async def test_hosts_route_and_build():
+    app = App(__name__)
+    api = Router("api", __name__, host="api.example.com")
+    tenants = Router("tenants", __name__, host="<tenant>.example.com")
+
+    @api.get("/")
+    async def api_home():
+        return url_for("tenants.tenant_home", tenant="t")
+
+    @tenants.get("/")
+    async def tenant_home(tenant):
+        return f"{tenant} {url_for('.tenant_home', tenant=tenant)}"
+
+    @app.get("/")
+    async def home():
+        return "default " + url_for("api.api_home")
+
+    app.mount("", api)
+    app.mount("", tenants)
+
+    async with Client(app) as client:
+        ask = lambda host: client.get("/", headers={"host": host})  # noqa: E731
+        assert (await ask("api.example.com:8000")).text == "http://t.example.com:8000/"
+        assert (await ask("ada.example.com")).text == "ada /"
+        assert (await ask("elsewhere")).text == "default http://api.example.com/"

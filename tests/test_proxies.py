@@ -1,0 +1,158 @@
+"""The proxies: whatever is current, and clear words when nothing is."""
+
+import threading
+
+import anyio
+import pytest
+
+from microweb import App, Request, copy_current_context, current_app, g, request
+from microweb.errors import OutsideContextError
+from microweb.testing import Client
+
+
+def test_outside_of_everything_a_proxy_says_what_to_do():
+    for use in (lambda: request.path, lambda: g.x, lambda: current_app.name):
+        with pytest.raises(OutsideContextError, match=r"app_context\(\)"):
+            use()
+    assert repr(request) == "<unbound proxy>"
+    assert not request
+    assert dir(request) == []
+
+
+def test_an_app_context_has_an_app_and_a_g_but_no_request():
+    app = App(__name__)
+
+    with app.app_context() as context:
+        g.x = 1
+        assert (current_app.import_name, g.x, current_app._get_current_object()) == (__name__, 1, app)
+        assert context.app is app
+        with pytest.raises(OutsideContextError, match="test_request_context"):
+            request.path  # noqa: B018
+    with pytest.raises(OutsideContextError):
+        g.x  # noqa: B018
+
+
+def test_contexts_nest():
+    outer, inner = App("outer"), App("inner")
+
+    with outer.app_context():
+        g.name = "outer"
+        with inner.app_context():
+            assert (current_app.import_name, "name" in g) == ("inner", False)
+        assert (current_app.import_name, g.name) == ("outer", "outer")
+
+
+def test_g_is_a_namespace():
+    with App(__name__).app_context():
+        g.a = 1
+        assert (g.get("a"), g.get("b", 2), g.setdefault("c", 3), g.pop("a"), g.pop("z", None)) == (1, 2, 3, 1, None)
+        assert "c" in g
+        assert list(g) == ["c"]
+        assert repr(g) == "<g with c>"
+        del g.c
+        with pytest.raises(AttributeError, match=r"g.get\('c'\)"):
+            g.c  # noqa: B018
+
+
+def test_a_test_request_context_has_a_matched_request_and_leaves_the_app_open():
+    app = App(__name__)
+
+    @app.post("/user/<int:number>")
+    async def user(number):
+        raise AssertionError("not called")
+
+    with app.test_request_context("/user/7?q=ü", method="post", headers={"x-a": "1"}, base_url="https://x.example"):
+        assert (request.endpoint, request.view_args, request.method) == ("user", {"number": 7}, "POST")
+        assert (request.headers["x-a"], request.host, request.is_secure) == ("1", "x.example", True)
+        assert isinstance(request, Request)
+    app.get("/later")(user)
+
+
+@pytest.mark.anyio
+async def test_the_body_of_a_test_request_context_can_be_read():
+    app = App(__name__)
+
+    with app.test_request_context("/", method="POST", body=b"[1]", headers={"content-type": "application/json"}):
+        assert await request.json() == [1]
+
+
+@pytest.mark.anyio
+async def test_after_the_request_a_surviving_task_is_told_about_copy_current_context():
+    app = App(__name__)
+    release, messages = anyio.Event(), []
+
+    async def survivor():
+        await release.wait()
+        try:
+            request.path  # noqa: B018
+        except OutsideContextError as error:
+            messages.append(str(error))
+
+    @app.get("/")
+    async def view(request: Request):
+        request.scope["extensions"]["test.group"].start_soon(survivor)
+        return ""
+
+    async with anyio.create_task_group() as group:
+
+        async def with_group(scope, receive, send):
+            if scope["type"] == "http":
+                scope["extensions"]["test.group"] = group
+            await app(scope, receive, send)
+
+        async with Client(with_group) as client:
+            await client.get("/")
+        release.set()
+
+    assert "copy_current_context" in messages[0]
+
+
+@pytest.mark.anyio
+async def test_copy_current_context_keeps_the_request_for_tasks_and_threads():
+    app = App(__name__)
+    seen = []
+
+    @app.get("/<name>")
+    async def view(name):
+        g.name = name
+
+        @copy_current_context
+        def work():
+            seen.append((request.path, g.name))
+
+        @copy_current_context
+        async def work_async():
+            seen.append((request.path, g.name))
+
+        kept.extend([work, work_async])
+        return ""
+
+    kept = []
+    async with Client(app) as client:
+        await client.get("/x")
+    thread = threading.Thread(target=kept[0])
+    thread.start()
+    thread.join()
+    await kept[1]()
+
+    assert seen == [("/x", "x")] * 2
+
+
+def test_copy_current_context_works_in_an_app_context_and_nowhere_else():
+    with App(__name__).app_context():
+        g.x = 5
+        copied = copy_current_context(lambda: g.x)
+
+    assert copied() == 5
+    with pytest.raises(OutsideContextError, match="copy_current_context"):
+        copy_current_context(lambda: None)
+
+
+def test_two_apps_in_one_process_never_meet():
+    first, second = App("first"), App("second")
+    first.config["X"] = 1
+    first.state.pool = "mine"
+
+    assert "X" not in second.config
+    with pytest.raises(AttributeError, match="lifespan"):
+        second.state.pool  # noqa: B018
