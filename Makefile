@@ -33,7 +33,10 @@ demo: .make/demo ## Serve the guest book on http://127.0.0.1:8000
 
 .PHONY: test
 test: .make/test ## Run the tests in parallel; coverage of branches below 95% fails
-	$(bin)/python -m pytest -n auto -m "not slow" --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_OPTIONS) $(TESTS)
+	@$(bin)/coverage erase
+	$(bin)/coverage run -m pytest -n auto -m "not slow" $(PYTEST_OPTIONS) $(TESTS)
+	@$(bin)/coverage combine --quiet
+	@$(bin)/coverage report --fail-under=$(COVERAGE)
 
 .PHONY: test-slow
 test-slow: .make/test ## Run the tests that take minutes

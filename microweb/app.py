@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from microweb.explanation import Explanation
     from microweb.testing import Client
 
+if TYPE_CHECKING:
+    from microweb.sessions import Session, Sessions, SessionStore
+
 __all__ = ["App"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -85,6 +88,8 @@ class App(Router):
         self._gate: ASGIApp | None = self._pass_gate
         """Stands before the walk while there is something to do first; None once everything is composed."""
         self._composed = False
+        self._sessions: Sessions | None = None
+        self._session_store: SessionStore | None = None
         self.config = Config(self.root_path, DEFAULTS, on_change=self._config_changed)
         self.limits = Limits.of(self.config)
         """The config's figures, checked; renewed when handlers are composed."""
@@ -106,6 +111,7 @@ class App(Router):
             self._enter,
             grace=lambda: self.limits.graceful_timeout,
             background_timeout=lambda: self.limits.background_timeout,
+            stopped=self._close_gate,
         )
         self._host: App | None = None
         self._loop: AbstractEventLoop | None = None
@@ -356,6 +362,7 @@ class App(Router):
 
     def _config_changed(self) -> None:
         self._composed = False
+        self._sessions = None
         self._close_gate()
 
     @property
@@ -366,6 +373,48 @@ class App(Router):
             self._assembly = Assembly(self)
             self._assembly_version = version
         return self._assembly
+
+    # Sessions ------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> "Sessions":
+        """What opens and saves this app's sessions.
+
+        Raises:
+            SetupError: no secret key is set.
+        """
+        if self._sessions is None:
+            from microweb.sessions import Sessions
+
+            self._sessions = Sessions(self.config, self._session_store)
+        return self._sessions
+
+    def open_session(self, incoming: Incoming) -> "Session":
+        """The session of a request, at its first touch; ``Incoming.session`` asks for it."""
+        return self.sessions.open(incoming)
+
+    @property
+    def session_store(self) -> "SessionStore | None":
+        """Where sessions are kept on the server; None keeps them in the cookie."""
+        return self._session_store
+
+    @session_store.setter
+    def session_store(self, store: "SessionStore | None") -> None:
+        self._session_store = store
+        self._config_changed()
+
+    async def load_session_for_test(self, cookies: Mapping[str, str]) -> "Session":
+        """The session that a request with these cookies would have."""
+        value = cookies.get(self.sessions.name)
+        if self._session_store is not None:
+            return await self.sessions.load_stored(value)
+        return self.sessions.read_cookie(value)
+
+    async def dump_session_for_test(self, session: "Session") -> list[str]:
+        """Save a session; the values of the Set-Cookie headers that carry it."""
+        response = Response()
+        await self.sessions.save(session, response, secure=False)
+        return response.headers.getlist("set-cookie")
 
     # What composition asks for --------------------------------------------------------------------
 

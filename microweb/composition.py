@@ -56,6 +56,14 @@ class Services(Protocol):
     def limits(self) -> Limits:
         """The figures of the app's config."""
 
+    @property
+    def session_store(self) -> Any:
+        """Where sessions are kept on the server, or None."""
+
+    @property
+    def sessions(self) -> Any:
+        """What opens and saves sessions."""
+
     def log_failure(self, message: str, error: BaseException) -> None:
         """Log an error that can no longer become an answer."""
 
@@ -115,6 +123,8 @@ class Composition:
         target.layers = [make_layer(registration) for registration in registrations]
         target.teardown = self.teardown(placement, "teardown_request_hooks")
         handler = compose(target.layers, endpoint, answer)
+        if self.services.session_store is not None:
+            handler = self.with_stored_session(handler, answer)
         if self.services.observes("request_started") or self.services.observes("request_finished"):
             handler = self.observed(handler)
         target.handler = handler
@@ -174,6 +184,23 @@ class Composition:
             return response
 
         return observed
+
+    def with_stored_session(self, handler: Handler, answer: Answer) -> Handler:
+        """Load the session from the store first, for a client that carries its cookie.
+
+        Attribute access cannot wait, so ``request.session`` must be there before anybody touches it. A client
+        without the cookie costs nothing: its session is empty.
+        """
+        services = self.services
+
+        async def load_and_handle(request: Any) -> Response:
+            try:
+                request._session = await services.sessions.load(request)
+            except Exception as error:  # noqa: BLE001 - a store that is down is a 500 inside the error handlers
+                return await answer(request, error)
+            return await handler(request)
+
+        return load_and_handle
 
     # Endpoints that are no views -----------------------------------------------------------------
 

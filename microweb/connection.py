@@ -19,11 +19,12 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from microweb.asgi import Message, RawHeaders, Receive
-from microweb.contentcoding import Decoder, make_decoder
 from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError
 
 if TYPE_CHECKING:
     from anyio import Event
+
+    from microweb.contentcoding import Decoder
 
 __all__ = ["Connection"]
 
@@ -108,7 +109,7 @@ class Connection:
     async def _read_coded(self, reader: str, declared: bytes | None, coding: bytes) -> bytes:
         """The whole body, which may be encoded."""
         try:
-            decoder = make_decoder(coding.decode("latin-1"), enabled=self.decodes)
+            decoder = self._make_decoder(coding)
             if declared is not None:
                 self.check_declared(declared)
         except StatusError as error:
@@ -117,7 +118,7 @@ class Connection:
         return await self._read_on(reader, None, decoder)
 
     async def _read_on(
-        self, reader: str, first: Awaitable[Message] | None, decoder: Decoder | None = None
+        self, reader: str, first: Awaitable[Message] | None, decoder: "Decoder | None" = None
     ) -> bytes:
         """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
@@ -152,7 +153,7 @@ class Connection:
         chunks = self._chunks(None)
         if coding is None:
             return chunks
-        decoder = make_decoder(coding.decode("latin-1"), enabled=self.decodes)
+        decoder = self._make_decoder(coding)
         return chunks if decoder is None else self._decoded(chunks, decoder)
 
     async def receive(self, timeout: float | None = None) -> Message:
@@ -245,7 +246,14 @@ class Connection:
                 return
             message = None
 
-    async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: Decoder) -> AsyncGenerator[bytes, None]:
+    def _make_decoder(self, coding: bytes) -> "Decoder | None":
+        from microweb.contentcoding import make_decoder
+
+        return make_decoder(coding.decode("latin-1"), enabled=self.decodes)
+
+    async def _decoded(
+        self, chunks: AsyncGenerator[bytes, None], decoder: "Decoder"
+    ) -> AsyncGenerator[bytes, None]:
         # SECURITY: test_compressed_bodies.py::test_the_limit_counts_what_a_bomb_becomes
         decoded = 0
         try:

@@ -36,8 +36,6 @@ Convert = Callable[[str], Any]
 Breadth = tuple[float, ...]
 """Orders what converters let through: first by kind (2 is a converter of the program), then by how much."""
 
-NEGATED_CLASS = re.compile(r"\[\^[^\]]*\]")
-
 
 class Converter:
     """Reads and writes one variable of a rule; derive from it and put the class in ``app.converters``.
@@ -65,7 +63,7 @@ class Converter:
 
     def __init_subclass__(cls) -> None:
         if "regex" in cls.__dict__ and "part_isolating" not in cls.__dict__:
-            cls.part_isolating = "/" not in NEGATED_CLASS.sub("", cls.regex)
+            cls.part_isolating = "/" not in re.sub(r"\[\^[^\]]*\]", "", cls.regex)
 
     def to_python(self, value: str) -> Any:
         """Turn the decoded text into the view's value; after a ``ValueError`` the rule does not match."""
@@ -345,6 +343,7 @@ class UUIDConverter(BuiltinConverter):
     """A UUID with its hyphens, as a ``uuid.UUID``."""
 
     regex = "[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{4}-[A-Fa-f0-9]{12}"
+    part_isolating = True
     breadth = (1,)
 
     def __init__(self) -> None:

@@ -101,6 +101,7 @@ class FileBody:
 
     def plan(self, pieces: Iterable[Piece]) -> None:
         """Give out these pieces, from the start; for a path, also when something was read already."""
+        self._ahead = None
         self.pieces = deque(pieces)
 
     @property

@@ -1,4 +1,4 @@
-{f"-{coding}" if coding else ""}"""Files as answers: ``FileResponse``, and Flask's ``send_file`` and ``send_from_directory``.
+"""Files as answers: ``FileResponse``, and Flask's ``send_file`` and ``send_from_directory``.
 
 A ``FileResponse`` looks at its file once, when it is made. When it becomes the answer of a request it weighs
 that request's conditions and ranges (``conditional.py``), so that middleware sees the 206 or 304 that is
@@ -158,7 +158,7 @@ class FileResponse(StreamingResponse):
         if self._makes_etag:
             # Two codings of one file may have one size and, out of an archive, one time.
             coding = own.get("content-encoding")
-            own["etag"] = f'"{seen.st_mtime_ns:x}-{seen.st_size:x}"'
+            own["etag"] = f'"{seen.st_mtime_ns:x}-{seen.st_size:x}{f"-{coding}" if coding else ""}"'
         if self._makes_last_modified:
             try:
                 own["last-modified"] = http_date(seen.st_mtime)
@@ -259,8 +259,7 @@ class FileResponse(StreamingResponse):
         try:
             self._bytes.begin_here()
         except FileChanged:
-            if not body.is_foreign:
-                body.close()  # send() will see it too, and look again.
+            pass  # send() will see it too, and look again.
         except OSError as error:
             raise answer_to(error) from error
 
@@ -289,7 +288,8 @@ class FileResponse(StreamingResponse):
             else:
                 await self._send_bytes(request, send)
         finally:
-            pass
+            if not body.is_foreign:
+                body.close()
 
     async def _send_bytes(self, request: Incoming, send: Send) -> None:
         body = self._bytes

@@ -1,7 +1,7 @@
 """Mixtures: segments of literals and several variables, ``<first>-<second>.txt``, taken apart in linear time.
 
 A regex would do the same as long as nobody wants it to fail slowly: ``<a>-<b>-<c>.txt`` against 8,000 hyphens
-takes one minutes. Here each variable is tried at each place at most once. What is found is what the
+keeps one busy for minutes. Here each variable is tried at each place at most once. What is found is what the
 regex finds: each variable takes as much as it can, from the left; a path takes as little as it can.
 
 ``patterns.py`` makes the functions, for segments and for the end of a rule behind a path converter.
@@ -27,49 +27,82 @@ def make_split(
     With ``spans_segments`` a slash in the text ends every variable but a path.
     """
     prefix, *between, suffix = literals
-    last = len(converters) - 1
 
     def split(text: str) -> list[str] | None:
         stop = len(text) - len(suffix)
         if stop < len(prefix) or not text.startswith(prefix) or not text.endswith(suffix):
             return None
-        digits = find_digit_runs(text)
-        spans: list[tuple[int, int]] = []
-        tried: set[tuple[int, int]] = set()
-        # By variable and highest end: the lowest end that was tried. All above it led nowhere.
-        lowest: dict[tuple[int, int], int] = {}
-
-        def place(index: int, start: int) -> bool:
-            """Find an end for the variable that begins here, and for all after it."""
-            if (index, start) in tried:
-                return False
-            tried.add((index, start))
-            converter = converters[index]
-            is_path = isinstance(converter, PathConverter)
-            limit = stop
-            if spans_segments and not is_path:
-                slash = text.find("/", start, stop)
-                limit = stop if slash < 0 else slash
-            reach = converter.reach(text, start, limit, digits)
-            if index == last:
-                if stop not in reach:
-                    return False
-                spans.append((start, stop))
-                return True
-            literal = between[index]
-            if isinstance(reach, range):
-                high = reach.stop - 1
-                reach = range(reach.start, lowest.get((index, high), reach.stop))
-                lowest[index, high] = min(reach.start, reach.stop)
-            for end in find_ends(text, literal, reach, stop, lazy=is_path):
-                if place(index + 1, end + len(literal)):
-                    spans.append((start, end))
-                    return True
-            return False
-
-        return [text[start:end] for start, end in reversed(spans)] if place(0, len(prefix)) else None
+        search = Search(text, stop, between, converters, spans_segments)
+        return search.pieces[::-1] if search.place(0, len(prefix)) else None
 
     return split
+
+
+class Search:
+    """One text on its way to being split: where its variables begin and end.
+
+    ``tried`` holds each variable with each beginning that led nowhere. ``lowest`` holds, by variable and highest
+    possible end, the lowest end that was tried: everything between the two led nowhere.
+    """
+
+    __slots__ = (
+        "between",
+        "converters",
+        "digits",
+        "lowest",
+        "pieces",
+        "spans_segments",
+        "stop",
+        "text",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        text: str,
+        stop: int,
+        between: Sequence[str],
+        converters: Sequence[BuiltinConverter],
+        spans_segments: bool,
+    ) -> None:
+        self.text = text
+        self.stop = stop
+        self.between = between
+        self.converters = converters
+        self.spans_segments = spans_segments
+        self.digits = find_digit_runs(text)
+        self.tried: set[tuple[int, int]] = set()
+        self.lowest: dict[tuple[int, int], int] = {}
+        self.pieces: list[str] = []
+        """What was found, the last piece first."""
+
+    def place(self, index: int, start: int) -> bool:
+        """Find an end for the variable that begins here, and for all after it."""
+        if (index, start) in self.tried:
+            return False
+        self.tried.add((index, start))
+        text, stop, converter = self.text, self.stop, self.converters[index]
+        is_path = isinstance(converter, PathConverter)
+        limit = stop
+        if self.spans_segments and not is_path:
+            slash = text.find("/", start, stop)
+            limit = stop if slash < 0 else slash
+        reach = converter.reach(text, start, limit, self.digits)
+        if index == len(self.between):
+            if stop in reach:
+                self.pieces.append(text[start:stop])
+                return True
+            return False
+        literal = self.between[index]
+        if isinstance(reach, range):
+            key = (index, reach.stop)
+            reach = range(reach.start, self.lowest.get(key, reach.stop))
+            self.lowest[key] = min(reach.start, reach.stop)
+        for end in find_ends(text, literal, reach, stop, lazy=is_path):
+            if self.place(index + 1, end + len(literal)):
+                self.pieces.append(text[start:end])
+                return True
+        return False
 
 
 def find_ends(text: str, literal: str, reach: range | list[int], stop: int, *, lazy: bool) -> Iterator[int]:

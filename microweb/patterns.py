@@ -108,33 +108,32 @@ class Segment:
     match the same text, whatever their variables are called; ``order`` sorts the more specific first.
     """
 
-    __slots__ = ("convert", "key", "literal", "order", "parts", "text", "variables")
+    __slots__ = ("convert", "is_path", "is_single", "key", "literal", "order", "parts", "text", "variables")
 
     def __init__(self, parts: tuple[Part, ...]) -> None:
         self.parts = parts
-        self.variables = tuple(part for part in parts if isinstance(part, Variable))
         self.literal: str | None = None
-        self.text = "".join(part if isinstance(part, str) else part.text for part in parts)
-        self.key: Hashable = tuple(part if isinstance(part, str) else (part.key,) for part in parts)
-        self.order = order_of(parts, self.text)
-        self.convert: Convert
-        if not self.variables:
-            self.literal = literal = self.text
-            self.convert = lambda text: () if text == literal else NO_MATCH
-        elif self.is_single:
-            self.convert = self.variables[0].convert
-        else:
-            self.convert = convert_mixture(parts)
-
-    @property
-    def is_single(self) -> bool:
+        """The whole segment, if it has no variable."""
+        self.is_single = False
         """Whether it is one variable and nothing else."""
-        return len(self.parts) == 1 and bool(self.variables)
-
-    @property
-    def is_path(self) -> bool:
+        self.is_path = False
         """Whether it may match more than one segment of a path."""
-        return any(variable.is_path for variable in self.variables)
+        self.key: Hashable = parts
+        self.order: tuple[Any, ...] = ()
+        self.variables: tuple[Variable, ...] = ()
+        self.convert: Convert
+        first = parts[0]
+        if isinstance(first, str) and len(parts) == 1:
+            self.literal = self.text = first
+            self.convert = lambda text: () if text == first else NO_MATCH
+            return
+        self.variables = tuple(part for part in parts if isinstance(part, Variable))
+        self.is_single = len(parts) == 1
+        self.is_path = any(variable.is_path for variable in self.variables)
+        self.text = "".join(part if isinstance(part, str) else part.text for part in parts)
+        self.key = tuple(part if isinstance(part, str) else (part.key,) for part in parts)
+        self.order = order_of(parts, self.text)
+        self.convert = self.variables[0].convert if self.is_single else convert_mixture(parts)
 
     def build(self, values: Mapping[str, Any]) -> str:
         """Percent-encoded text; raises as ``Pattern.build``."""
@@ -389,7 +388,7 @@ class HostPattern:
     def build(self, values: Mapping[str, Any]) -> str:
         """The host for these values; raises as ``Pattern.build``."""
         host = ".".join([segment.build(values) for segment in self.segments])
-        if self.variables and (not HOST.fullmatch(host) or host.count(".") != len(self.segments) - 1):
+        if self.variables and (not re.fullmatch(HOST, host) or host.count(".") != len(self.segments) - 1):
             raise BuildError(f"{host!r} is no host of {self.rule!r}")
         return host.lower()
 
@@ -397,7 +396,8 @@ class HostPattern:
         return f"<HostPattern {self.rule!r}>"
 
 
-HOST = re.compile(r"[A-Za-z0-9_.-]+")
+# Compiled by those who need them, for most programs need none (and re keeps what it compiled).
+HOST = r"[A-Za-z0-9_.-]+"
 
 
 def check_names(rule: str, segments: tuple[Segment, ...]) -> tuple[str, ...]:
@@ -417,10 +417,9 @@ def check_names(rule: str, segments: tuple[Segment, ...]) -> tuple[str, ...]:
 #   argument   = [ name "=" ] ( quoted / word )
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-ARGUMENT = re.compile(r"""\s*(?:([A-Za-z_]\w*)\s*=\s*)?("[^"]*"|'[^']*'|[^\s,()"'=<>]+)\s*([,)])""")
-EMPTY_ARGUMENTS = re.compile(r"\s*\)")
-INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})")
-DECIMAL = re.compile(r"-?[0-9]{1,99}\.[0-9]{1,99}")
+ARGUMENT = r"""\s*(?:([A-Za-z_]\w*)\s*=\s*)?("[^"]*"|'[^']*'|[^\s,()"'=<>]+)\s*([,)])"""
+INTEGER = r"-?(?:0|[1-9][0-9]{0,99})"
+DECIMAL = r"-?[0-9]{1,99}\.[0-9]{1,99}"
 CONSTANTS: Mapping[str, object] = {"None": None, "True": True, "False": False}
 
 
@@ -482,7 +481,7 @@ def read_label(rule: str, label: str) -> str:
         raise SetupError(
             f"The host {rule!r} has a port; a route is chosen by the name alone, so leave it out."
         )
-    if not HOST.fullmatch(label):
+    if not re.fullmatch(HOST, label):
         raise SetupError(f"The host {rule!r} has the label {label!r}, which is no host name.")
     return label.lower()
 
@@ -556,11 +555,12 @@ def read_arguments(
     fail: Callable[[str], SetupError],
 ) -> int:
     """Read to the closing parenthesis; return the position after it."""
-    empty = EMPTY_ARGUMENTS.match(rule, position)
+    empty = re.compile(r"\s*\)").match(rule, position)
     if empty is not None:
         return empty.end()
+    argument = re.compile(ARGUMENT)
     while True:
-        match = ARGUMENT.match(rule, position)
+        match = argument.match(rule, position)
         if match is None:
             raise fail(
                 "arguments are words, numbers or quoted texts, with commas between them and a ')' at the end"
@@ -584,9 +584,9 @@ def read_value(text: str) -> Any:
         return text[1:-1]
     if text in CONSTANTS:
         return CONSTANTS[text]
-    if INTEGER.fullmatch(text):
+    if re.fullmatch(INTEGER, text):
         return int(text)
-    if DECIMAL.fullmatch(text):
+    if re.fullmatch(DECIMAL, text):
         return float(text)
     return text
 

@@ -8,18 +8,20 @@ Built by the walk in ``app.py``, once per request; mounted apps get a child that
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from microweb import json
 from microweb.connection import Connection
 from microweb.errors import BadRequest, UnsupportedMediaType
-from microweb.formreading import Form, FormPart, PartStream, read_form
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.threads import call_from_thread, current_worker
-from microweb.uploads import SyncUploadFile, UploadFile
+
+if TYPE_CHECKING:
+    from microweb.formreading import Form, FormPart
+    from microweb.uploads import SyncUploadFile, UploadFile
 
 __all__ = ["Request", "SyncRequest"]
 
@@ -31,7 +33,7 @@ class HTTPIncoming(Incoming):
 
     _connection: Connection | None = None
     _json_value: Any = None
-    _form: Form | None = None
+    _form: "Form | None" = None
 
     @property
     def method(self) -> str:
@@ -149,22 +151,29 @@ class Request(HTTPIncoming):
             RequestEntityTooLarge: it is larger than ``max_content_length``, a field than ``MAX_FORM_MEMORY_SIZE``,
                 or there are more than ``MAX_FORM_PARTS`` parts or ``MAX_FORM_FILES`` files.
         """
+        # Form code is loaded with the first form: most of the time a program starts, there is none to read.
+        from microweb.formreading import read_form
+
         return (await read_form(self)).fields
 
-    async def files(self) -> MultiDict[UploadFile]:
+    async def files(self) -> "MultiDict[UploadFile]":
         """The files of the form in the body; read once, closed when the request is over.
 
         Raises: as ``form``; HTTPException (507) when the disk is full.
         """
+        from microweb.formreading import read_form
+
         return (await read_form(self)).files
 
-    def parts(self) -> AsyncIterator[FormPart]:
+    def parts(self) -> "AsyncIterator[FormPart]":
         """The parts of a multipart form as they arrive, fields and files, none of them stored.
 
         Each is read, or skipped, before the next comes. That the form was complete is known when the loop ends.
 
         Raises: as ``form``; RuntimeError when another reader already took the body.
         """
+        from microweb.formreading import PartStream
+
         return PartStream(self)
 
     async def is_disconnected(self) -> bool:
@@ -245,7 +254,7 @@ class SyncRequest(HTTPIncoming):
         return self._read_form().fields
 
     @property
-    def files(self) -> MultiDict[SyncUploadFile]:
+    def files(self) -> "MultiDict[SyncUploadFile]":
         """The files of the form in the body; closed when the request is over.
 
         Raises: as ``Request.files``.
@@ -262,9 +271,11 @@ class SyncRequest(HTTPIncoming):
             return self.args
         return MultiDict([*self.args.items(multi=True), *self.form.items(multi=True)], kind="value")
 
-    def _read_form(self) -> Form:
+    def _read_form(self) -> "Form":
         form = self._form
         if form is None or not form.is_complete:
+            from microweb.formreading import read_form
+
             form = self._await(read_form, self)
         return form
 

@@ -76,7 +76,7 @@ class Leaf(Generic[T]):
         return entry
 
 
-NOTHING, INT, STRING, CONVERT, SEVERAL, PATH, MOUNT, OTHER = range(8)
+NOTHING, INT, STRING, CONVERT, SEVERAL, TAIL, MOUNT, OTHER = range(8)
 """What the fast walk does at a node with a segment that is no literal there; OTHER is left to ``find``."""
 
 
@@ -323,7 +323,7 @@ def choose_step(node: Node[T, Owner], names: tuple[Any, ...] | None) -> None:
         tail = node.tails[0]
         # Only the most ordinary of them, /files/<path:name>.
         if len(node.tails) == 1 and tail.tail.is_whole_path and not tail.slashed:
-            node.kind, node.name, node.child = PATH, tail.exact[0].pattern.variables[-1], Node(node.depth)
+            node.kind, node.name, node.child = TAIL, tail.exact[0].pattern.variables[-1], Node(node.depth)
             if tail.exact_leaf is not None and names is not None:
                 finish_names(node.child, tail.exact_leaf, (*names, node.name))
     elif node.mount is not None:

@@ -143,8 +143,10 @@ def serve(
         grace = min(grace, RELOAD_GRACE)
     if limits.websocket_max_message is not None:
         options.setdefault("ws_max_size", limits.websocket_max_message)
-    server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
     try:
+        server = make_server(
+            app, name, host, port, listener, child, grace=grace, reload=reload, options=options
+        )
         server.run(sockets=[listener] if listener is not None else None)
     except SystemExit:
         raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3

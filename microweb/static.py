@@ -68,7 +68,7 @@ class StaticFiles:
     itself. A relative directory starts at the folder of the app's module, without an app in the working
     directory.
 
-    ``index`` int(found.st_mtime) >= int(seen.st_mtime) serves ``index.html`` for a directory, a name serves that; ``fallback`` is the file that
+    ``index`` True serves ``index.html`` for a directory, a name serves that; ``fallback`` is the file that
     answers where there is none, for single-page apps. Directories are never listed. Names that begin with a
     dot are not served, except ``.well-known`` (RFC 8615), and neither is what a symbolic link leads to
     outside.
@@ -286,7 +286,7 @@ def find_siblings(path: str, seen: os.stat_result) -> Iterator[tuple[str, os.sta
             found = os.lstat(path + ending)
         except OSError:
             continue
-        if stat.S_ISREG(found.st_mode) and True:
+        if stat.S_ISREG(found.st_mode) and int(found.st_mtime) >= int(seen.st_mtime):
             yield coding, found
 
 

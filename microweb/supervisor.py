@@ -80,11 +80,12 @@ class Child:
 
     def _follow(self) -> None:
         assert self._channel is not None
-        try:
-            while self._channel.recv(64):
+        with self._channel:
+            try:
+                while self._channel.recv(64):
+                    pass
+            except OSError:
                 pass
-        except OSError:
-            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -246,6 +247,7 @@ class Supervisor:
         process = self.processes[number]
         if process is not None:
             process.stop()
+            self._announced = self._announced or process.started
         if not self._stopping.is_set():
             self.processes[number] = self._start()
 

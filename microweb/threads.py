@@ -688,6 +688,7 @@ class _Thread:
         common = crew.common
         load = self.load
         while True:
+            # Of a call that is done nothing is kept: it is the caller's, and the next may be long in coming.
             call: _Call | None
             if calls:
                 call = calls.popleft()
@@ -712,8 +713,6 @@ class _Thread:
             call.execute(self)
             load.pop()
             call.end()
-            # It may be long until the next one, and what this one holds is the caller's.
-            del call
 
     def has_ended(self) -> bool:
         with self.crew.lock:

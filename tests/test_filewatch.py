@@ -133,6 +133,10 @@ def test_data_hidden_files_and_installed_packages_do_not_count(tmp_path, path):
     assert not FileWatch([tmp_path]).accepts(str(tmp_path / path))
 
 
+def test_a_file_elsewhere_does_not_count(tmp_path):
+    assert not FileWatch([tmp_path / "shop"]).accepts(str(tmp_path / "app.py"))
+
+
 def test_a_hidden_folder_above_the_watched_one_does_not_matter(tmp_path):
     folder = tmp_path / ".work" / "shop"
 

@@ -314,7 +314,7 @@ def test_a_missing_value_is_a_build_error_that_names_it():
     ],
 )
 def test_a_value_that_does_not_fit_is_a_build_error_that_names_its_variable(rule, value):
-    with pytest.raises(BuildError, match="does not fit .*x>: "):
+    with pytest.raises(BuildError, match=r"does not fit .*x>: "):
         parse_pattern(rule, CONVERTERS).build({"x": value})
 
 

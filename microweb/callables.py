@@ -1,0 +1,116 @@
+"""What can be found out about a function before it runs: where it stands, what it is called, what it takes.
+
+Nothing is called here. ``binding.py`` decides from this how views, hooks and dependencies are called; error
+texts take names and places from here.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, get_type_hints
+
+from microweb.incoming import Incoming
+
+__all__ = ["Unresolved", "describe", "find_hints", "is_async", "is_request", "locate", "unwrapped"]
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function below ``functools.partial`` and ``functools.wraps``: the one somebody wrote."""
+    while True:
+        if isinstance(function, partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif not inspect.isroutine(function) and not isinstance(function, type) and hasattr(function, "__call__"):
+            call = function.__call__
+            if not inspect.ismethod(call):
+                return function
+            function = call
+        elif inspect.ismethod(function):
+            function = function.__func__
+        else:
+            return function
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether ``function`` runs on the event loop: it, or what it wraps, is a coroutine function or async generator."""
+    inner = unwrapped(function)
+    return inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """The function's name as error texts show it: ``view blog.views.post``."""
+    inner = unwrapped(function)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return f"{getattr(inner, '__module__', '')}.{name}".lstrip(".")
+
+
+def locate(function: Callable[..., Any]) -> str:
+    """File and line where the function was written."""
+    inner = unwrapped(function)
+    code = getattr(inner, "__code__", None)
+    if code is None and isinstance(inner, type):
+        code = getattr(inner.__init__, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else describe(function)
+
+
+class Unresolved:
+    """An annotation that is only text, since a name in it is not known where the function was written.
+
+    ``from __future__ import annotations`` makes all of them text, and names that were imported inside a function
+    or under ``TYPE_CHECKING`` cannot be looked up.
+    """
+
+    __slots__ = ("problem", "text")
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text = text
+        self.problem = problem
+
+    def names(self, *classes: str) -> bool:
+        """Whether the text is the name of one of these classes, bare or behind a module's."""
+        return self.text.strip("'\"").rpartition(".")[2] in classes
+
+
+def find_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations as objects, each one resolved if it can be; one that cannot is an ``Unresolved``."""
+    inner = unwrapped(function)
+    if isinstance(inner, type):
+        inner = inner.__init__  # type: ignore[misc]  # its parameters are those that the class is called with
+    annotations = getattr(inner, "__annotations__", None)
+    if not annotations:
+        return {}
+    # A function inside another one knows that one's variables, if its own code uses them.
+    names = getattr(inner, "__globals__", {})
+    local = inspect.getclosurevars(inner).nonlocals if getattr(inner, "__closure__", None) else {}
+    try:
+        return get_type_hints(inner, names, local, include_extras=True)
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything; now each one by itself
+        return {name: find_hint(annotation, names, local) for name, annotation in annotations.items()}
+
+
+def find_hint(annotation: Any, names: dict[str, Any], local: Any) -> Any:
+    holder = Annotations()
+    holder.__annotations__ = {"it": annotation}
+    try:
+        return get_type_hints(holder, names, local, include_extras=True)["it"]
+    except Exception as error:  # noqa: BLE001
+        text = annotation if isinstance(annotation, str) else repr(annotation)
+        return Unresolved(text, str(error) or type(error).__name__)
+
+
+class Annotations:
+    """A place for one annotation, for ``get_type_hints`` to look at."""
+
+    __annotations__: dict[str, Any]
+
+
+def is_request(name: str, hint: Any) -> bool:
+    """Whether a parameter stands for the request, by its annotation or its name."""
+    if isinstance(hint, type) and issubclass(hint, Incoming):
+        return True
+    if name not in ("request", "websocket"):
+        return False
+    if isinstance(hint, Unresolved):
+        return hint.names("Request", "SyncRequest", "WebSocket", "Incoming", "Any")
+    return hint in (inspect.Parameter.empty, Any)

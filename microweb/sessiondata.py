@@ -1,0 +1,114 @@
+"""What is in a session, as bytes: JSON, with tags for the types that JSON lacks.
+
+Values come back as what they were: tuples, bytes, dates, UUIDs and ``Markup`` as well as JSON's own types. The
+tags are an object with one key that starts with a space; such a dict of the program's own is tagged itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from microweb import json
+from microweb.errors import BadRequest
+
+__all__ = ["pack", "unpack"]
+
+PLAIN = (str, int, float, bool, type(None))
+
+
+def pack(data: Mapping[str, Any]) -> bytes:
+    """The data as bytes.
+
+    Raises:
+        TypeError: a value has no form that could be read back; the message names its key and type.
+    """
+    tagged = {}
+    for key, value in data.items():
+        if type(value) in PLAIN:
+            tagged[key] = value
+        else:
+            try:
+                tagged[key] = tag(value)
+            except TypeError as error:
+                raise TypeError(f"the session cannot hold {key!r}: {error}") from None
+    return json.dumps(tagged)
+
+
+def unpack(packed: bytes) -> dict[str, Any]:
+    """The data again.
+
+    Raises:
+        ValueError: these bytes are not from ``pack``.
+    """
+    try:
+        data = json.loads(packed)
+    except BadRequest as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(data, dict):
+        raise ValueError("session data is a JSON object")
+    return {key: untag(value) if type(value) in (dict, list) else value for key, value in data.items()}
+
+
+def tag(value: Any) -> Any:
+    """The value in JSON's own types."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is list:
+        return [tag(item) for item in value]
+    if kind is tuple:
+        return {" t": [tag(item) for item in value]}
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"keys must be str, not {type(key).__name__}")
+        tagged = {key: tag(item) for key, item in value.items()}
+        return {" o": tagged} if len(value) == 1 and next(iter(value)).startswith(" ") else tagged
+    if isinstance(value, bytes):
+        from base64 import b64encode
+
+        return {" b": b64encode(value).decode("ascii")}
+    if hasattr(value, "__html__"):
+        return {" m": str(value.__html__())}
+    from datetime import date, datetime
+    from uuid import UUID
+
+    if isinstance(value, UUID):
+        return {" u": value.hex}
+    if isinstance(value, datetime):
+        return {" d": value.isoformat()}
+    if isinstance(value, date):
+        return {" D": value.isoformat()}
+    if isinstance(value, PLAIN):
+        return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
+    raise TypeError(f"{kind.__name__} has no JSON form")
+
+
+def untag(value: Any) -> Any:
+    """What ``tag`` was given."""
+    if isinstance(value, list):
+        return [untag(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((key, inner),) = value.items()
+        if key == " t":
+            return tuple(untag(item) for item in inner)
+        if key == " o":
+            return {name: untag(item) for name, item in inner.items()}
+        if key == " b":
+            from base64 import b64decode
+
+            return b64decode(inner)
+        if key == " m":
+            from markupsafe import Markup
+
+            return Markup(inner)  # noqa: S704 - it was Markup when it was signed
+        if key == " u":
+            from uuid import UUID
+
+            return UUID(inner)
+        if key in (" d", " D"):
+            from datetime import date, datetime
+
+            return (datetime if key == " d" else date).fromisoformat(inner)
+    return {key: untag(item) for key, item in value.items()}

@@ -1,0 +1,556 @@
+"""``app.run`` and what is behind it: in this process on a port of loopback, and as programs of their own."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from microweb import App
+from microweb.server import (
+    ServeError,
+    address_of,
+    bind,
+    ignore_runs,
+    make_log_config,
+    make_server,
+    name_of,
+    serve,
+)
+from microweb.supervisor import MARK
+from tests.programs import Program, find_free_port, get, is_running, wait_until, write
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and inherited sockets are POSIX's")
+
+
+@pytest.fixture(autouse=True)
+def quiet_loggers():
+    """Put back what uvicorn does to the loggers of this process."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "microweb")]
+    before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    yield
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
+
+
+@pytest.fixture
+def port():
+    return find_free_port()
+
+
+def make_app():
+    app = App("shop")
+
+    @app.get("/")
+    async def home(request):
+        return f"served for {request.remote_addr} by {os.getpid()}"
+
+    return app
+
+
+@contextmanager
+def visitor(port, path="/"):
+    """Asks for a page as soon as it is served, and presses Ctrl-C then; gives what it saw."""
+    seen = []
+
+    def visit():
+        try:
+            seen.append(get(f"http://127.0.0.1:{port}{path}"))
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    yield seen
+    thread.join(90)
+
+
+# In this process -----------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.wire
+def test_run_serves_until_a_signal_comes_and_returns(port, capsys):
+    app = make_app()
+
+    with visitor(port) as seen:
+        app.run(port=port)
+
+    assert seen == [f"served for 127.0.0.1 by {os.getpid()}"]
+    told = capsys.readouterr().err
+    assert "serves shop: 2 routes, debug off\n" in told
+    assert f"http://127.0.0.1:{port}  (Ctrl-C stops it)\n" in told
+
+
+@posix
+@pytest.mark.wire
+def test_run_takes_uvicorns_options(port):
+    app = make_app()
+
+    with visitor(port, "/") as seen:
+        app.run("127.0.0.1", port, log_level="critical", access_log=False, root_path="/shop")
+
+    assert seen
+
+
+@posix
+@pytest.mark.wire
+def test_run_can_set_debug_without_reloading(port):
+    app = make_app()
+
+    with visitor(port):
+        app.run(port=port, debug=True, reload=False)
+
+    assert app.debug
+
+
+@posix
+@pytest.mark.wire
+def test_a_stream_learns_of_the_stop_before_it_is_waited_for(port):
+    app = App("shop")
+    ended = []
+
+    @app.get("/")
+    async def ticks():
+        import anyio
+
+        yield "tick"
+        await app.shutting_down.wait()
+        await anyio.lowlevel.checkpoint()
+        ended.append("well")
+
+    def visit():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=90) as answer:
+            assert answer.read(4) == b"tick"
+            os.kill(os.getpid(), signal.SIGTERM)
+            answer.read()
+
+    thread = threading.Thread(target=lambda: (wait_until(lambda: is_open(port)), visit()))
+    thread.start()
+    app.run(port=port)
+    thread.join(90)
+
+    assert ended == ["well"]
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@posix
+@pytest.mark.wire
+def test_a_forwarded_address_is_not_believed(port):
+    app = make_app()
+    seen = []
+
+    def visit():
+        wait_until(lambda: is_open(port))
+        request = urllib.request.Request(f"http://127.0.0.1:{port}", headers={"X-Forwarded-For": "1.2.3.4"})
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            seen.append(answer.read().decode())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    app.run(port=port)
+    thread.join(90)
+
+    assert seen[0].startswith("served for 127.0.0.1 ")
+
+
+@posix
+@pytest.mark.wire
+def test_a_unix_socket_is_served_and_told(tmp_path, capsys):
+    app = make_app()
+    path = str(tmp_path / "shop.sock")
+
+    def visit():
+        with socket.socket(socket.AF_UNIX) as client:
+            wait_until(lambda: client.connect_ex(path) == 0)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.recv(12).endswith(b"200")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    app.run(uds=path)
+    thread.join(90)
+
+    assert f"unix:{path}" in capsys.readouterr().err
+
+
+@posix
+@pytest.mark.wire
+def test_a_child_serves_on_the_socket_of_its_parent(monkeypatch, capsys):
+    app = make_app()
+    listener = bind("127.0.0.1", 0)
+    ours, theirs = socket.socketpair()
+    port = listener.getsockname()[1]
+    monkeypatch.setenv(MARK, f"{os.getppid()},{listener.detach()},{theirs.detach()},0")
+
+    with visitor(port) as seen:
+        serve(lambda: (app, "shop"), port=1, reload=True)
+
+    assert seen
+    assert ours.recv(64) == b"7.0\n", "twice the two seconds that a reload may take, and three"
+    assert "http://" not in capsys.readouterr().err
+    # The thread that follows the parent sees the end of it now.
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    ours.close()
+    wait_until(told.is_set)
+    signal.signal(signal.SIGTERM, before)
+
+
+@posix
+@pytest.mark.wire
+def test_at_a_prompt_there_is_no_reload_and_it_says_so(port, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [""])
+    app = make_app()
+
+    with visitor(port) as seen:
+        app.run(port=port, debug=True)
+
+    assert seen
+    assert "no reload on changes, since this program was not started from a file" in capsys.readouterr().err
+
+
+# What cannot be served -----------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_under_a_running_loop_run_returns_after_a_warning():
+    with pytest.warns(RuntimeWarning, match="while an event loop runs") as warnings:
+        make_app().run()
+
+    assert len(warnings) == 1
+    assert warnings[0].filename == __file__
+
+
+def test_run_says_that_it_does_nothing_while_a_command_imports_the_program(capsys):
+    with ignore_runs():
+        make_app().run()
+
+    assert "app.run() does nothing here" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_one_sentence(port):
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(SystemExit) as ended:
+        make_app().run(port=port)
+
+    assert ended.value.code == (
+        f"Error: port {port} of 127.0.0.1 is taken by another program; stop that, or choose another port"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "sentence"),
+    [
+        ("no such host", 0, "is no address to serve on"),
+        ("a" * 70 + ".example.org", 0, "is no address to serve on"),
+        ("127.0.0.1", 65536, "a port is a number from 0 to 65535, not 65536"),
+        ("127.0.0.1", -1, "a port is a number from 0 to 65535, not -1"),
+        ("192.0.2.1", 0, "cannot serve on port 0 of 192.0.2.1: "),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_one_sentence(host, port, sentence):
+    with pytest.raises(ServeError, match=sentence):
+        bind(host, port)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may serve on every port")
+def test_a_port_that_is_not_ours_is_one_sentence():
+    with pytest.raises(ServeError, match="not yours"):
+        bind("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"prot": 80}, "the server has no option 'prot'; uvicorn.Config has access_log, "),
+        ({"factory": True}, "no option 'factory'"),
+        ({"workers": 0}, "one worker or more, not 0"),
+        ({"workers": 2, "reload": True}, "reloading works with one worker"),
+        ({"workers": 2, "uds": "x"}, "share a host and port"),
+        ({"workers": 2, "fd": 3}, "share a host and port"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_sentence(options, sentence):
+    with pytest.raises(SystemExit) as ended:
+        make_app().run(port=0, **options)
+
+    assert sentence in ended.value.code
+
+
+@posix
+def test_outside_of_the_main_thread_there_is_one_worker(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["shop.py"])
+    errors = []
+
+    def run():
+        try:
+            make_app().run(port=0, workers=2)
+        except SystemExit as error:
+            errors.append(error.code)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+    assert "no second worker, since run() was not called in the main thread" in errors[0]
+
+
+def test_a_mistake_in_the_app_is_one_sentence():
+    app, inner = make_app(), App("inner")
+    app.mount("/inner", inner)
+    app.mount("/again", inner, name="again")
+    inner.get("/<x>")(lambda y: y)
+
+    with pytest.raises(SystemExit) as ended:
+        app.run(port=0)
+
+    assert ended.value.code.startswith("Error: view ")
+    assert "has a parameter 'y' that nothing provides" in ended.value.code
+
+
+@posix
+@pytest.mark.wire
+def test_a_lifespan_that_fails_ends_with_code_1_after_its_error_is_logged(capfd):
+    app = make_app()
+
+    @app.lifespan
+    async def broken(app):
+        raise ConnectionError("no database")
+        yield
+
+    with pytest.raises(SystemExit) as ended:
+        app.run(port=0)
+
+    assert ended.value.code == 1
+    assert "no database" in capfd.readouterr().err
+
+
+# The server's settings -----------------------------------------------------------------------------
+
+
+def make_any_server(**options):
+    app = make_app()
+    server = make_server(app, "shop", "127.0.0.1", 0, None, None, grace=1.5, reload=False, options=options)
+    return app, server
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    app, server = make_any_server()
+
+    server.handle_exit(signal.SIGINT, None)
+    assert (server.should_exit, server.force_exit, app.shutting_down.is_set()) == (True, False, True)
+    server.handle_exit(signal.SIGTERM, None)
+    assert not server.force_exit
+
+    server.handle_exit(signal.SIGINT, None)
+    assert server.force_exit
+
+
+def test_our_defaults_can_be_changed():
+    _, server = make_any_server()
+    _, changed = make_any_server(timeout_graceful_shutdown=9, proxy_headers=True)
+
+    assert (server.config.timeout_graceful_shutdown, server.config.proxy_headers) == (2, False)
+    assert (changed.config.timeout_graceful_shutdown, changed.config.proxy_headers) == (9, True)
+
+
+def test_our_log_is_shown_unless_the_program_has_its_own(monkeypatch):
+    logger = logging.getLogger("microweb")
+    monkeypatch.setattr(logger, "propagate", False)
+    assert make_log_config()["loggers"]["microweb"] == {"handlers": ["default"], "level": "INFO"}
+
+    logger.addHandler(logging.NullHandler())
+
+    assert "microweb" not in make_log_config()["loggers"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:{port}"),
+        ("localhost", "http://127.0.0.1:{port}"),
+        ("0.0.0.0", "http://127.0.0.1:{port}, and all other addresses of this machine"),
+        ("::1", "http://[::1]:{port}"),
+        ("::", "http://[::1]:{port}, and all other addresses of this machine"),
+    ],
+)
+def test_the_address_is_told_as_a_browser_takes_it(host, address):
+    _, server = make_any_server()
+    try:
+        listener = bind(host, 0)
+    except ServeError:
+        pytest.skip(f"there is no {host} on this machine")
+
+    with listener:
+        assert address_of(server.config, listener) == address.format(port=listener.getsockname()[1])
+
+
+def test_an_inherited_descriptor_is_told_by_its_number():
+    _, server = make_any_server(fd=3)
+
+    assert address_of(server.config, None) == "descriptor 3"
+
+
+def test_an_app_is_called_by_its_module_or_its_script(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/srv/shop.py"])
+    assert [name_of(App("shop")), name_of(App("__main__")), name_of(App())] == ["shop", "shop.py", "shop.py"]
+
+    monkeypatch.setattr(sys, "argv", [""])
+    assert name_of(App("__main__")) == "an app"
+
+
+# As programs ---------------------------------------------------------------------------------------
+
+SCRIPT = """
+    import os, sys
+    from microweb import App
+
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return "one"
+
+    @app.get("/pid")
+    async def pid():
+        return str(os.getpid())
+
+    if __name__ == "__main__":
+        app.run(port=int(sys.argv[1]), debug=True)
+        print("after run")
+"""
+
+
+@posix
+@pytest.mark.wire
+def test_a_script_reloads_after_a_change_and_after_a_mistake(tmp_path):
+    path = write(tmp_path / "app.py", SCRIPT)
+    good = path.read_text()
+    with Program("app.py", 0, cwd=tmp_path) as program:
+        url = program.url
+        assert get(url) == "one"
+        first = int(get(f"{url}/pid"))
+
+        path.write_text(good.replace("one", "two"))
+        wait_until(lambda: get(url) == "two")
+
+        path.write_text(good.replace("one", "three") + "\ndef (")
+        program.wait_for("waiting for a change to start it again")
+        assert "SyntaxError" in program.output
+
+        path.write_text(good.replace("one", "three"))
+        assert get(url) == "three"
+        last = int(get(f"{url}/pid"))
+
+        program.interrupt()
+        assert program.wait() == 0
+    assert program.output.count("http://") == 1
+    assert "Traceback" not in program.output
+    assert not is_running(first)
+    assert not is_running(last)
+
+
+@posix
+@pytest.mark.wire
+def test_a_factory_in_a_package_reloads_when_a_template_changes(tmp_path):
+    factory = """
+        from pathlib import Path
+        from microweb import App
+
+        def create_app():
+            app = App(__name__)
+            page = Path(__file__).with_name("templates").joinpath("page.txt").read_text()
+            app.get("/")(lambda: page)
+            return app
+    """
+    write(tmp_path / "shop" / "__init__.py", factory)
+    main = "from shop import create_app\ncreate_app().run(port=0, reload=True)"
+    write(tmp_path / "shop" / "__main__.py", main)
+    page = write(tmp_path / "shop" / "templates" / "page.txt", "old")
+    with Program("-m", "shop", cwd=tmp_path) as program:
+        assert get(program.url) == "old"
+
+        page.write_text("new")
+
+        wait_until(lambda: get(program.url) == "new")
+    assert "page.txt changed; starting again" in program.output
+
+
+@posix
+@pytest.mark.wire
+def test_two_workers_serve_one_port_and_a_killed_one_is_replaced(tmp_path):
+    write(tmp_path / "app.py", SCRIPT.replace("debug=True", "workers=2"))
+    with Program("app.py", 0, cwd=tmp_path) as program:
+        url = program.url
+
+        def pids(count):
+            seen = set()
+            wait_until(lambda: seen.add(int(get(f"{url}/pid"))) or len(seen) == count)
+            return seen
+
+        first = pids(2)
+        os.kill(min(first), signal.SIGKILL)
+        program.wait_for("starting another")
+        assert not any(map(is_running, [min(first)]))
+
+        program.process.terminate()
+        assert program.wait() == 0
+    assert not any(map(is_running, first))
+    assert program.output.count("http://") == 1
+
+
+@posix
+@pytest.mark.wire
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_stands_after_run_is_done_when_it_was_stopped(tmp_path, number):
+    write(tmp_path / "app.py", SCRIPT.replace("debug=True", ""))
+    with Program("app.py", 0, cwd=tmp_path) as program:
+        assert get(program.url) == "one"
+
+        program.process.send_signal(number)
+
+        assert program.wait() == 0
+    assert program.output.endswith("after run\n")
+
+
+@posix
+@pytest.mark.wire
+@pytest.mark.parametrize("mode", ["debug=True", "workers=2", "debug=False"])
+def test_a_taken_port_ends_the_program_with_one_sentence(tmp_path, port, mode):
+    write(tmp_path / "app.py", SCRIPT.replace("debug=True", mode))
+    with socket.create_server(("127.0.0.1", port)), Program("app.py", port, cwd=tmp_path) as program:
+        assert program.wait() == 1
+
+    assert program.output == (
+        f"Error: port {port} of 127.0.0.1 is taken by another program; stop that, or choose another port\n"
+    )
+
+
+@posix
+@pytest.mark.wire
+def test_workers_that_cannot_start_end_the_program(tmp_path):
+    script = """
+        from microweb import App
+
+        app = App(__name__)
+        app.get("/<x>")(lambda y: y)
+        app.run(port=0, workers=3)
+    """
+    write(tmp_path / "app.py", script)
+    with Program("app.py", cwd=tmp_path) as program:
+        assert program.wait() == 1
+
+    assert program.output.count("Error: ") == 1
