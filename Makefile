@@ -42,15 +42,17 @@ test: .make/test ## Run the tests in parallel; coverage of branches below 95% fa
 test-slow: .make/test ## Run the tests that take minutes
 	$(bin)/python -m pytest -m slow $(PYTEST_OPTIONS) $(TESTS)
 
-.PHONY: lint style types imports
-lint: style types imports ## Check style, types and the direction of imports
+.PHONY: lint style mypy pyright imports
+lint: style mypy pyright imports ## Check style, types and the direction of imports
 
 style: .make/dev
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 
-types: .make/dev
+mypy: .make/dev
 	$(bin)/mypy
+
+pyright: .make/dev
 	$(bin)/pyright
 
 imports: .make/dev
@@ -71,7 +73,7 @@ bench: .make/bench ## Measure microweb beside its rivals
 .PHONY: clean
 clean: ## Remove the environment and everything else that was made here
 	rm -rf .venv .make build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf .import_linter_cache docs/examples/guestbook/*.db
+	rm -rf .import_linter_cache docs/examples/guestbook/*.db*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment ---------------------------------------------------------------------------------

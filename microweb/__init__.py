@@ -25,7 +25,15 @@ from microweb.url import URL
 if TYPE_CHECKING:
     from microweb.filenames import secure_filename
     from microweb.files import FileResponse, send_file, send_from_directory
+    from microweb.flashing import flash, get_flashed_messages
     from microweb.static import StaticFiles
+    from microweb.templating import (
+        render_template,
+        render_template_string,
+        stream_template,
+        stream_template_string,
+    )
+    from microweb.views import MethodView
 
 __version__ = "0.1.0"
 
@@ -37,6 +45,7 @@ __all__ = [
     "FileResponse",
     "HTTPException",
     "JSONResponse",
+    "MethodView",
     "Request",
     "Response",
     "Router",
@@ -49,22 +58,35 @@ __all__ = [
     "after_this_request",
     "copy_current_context",
     "current_app",
+    "flash",
     "g",
+    "get_flashed_messages",
     "jsonify",
     "make_response",
     "redirect",
+    "render_template",
+    "render_template_string",
     "request",
     "secure_filename",
     "send_file",
     "send_from_directory",
     "session",
+    "stream_template",
+    "stream_template_string",
     "url_for",
     "websocket",
 ]
 
 LAZY = {
     "FileResponse": "files",
+    "MethodView": "views",
     "StaticFiles": "static",
+    "flash": "flashing",
+    "get_flashed_messages": "flashing",
+    "render_template": "templating",
+    "render_template_string": "templating",
+    "stream_template": "templating",
+    "stream_template_string": "templating",
     "secure_filename": "filenames",
     "send_file": "files",
     "send_from_directory": "files",

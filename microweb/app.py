@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from microweb.testing import Client
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from microweb.sessions import Session, Sessions, SessionStore
+    from microweb.templating import Templates
 
 __all__ = ["App"]
 
@@ -89,6 +92,8 @@ class App(Router):
         """Stands before the walk while there is something to do first; None once everything is composed."""
         self._composed = False
         self._sessions: Sessions | None = None
+        self._templates: Templates | None = None
+        self._templates_version = -1
         self._session_store: SessionStore | None = None
         self.config = Config(self.root_path, DEFAULTS, on_change=self._config_changed)
         self.limits = Limits.of(self.config)
@@ -132,15 +137,18 @@ class App(Router):
 
         path = scope["path"]
         raw_path = scope.get("raw_path")
-        if (
-            len(scope["headers"]) > self._max_headers
-            or len(raw_path or path) + len(scope["query_string"]) > self._max_url_length
-            or scope.get("root_path")
-            or self._uses_hosts
-        ):
+        try:
+            if (
+                len(scope["headers"]) > self._max_headers
+                or len(raw_path or path) + len(scope["query_string"]) > self._max_url_length
+                or scope.get("root_path")
+                or self._uses_hosts
+            ):
+                target, values = self._find(scope)
+            else:
+                target, values = self._match(scope["method"], path, raw_path, None)
+        except Exception:  # noqa: BLE001 - a converter of the program's own failed: the finder makes that an answer
             target, values = self._find(scope)
-        else:
-            target, values = self._match(scope["method"], path, raw_path, None)
         request = self.request_class(self, scope, receive, target, values)
         token = current.set(request)
         response: Response | None = None
@@ -347,7 +355,7 @@ class App(Router):
             self.workers = WorkerPool(limits.sync_threads)
         self._assembly, self._composition, self._entry = assembly, composition, entry
         self._match, self._uses_hosts = assembly.table.match, assembly.table.uses_hosts
-        self._find = make_finder(assembly.table, limits, composition.refuse)
+        self._find = make_finder(assembly.table, limits, composition)
         self._max_headers, self._max_url_length = limits.max_headers, limits.max_url_length
         for placement in assembly.placements:
             placement.router.frozen = True
@@ -358,11 +366,12 @@ class App(Router):
         assembly = Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
-        return make_finder(assembly.table, self.limits, composition.refuse)
+        return make_finder(assembly.table, self.limits, composition)
 
     def _config_changed(self) -> None:
         self._composed = False
         self._sessions = None
+        self._templates_version = -1
         self._close_gate()
 
     @property
@@ -373,6 +382,26 @@ class App(Router):
             self._assembly = Assembly(self)
             self._assembly_version = version
         return self._assembly
+
+    # Templates -----------------------------------------------------------------------------------
+
+    @property
+    def templates(self) -> "Templates":
+        """The app's templates; jinja2 is loaded with them."""
+        version = count_registrations(self)
+        if self._templates is None:
+            from microweb.templating import Templates
+
+            self._templates = Templates(self)
+        elif self._templates_version != version:
+            self._templates.refresh()
+        self._templates_version = version
+        return self._templates
+
+    @property
+    def jinja_env(self) -> "Environment":
+        """The Jinja environment, to be configured before the app starts."""
+        return self.templates.environment
 
     # Sessions ------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class Assembly:
 
     def _place(self, placement: Placement) -> None:
         self.placements.append(placement)
-        if placement.parent is not None and placement.prefix.segments:
+        if placement.parent is not None and (placement.prefix.segments or placement.host is not None):
             self.table.add_owner(placement.prefix, placement, host=placement.host)
         for route in placement.router.routes:
             self._add_route(placement, route)

@@ -211,6 +211,21 @@ class Composition:
         self.compose(target, make_error)
         return target
 
+    def fail(self, error: Exception) -> Target:
+        """A target that answers an error raised while the route was looked for."""
+        root = self.assembly.placements[0]
+        answer = self.errors_of(root).answer
+        target = Target(root)
+
+        async def endpoint(request: Any) -> Response:
+            return await answer(request, error)
+
+        layers = [make_layer(registration) for registration in root.gather("layers")]
+        target.handler = compose(layers, endpoint, answer)
+        target.teardown = self.teardown(root, "teardown_request_hooks")
+        target.max_content_length = self.services.limits.max_content_length
+        return target
+
     def make_miss(self, miss: Miss[Placement]) -> Target:
         """The target that answers where no route does, inside its owner's hooks and middleware."""
         target = Target(miss.owner, miss=miss)

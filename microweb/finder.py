@@ -5,7 +5,7 @@ length of its URL. A refusal is a target like any other, inside the app's hooks 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
@@ -21,10 +21,19 @@ __all__ = ["Finder", "find_host", "make_finder"]
 Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
 
 
-def make_finder(
-    table: RouteTable[Target, Placement], limits: Limits, refuse: Callable[[Callable[[], HTTPException]], Target]
-) -> Finder:
-    """Compose the look-up of HTTP targets; ``refuse`` makes the target that answers with an error."""
+class Refusals(Protocol):
+    """Makes the targets that answer instead of a route."""
+
+    def refuse(self, make_error: Callable[[], HTTPException]) -> Target:
+        """A target that answers with the status of an error."""
+
+    def fail(self, error: Exception) -> Target:
+        """A target that answers an unhandled error."""
+
+
+def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: Refusals) -> Finder:
+    """Compose the look-up of HTTP targets."""
+    refuse = refusals.refuse
     max_headers, max_url_length = limits.max_headers, limits.max_url_length
     match = table.match
     uses_hosts = table.uses_hosts
@@ -47,7 +56,10 @@ def make_finder(
         root = scope.get("root_path")
         if root:
             path, raw_path = below_root(root, path, raw_path)
-        return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
+        try:
+            return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
+        except Exception as error:  # noqa: BLE001 - from a converter of the program's own
+            return refusals.fail(error), None
 
     return find
 

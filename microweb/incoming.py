@@ -101,6 +101,7 @@ class Incoming:
     _session: "Session | None" = None
     _worker: Worker | None = None
     _id: str | None = None
+    _flashes: list[tuple[str, str]] | None = None
     parent: "Incoming | None" = None
     """What came in for the app that this one's app is mounted in."""
     bubbles = False

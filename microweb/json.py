@@ -23,7 +23,7 @@ from microweb.errors import BadRequest
 if TYPE_CHECKING:
     import msgspec
 
-__all__ = ["MAX_DEPTH", "dumps", "find_decoder", "is_deeper_than", "loads", "make_bad_request"]
+__all__ = ["MAX_DEPTH", "check_depth", "dumps", "find_decoder", "is_deeper_than", "loads", "make_bad_request"]
 
 T = TypeVar("T")
 
@@ -112,13 +112,8 @@ def loads(data: bytes, type: Any = Any, *, max_depth: int = MAX_DEPTH, strict: b
         TypeError: msgspec cannot read this type.
     """
     # PERF(walk): a level takes two bytes, one of them an opening bracket: one length or two counts settle it.
-    # SECURITY: test_json.py::test_the_verdict_on_depth_is_the_same_at_any_stack_depth
-    if (
-        len(data) > max_depth * 2
-        and data.count(b"[") + data.count(b"{") > max_depth
-        and is_deeper_than(data, max_depth)
-    ):
-        raise BadRequest(f"The JSON is nested deeper than {max_depth} levels (JSON_MAX_DEPTH).")
+    if len(data) > max_depth * 2:
+        check_depth(data, max_depth)
     try:
         if type is Any and decode_any is not None:
             return decode_any(data)
@@ -156,6 +151,17 @@ def make_bad_request(data: bytes, error: Exception) -> BadRequest:
             f"The JSON is incomplete: it ends at byte {len(data)}, inside a value or a surrogate pair."
         )
     return BadRequest(f"The {str(error).replace('is malformed', 'cannot be read')}.")
+
+
+def check_depth(data: bytes, max_depth: int) -> None:
+    """Refuse JSON that is nested deeper than ``max_depth``.
+
+    Raises:
+        BadRequest: it is.
+    """
+    # SECURITY: test_json.py::test_the_verdict_on_depth_is_the_same_at_any_stack_depth
+    if data.count(b"[") + data.count(b"{") > max_depth and is_deeper_than(data, max_depth):
+        raise BadRequest(f"The JSON is nested deeper than {max_depth} levels (JSON_MAX_DEPTH).")
 
 
 def is_deeper_than(data: bytes, max_depth: int) -> bool:

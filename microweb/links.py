@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from microweb.assembly import Assembly
 from microweb.errors import BuildError, OutsideContextError
+from microweb.finder import find_host
 from microweb.incoming import Incoming
 from microweb.url import build_query, quote_fragment, quote_path
 
@@ -76,6 +77,7 @@ def find(
     """Look for ``endpoint`` from here upwards; gives the request it was found at, its root path, and the parts."""
     failure: BuildError | None = None
     here, asked = incoming, app
+    current_host = find_host(incoming.scope) if incoming is not None and app.assembly.table.uses_hosts else None
     relative = endpoint.startswith(".")
     name = endpoint.lstrip(".")
     while True:
@@ -83,7 +85,9 @@ def find(
         routers = enclosing(here) if relative else [""]
         for router in routers:
             try:
-                return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method)
+                return here, root, build_in(
+                    asked, f"{router}.{name}" if router else name, values, method, current_host
+                )
             except BuildError as error:
                 failure = failure or error
         if here is None or here.parent is None:
@@ -105,7 +109,9 @@ def enclosing(incoming: Incoming | None) -> list[str]:
     return [*names, ""]
 
 
-def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | None) -> Found:
+def build_in(
+    app: Any, endpoint: str, values: Mapping[str, Any], method: str | None, current_host: str | None
+) -> Found:
     """The parts of ``endpoint``'s URL in one app and the apps mounted in it.
 
     Raises:
@@ -118,12 +124,12 @@ def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | N
         for name, placement, prefix, host, mount in assembly.mounted_apps:
             if endpoint.startswith(f"{name}."):
                 here = {key: values.pop(key) for key in prefix.variables if key in values}
-                inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method)
+                inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, current_host)
                 hosts = {key: values.pop(key) for key in (host.variables if host else ()) if key in values}
                 asked_host = inner.host or (host.build(hosts) if host else None)
                 return Found(prefix.build(here) + inner.path, inner.query, asked_host, inner.is_websocket)
     else:
         for registration in assembly.url_defaults_of(endpoint):
             registration.function(endpoint, values)
-    built = assembly.urls.build(endpoint, values, method=method)
+    built = assembly.urls.build(endpoint, values, method=method, current_host=current_host)
     return Found(built.path, built.query, built.host, route is not None and route.methods is None)

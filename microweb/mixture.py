@@ -41,8 +41,8 @@ def make_split(
 class Search:
     """One text on its way to being split: where its variables begin and end.
 
-    ``tried`` holds each variable with each beginning that led nowhere. ``lowest`` holds, by variable and highest
-    possible end, the lowest end that was tried: everything between the two led nowhere.
+    ``tried`` holds each variable with each beginning that led nowhere. ``lowest`` holds, by variable and
+    highest possible end, the lowest end that was tried: everything between the two led nowhere.
     """
 
     __slots__ = (

@@ -16,6 +16,7 @@ from microweb.onion import Handler
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.routetable import split_mount
+from microweb.routetable import split_mount
 from microweb.url import quote_path
 
 __all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope", "run_foreign"]
@@ -34,8 +35,7 @@ def make_scope(request: Any, target: Target) -> Scope:
     scope: Scope = dict(request.scope)
     path, raw_path = request.local_path()
     root: str = request.root_path.rstrip("/")
-    depth = target.depth + 1
-    mounted = "/".join(path.split("/")[:depth])
+    mounted = split_mount(target.depth, path, raw_path)[0]
     scope["path"] = root + path
     scope["root_path"] = root + mounted
     if raw_path is not None:

@@ -32,7 +32,7 @@ from microweb.routetree import (
 )
 from microweb.url import PATH, quote_again, quote_path, unquote
 
-__all__ = ["Miss", "MissKind", "RouteTable", "Rule", "split_mount"]
+__all__ = ["Miss", "MissKind", "RouteTable", "Rule", "split_mount", "split_path"]
 
 T = TypeVar("T")
 Owner = TypeVar("Owner")
@@ -354,7 +354,7 @@ class RouteTable(Generic[T, Owner]):
 
         An exception from a converter of the program that is no ``ValueError`` comes through.
         """
-        # PERF(walk): 37 is the percent sign; CPython 3.11 takes 125 ns to look for b"%", and 15 for the number.
+        # PERF(walk): 37 is the percent sign; CPython 3.11 takes eight times as long to look for b"%".
         if (
             raw_path is not None
             and 37 in raw_path

@@ -132,9 +132,7 @@ class _Request:
 
     __slots__ = ("args", "changes", "context", "error", "function", "inbox", "open", "thread", "value")
 
-    def __init__(
-        self, thread: "_Thread", function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
-    ) -> None:
+    def __init__(self, thread: "_Thread", function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         self.thread = thread
         self.function = function
         self.args = args
@@ -186,9 +184,7 @@ class _Call(ABC):
     checkpoints = False
     """Whether each await must see cancellations and let others run, as trio promises of its own."""
 
-    def __init__(
-        self, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str
-    ) -> None:
+    def __init__(self, worker: "Worker", function: Callable[..., Any], args: tuple[Any, ...], label: str) -> None:
         self.worker = worker
         self.function = function
         self.args = args
@@ -715,9 +711,12 @@ class _Thread:
             call.end()
 
     def has_ended(self) -> bool:
-        with self.crew.lock:
+        crew = self.crew
+        with crew.lock:
             this, self.thread = self.thread, None
-            if self.calls or self.crew.common:
+            if crew.waking is self:
+                crew.waking = None
+            if self.calls or crew.common:
                 self.thread = this
                 return False
             self.bell = None

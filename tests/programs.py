@@ -4,6 +4,7 @@ Not a test file. Everything that is waited for has a deadline that a busy machin
 """
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -29,14 +30,16 @@ def wait_until(condition, what="it"):
     raise AssertionError(f"{what} did not come within {DEADLINE:g} seconds")
 
 
+def fetch(url):
+    """The text at a URL; None if no server answers."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode() or "(empty)"
+    return None
+
+
 def get(url):
     """The text at a URL, asked for until a server answers."""
-
-    def ask():
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.read().decode() or "(empty)"
-
-    return wait_until(ask, url)
+    return wait_until(lambda: fetch(url), url)
 
 
 def find_free_port():
@@ -51,6 +54,42 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     return path
+
+
+@contextlib.contextmanager
+def visitor(port, path="/"):
+    """Ask for a page as soon as this process serves it, then press Ctrl-C; gives what was seen."""
+    seen = []
+    ended = threading.Event()
+
+    def visit():
+        # Not pressed when the block has ended by itself: it would end the tests.
+        found = wait_until(lambda: ended.is_set() or fetch(f"http://127.0.0.1:{port}{path}"))
+        if found is not True:
+            seen.append(found)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join(DEADLINE)
+
+
+@contextlib.contextmanager
+def keep_loggers():
+    """Put back what uvicorn does to the loggers of this process."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "microweb")]
+    before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
 
 
 class Program:

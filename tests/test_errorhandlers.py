@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from microweb import App, HTTPException, Request, Response, Router, SetupError, abort
+from microweb import App, Converter, HTTPException, Request, Response, Router, SetupError, abort
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
 from microweb.testing import Client
 
@@ -390,3 +390,27 @@ async def test_too_many_headers_and_a_long_url_are_refused_inside_the_middleware
 
     assert (many.status_code, many.headers["x-marked"]) == (431, "1")
     assert (long.status_code, long.headers["x-marked"]) == (414, "1")
+
+
+async def test_a_converter_that_fails_is_an_unhandled_error_inside_the_middleware(caplog):
+    class Broken(Converter):
+        def to_python(self, value):
+            raise RuntimeError("in the converter")
+
+    app = App(__name__)
+    app.converters["broken"] = Broken
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-marked"] = "1"
+        return response
+
+    @app.get("/<broken:x>")
+    async def view(x):
+        return x
+
+    response = await get(app, "/a")
+
+    assert (response.status_code, response.headers["x-marked"]) == (500, "1")
+    assert len(caplog.records) == 1

@@ -747,7 +747,8 @@ async def test_a_pipe_is_sent_as_it_comes():
     assert response.content == TEXT
 
 
-async def test_a_foreign_object_is_used_in_the_requests_own_thread_only():
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_foreign_object_is_used_in_the_requests_own_thread_only(method):
     app = App(__name__)
     threads = []
     source = Source()
@@ -758,8 +759,9 @@ async def test_a_foreign_object_is_used_in_the_requests_own_thread_only():
         return FileResponse(source)
 
     async with Client(app) as client:
-        await client.get("/")
+        await client.request(method, "/")
 
+    assert source.is_closed
     assert source.threads == set(threads)
 
 
@@ -873,6 +875,23 @@ async def test_a_client_that_leaves_ends_the_reading_and_closes_the_file(large, 
 
     assert not is_open(large)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.5"])
+async def test_nothing_is_read_for_a_client_that_left(spec_version):
+    class Endless(Source):
+        def read(self, size):
+            return b"x" * size
+
+    endless = Endless()
+    app = make_app(lambda: FileResponse(endless))
+
+    # The app would hang, which the client reports, if only the end of the file ended it.
+    async with Client(app, spec_version=spec_version) as client, client.exchange("GET", "/") as exchange:
+        await exchange.response()
+        exchange.disconnect()
+
+    assert endless.is_closed
 
 
 async def test_a_cancelled_request_closes_the_file(large):

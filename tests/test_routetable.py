@@ -1216,3 +1216,19 @@ def test_a_thousand_ways_that_lead_nowhere_are_each_tried_once():
     table = sites(*(f"/<any(a,x{number}):v>/<int:n>/{number}" for number in range(1000))).freeze()
 
     assert count_steps(lambda: ask(table, "/a/7/none")) < 60_000
+
+
+def test_matching_leaves_nothing_for_the_garbage_collector():
+    table = sites("/a", "/<int:n>", "/m/<a>-<int:b>-<c>.x", "/p/<path:p>.<x>", "/b/").own("/m", "m").freeze()
+    paths = ("/a", "/7", "/x", "/m/a-b-7-c.x", "/m/a-b-c.x", "/p/a/b.c", "/b", "//a")
+    for path in paths:
+        ask(table, path, "PUT")
+    gc.collect()
+
+    gc.disable()
+    try:
+        for path, method in itertools.product(paths, ("GET", "PUT")):
+            ask(table, path, method)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

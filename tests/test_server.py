@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import urllib.request
-from contextlib import contextmanager
 
 import pytest
 
@@ -23,7 +22,7 @@ from microweb.server import (
     serve,
 )
 from microweb.supervisor import MARK
-from tests.programs import Program, find_free_port, get, is_running, wait_until, write
+from tests.programs import Program, find_free_port, get, is_running, keep_loggers, visitor, wait_until, write
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and inherited sockets are POSIX's")
 
@@ -31,13 +30,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and inherited soc
 @pytest.fixture(autouse=True)
 def quiet_loggers():
     """Put back what uvicorn does to the loggers of this process."""
-    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "microweb")]
-    before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
-    yield
-    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
-        logger.propagate = propagate
+    with keep_loggers():
+        yield
 
 
 @pytest.fixture
@@ -53,23 +47,6 @@ def make_app():
         return f"served for {request.remote_addr} by {os.getpid()}"
 
     return app
-
-
-@contextmanager
-def visitor(port, path="/"):
-    """Asks for a page as soon as it is served, and presses Ctrl-C then; gives what it saw."""
-    seen = []
-
-    def visit():
-        try:
-            seen.append(get(f"http://127.0.0.1:{port}{path}"))
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=visit)
-    thread.start()
-    yield seen
-    thread.join(90)
 
 
 # In this process -----------------------------------------------------------------------------------

@@ -222,9 +222,10 @@ def evaluate(module: ModuleType, expression: str) -> App:
     if isinstance(node, ast.Call):
         try:
             arguments = [ast.literal_eval(argument) for argument in node.args]
-            options = {
-                word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg is not None
-            }
+            for word in node.keywords:
+                if word.arg is None:
+                    raise unreadable(expression)
+                options[word.arg] = ast.literal_eval(word.value)
         except (ValueError, TypeError, SyntaxError):
             raise DiscoveryError(
                 f"{expression!r} has arguments that are no literals: only numbers, strings, lists and the "

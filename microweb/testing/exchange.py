@@ -142,7 +142,7 @@ class Exchange(AppCall):
     async def _receive(self) -> Message:
         if not self._body_given and not self._over.is_set():
             piece = await self._next_piece()
-            if piece is not None and not self._over.is_set():
+            if piece is not None:
                 chunk, more = piece
                 self._body_given = not more
                 return {"type": "http.request", "body": chunk, "more_body": more}

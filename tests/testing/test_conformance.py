@@ -63,9 +63,7 @@ async def test_the_scope_is_uvicorns(path, root_path):
     scopes = []
 
     async def app(scope, receive, send):
-        scopes.append(
-            {key: value for key, value in scope.items() if key not in ("client", "server", "extensions")}
-        )
+        scopes.append({key: value for key, value in scope.items() if key not in ("client", "server", "extensions")})
         await respond(send)
 
     headers = {"X-Custom": "Value", "Host": "example.org"}
@@ -123,9 +121,7 @@ async def test_status_headers_and_body_are_the_same(method, status):
     added = ("date", "server")
     assert inside.status_code == outside.status_code
     assert inside.content == outside.content
-    assert inside.headers.multi_items() == [
-        item for item in outside.headers.multi_items() if item[0] not in added
-    ]
+    assert inside.headers.multi_items() == [item for item in outside.headers.multi_items() if item[0] not in added]
 
 
 async def test_an_app_that_fails_is_the_same_500():
@@ -272,9 +268,7 @@ async def test_a_close_before_the_accept_is_the_same_403():
 async def test_a_denial_response_is_the_same():
     async def app(scope, receive, send):
         await receive()
-        await send(
-            {"type": "websocket.http.response.start", "status": 401, "headers": [(b"content-length", b"4")]}
-        )
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"content-length", b"4")]})
         await send({"type": "websocket.http.response.body", "body": b"who?"})
 
     inside, outside = await see_websocket(app, [])

@@ -168,9 +168,7 @@ def test_a_factory_may_run_the_first_step_at_once():
         return None
 
     async def main():
-        asyncio.get_running_loop().set_task_factory(
-            lambda loop, coroutine, **kw: EagerTask(coroutine, loop=loop, **kw)
-        )
+        asyncio.get_running_loop().set_task_factory(lambda loop, coroutine, **kw: EagerTask(coroutine, loop=loop, **kw))
         task = DetachedTask(work, "work")
         assert not task.running
 

@@ -577,9 +577,7 @@ async def test_a_shutdown_is_answered_after_it_was_sent_and_once():
     with pytest.raises(LintError, match="wrong time"):
         await check(LIFESPAN, RECEIVE, failed, server=server)
     with pytest.raises(LintError, match="wrong time"):
-        await check(
-            LIFESPAN, RECEIVE, {"type": "lifespan.startup.complete"}, RECEIVE, failed, failed, server=server
-        )
+        await check(LIFESPAN, RECEIVE, {"type": "lifespan.startup.complete"}, RECEIVE, failed, failed, server=server)
 
 
 # The server's faults --------------------------------------------------------------------------------

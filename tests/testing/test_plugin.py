@@ -205,9 +205,7 @@ def test_sync_client_is_for_plain_tests(run):
 def test_client_in_a_test_without_a_loop_says_what_to_do(run, function):
     result = run(f"\n    {function}\n", "-W", "ignore")
 
-    result.stdout.fnmatch_lines(
-        ["*the fixture `client` is for async tests*a `def` test takes `sync_client`*"]
-    )
+    result.stdout.fnmatch_lines(["*the fixture `client` is for async tests*a `def` test takes `sync_client`*"])
 
 
 def test_loading_the_plugin_loads_no_http_client():

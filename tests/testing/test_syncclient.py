@@ -29,9 +29,7 @@ async def read_body(receive):
 
 async def echo(scope, receive, send):
     await receive()
-    await send(
-        {**ACCEPT, "subprotocol": (scope["subprotocols"] or [None])[0], "headers": [(b"set-cookie", b"a=1")]}
-    )
+    await send({**ACCEPT, "subprotocol": (scope["subprotocols"] or [None])[0], "headers": [(b"set-cookie", b"a=1")]})
     while (message := await receive())["type"] == "websocket.receive":
         await send({**message, "type": "websocket.send"})
 

@@ -248,9 +248,7 @@ async def test_a_file_is_sent_by_its_path(tmp_path):
     path.write_bytes(bytes(range(256)) * 1000)
 
     async def app(scope, receive, send):
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"256000")]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"256000")]})
         await send({"type": "http.response.pathsend", "path": str(path)})
 
     async with connect(app, extensions={"http.response.pathsend": {}}) as client:
@@ -501,6 +499,23 @@ async def test_a_chunk_that_was_read_was_sent_even_if_the_client_left_then():
         await anext(response.aiter_bytes())
 
     assert sent == [0]
+
+
+async def test_a_chunk_that_nobody_took_is_refused():
+    events = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        try:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            events.append("sent")
+        except OSError:
+            events.append("refused")
+
+    async with connect(app) as client, client.stream("GET", "/"):
+        await anyio.wait_all_tasks_blocked()
+
+    assert events == ["refused"]
 
 
 async def test_send_is_silent_after_a_disconnect_before_spec_2_4():

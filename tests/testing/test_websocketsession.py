@@ -399,6 +399,25 @@ async def test_send_raises_in_the_app_after_the_client_left():
     assert errors == [ClientGone, ClientGone]
 
 
+async def test_a_message_that_nobody_took_is_refused():
+    events = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send(ACCEPT)
+        for _ in range(2):
+            try:
+                await send({"type": "websocket.send", "text": "x"})
+                events.append("sent")
+            except OSError:
+                events.append("refused")
+
+    async with connect(app) as client, client.websocket("/", queue=1):
+        await anyio.wait_all_tasks_blocked()
+
+    assert events == ["sent", "refused"]
+
+
 async def test_send_is_silent_after_the_client_left_before_spec_2_4():
     sent = []
 

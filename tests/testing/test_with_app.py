@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from microweb import App
+from microweb import App, session
 from microweb.testing import Client, SyncClient
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +179,22 @@ async def test_an_app_starts_any_number_of_times():
             pass
 
     assert len(starts) == 3
+
+
+async def test_a_session_is_prepared_and_inspected():
+    app = App(__name__, secret_key="a secret of the tests")
+
+    @app.get("/")
+    async def count():
+        session["visits"] = session.get("visits", 0) + 1
+        return str(session["visits"])
+
+    async with Client(app) as client:
+        async with client.session_transaction() as stored:
+            stored["visits"] = 41
+        assert (await client.get("/")).text == "42"
+        async with client.session_transaction() as stored:
+            assert stored["visits"] == 42
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -1,0 +1,187 @@
+"""What leaves is what the return annotation names: fields that it does not have stay inside.
+
+A view annotated ``-> Person`` that returns an ``Admin(Person)`` sends a person. Filters are made from the
+annotation at start-up, and are exact for values that need nothing: those come back as they are. Debug mode also
+checks that what is left fits. ``resolving.py`` calls it.
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_origin
+
+from microweb import json
+from microweb.responses import Response
+from microweb.structs import LISTS, choices, find_fields, has_structs, is_pydantic, is_struct
+
+__all__ = ["make_filter"]
+
+Filter = Callable[[Any], Any]
+
+
+def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
+    """The filter for what a view annotated ``returns`` returns; None if that names no struct.
+
+    It leaves responses and streams alone, and looks at the body in ``(body, status, headers)``. With ``validates`` it
+    raises TypeError, naming ``source``, when what leaves does not fit.
+    """
+    hint = returns
+    if get_origin(returns) is tuple and get_args(returns):
+        hint = get_args(returns)[0]
+    if not has_structs(hint):
+        return None
+    keep = make_value_filter(hint, {})
+    check = make_check(hint, source) if validates else None
+
+    def filter_body(value: Any) -> Any:
+        if value is None or isinstance(value, Response | str | bytes) or hasattr(value, "__anext__") or hasattr(value, "__next__"):
+            return value
+        value = keep(value)
+        if check is not None:
+            check(value)
+        return value
+
+    def filter_answer(value: Any) -> Any:
+        if value.__class__ is tuple and value:
+            return (filter_body(value[0]), *value[1:])
+        return filter_body(value)
+
+    return filter_answer
+
+
+def make_check(hint: Any, source: str) -> Callable[[Any], None]:
+    """A function that raises TypeError when a filtered value does not fit its type."""
+    if is_pydantic(hint):
+        return lambda value: None  # The dump below has already looked.
+    from microweb.validation import Invalid, make_body_decoder
+
+    decode = make_body_decoder(hint)
+
+    def check(value: Any) -> None:
+        try:
+            decode(json.dumps(value), 10_000)
+        except Invalid as invalid:
+            problems = "; ".join(f"{path}: {reason}" if path else reason for path, reason in invalid.problems)
+            raise TypeError(f"{source} returned what does not fit its annotation: {problems}") from None
+
+    return check
+
+
+def make_value_filter(hint: Any, known: dict[Any, list[Filter]]) -> Filter:
+    """A function that gives the part of a value that ``hint`` describes.
+
+    ``known`` are the filters under way, by type, for types that hold themselves.
+    """
+    if is_pydantic(hint):
+        return make_pydantic_filter(hint)
+    options = [choice for choice in choices(hint) if has_structs(choice)]
+    if not options:
+        return keep_all
+    filters = [(choice, make_choice_filter(choice, known)) for choice in options]
+    if len(filters) == 1:
+        return filters[0][1]
+
+    def keep_choice(value: Any) -> Any:
+        # The nearest class decides; a plain dict could be any of them, and the first whose fields it has is taken.
+        kind = value.__class__
+        for parent in kind.__mro__:
+            for choice, keep in filters:
+                if (get_origin(choice) or choice) is parent:
+                    return keep(value)
+        for choice, keep in filters:
+            if is_struct(choice) and isinstance(value, Mapping):
+                if all(field.name in value or field.key in value for field in find_fields(choice) if field.required):
+                    return keep(value)
+            elif isinstance(value, get_origin(choice) or ()):
+                return keep(value)
+        return value
+
+    return keep_choice
+
+
+def keep_all(value: Any) -> Any:
+    return value
+
+
+def make_choice_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
+    origin, arguments = get_origin(choice), get_args(choice)
+    if is_struct(choice):
+        return make_struct_filter(choice, known)
+    if origin in LISTS:
+        if origin is tuple and not (len(arguments) == 2 and arguments[1] is ...):
+            each = [make_value_filter(argument, known) for argument in arguments]
+
+            def keep_tuple(value: Any) -> Any:
+                return [keep(item) for keep, item in zip(each, value, strict=True)]
+
+            return keep_tuple
+        keep = make_value_filter(arguments[0], known)
+
+        def keep_items(value: Any) -> Any:
+            return [keep(item) for item in value]
+
+        return keep_items
+    if len(arguments) == 2:
+        keep_value = make_value_filter(arguments[1], known)
+
+        def keep_values(value: Any) -> Any:
+            return {key: keep_value(item) for key, item in value.items()}
+
+        return keep_values
+    return keep_all
+
+
+def make_struct_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
+    if choice in known:
+        # It holds itself: by the time a value comes, its filter is there.
+        holder = known[choice]
+        return lambda value: holder[0](value)
+    holder = known[choice] = []
+    kind = get_origin(choice) or choice
+    fields = find_fields(choice)
+    inner = [(field, make_value_filter(field.hint, known)) for field in fields]
+    is_flat = all(keep is keep_all for _, keep in inner) and not typing.is_typeddict(kind)
+    config = getattr(kind, "__struct_config__", None)
+    is_array = config is not None and config.array_like
+    tag = (config.tag_field, config.tag) if config is not None and config.tag is not None else None
+
+    def keep_fields(value: Any) -> Any:
+        if is_flat and value.__class__ is kind:
+            # PERF(filtered-answer): an exact instance of a flat class has nothing to hide.
+            return value
+        if is_array:
+            return [keep(getattr(value, field.name)) for field, keep in inner]
+        kept: dict[str, Any] = {tag[0]: tag[1]} if tag is not None else {}
+        if isinstance(value, Mapping):
+            for field, keep in inner:
+                key = field.key if field.key in value else field.name
+                if key in value:
+                    kept[field.key] = keep(value[key])
+        else:
+            for field, keep in inner:
+                item = getattr(value, field.name, MISSING)
+                if item is not MISSING and not is_unset(item):
+                    kept[field.key] = keep(item)
+        return kept
+
+    holder.append(keep_fields)
+    return keep_fields
+
+
+MISSING = object()
+
+
+def is_unset(value: Any) -> bool:
+    """Whether it is msgspec's sign for a field that is left out."""
+    return type(value).__name__ == "UnsetType"
+
+
+def make_pydantic_filter(hint: Any) -> Filter:
+    """pydantic writes by the declared type; a subclass's fields are none of it."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(hint)
+
+    def dump(value: Any) -> Any:
+        return adapter.dump_python(adapter.validate_python(value, from_attributes=True), mode="json", by_alias=True)
+
+    return dump

@@ -1,0 +1,415 @@
+"""The parameters of views and dependencies that are filled from a request: read, checked, and how to fill them.
+
+``read_parameter`` turns one parameter of a signature into a ``Parameter``, at start-up, or refuses it with a
+``SetupError``. ``binding.py`` calls it for whatever is no path variable and not the request; ``resolving.py``
+asks each ``Parameter`` for its value. Documents of the API are written from the same objects.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from microweb import json
+from microweb.callables import Unresolved, describe, is_async, locate
+from microweb.errors import SetupError, UnprocessableEntity
+from microweb.formreading import Form as ReadForm
+from microweb.headers import find_header
+from microweb.incoming import Incoming
+from microweb.markers import Body, Cookie, Depends, Form, Header, Query, Source
+from microweb.multidict import MultiDict
+from microweb.requests import is_json, not_json
+from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct, takes_text
+from microweb.uploads import SyncUploadFile, UploadFile
+from microweb.validation import Invalid, find_problems, make_body_decoder, make_text_converter
+
+__all__ = ["InvalidParameters", "Parameter", "Refused", "read_parameter"]
+
+MISSING: Any = inspect.Parameter.empty
+FILES = (UploadFile, SyncUploadFile)
+
+Fill = Callable[[Any], Any]
+
+
+class InvalidParameters(UnprocessableEntity):
+    """Values in the request that do not fit the view's parameters: a 422 that lists them all.
+
+    ``errors`` are dicts with the keys ``in`` (query, header, cookie, form or body), ``name`` and ``reason``.
+    """
+
+    default_description = "Some values in the request are missing or wrong."
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        unique = list({tuple(error.items()): dict(error) for error in errors}.values())
+        super().__init__(extensions={"errors": unique})
+        self.errors = unique
+
+
+class Refused(Exception):
+    """A parameter that cannot be filled from this request; ``errors`` as in ``InvalidParameters``."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+class Parameter:
+    """One parameter of a view, hook or dependency, and where its value comes from.
+
+    ``place`` is ``path``, ``request``, ``query``, ``header``, ``cookie``, ``form``, ``file``, ``body`` or ``depends``;
+    ``alias`` what the value is called there, ``""`` if it is made of all of that place; ``type`` the annotation without
+    our markers.
+    """
+
+    __slots__ = ("alias", "default", "dependency", "fill", "forbids_unknown", "name", "place", "type")
+
+    def __init__(
+        self,
+        name: str,
+        place: str,
+        *,
+        alias: str = "",
+        type: Any = Any,
+        default: Any = MISSING,
+        fill: Fill | None = None,
+        forbids_unknown: bool = False,
+        dependency: Any = None,
+    ) -> None:
+        self.name = name
+        self.place = place
+        self.alias = alias
+        self.type = type
+        self.default = default
+        """The value that stands for a missing one; ``inspect.Parameter.empty`` if it must be there."""
+        self.fill = fill
+        self.forbids_unknown = forbids_unknown
+        self.dependency = dependency
+        """What ``Depends`` names, planned; a ``resolving.Node``."""
+
+    @property
+    def required(self) -> bool:
+        """Whether a request without it is refused."""
+        return self.default is MISSING
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name} from {self.place}{f' {self.alias!r}' if self.alias else ''}>"
+
+
+def split_hint(hint: Any) -> tuple[Any, Source | Depends | None]:
+    """An annotation without our marker, and the marker."""
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    kind, *metadata = get_args(hint)
+    markers = [make_marker(each) for each in metadata if is_marker(each)]
+    others = [each for each in metadata if not is_marker(each)]
+    if others:
+        kind = Annotated[(kind, *others)]
+    return kind, markers[0] if markers else None
+
+
+def is_marker(value: Any) -> bool:
+    return isinstance(value, Source | Depends) or (
+        isinstance(value, type) and issubclass(value, Source | Depends)
+    )
+
+
+def make_marker(value: Any) -> Any:
+    """``Query`` stands for ``Query()``."""
+    return value() if isinstance(value, type) else value
+
+
+def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) -> Parameter:
+    """Decide where one parameter comes from; for ``Depends`` only that, the caller plans the dependency.
+
+    Raises:
+        SetupError: nothing says where, or no value of its type can come from there.
+    """
+    name, default = parameter.name, parameter.default
+
+    def refuse(problem: str) -> SetupError:
+        return SetupError(f"{what} {describe(function)}: the parameter {name!r} {problem} ({locate(function)})")
+
+    if isinstance(hint, Unresolved):
+        raise refuse(f"is annotated {hint.text!r}, which cannot be resolved: {hint.problem}")
+    if is_marker(default):
+        raise refuse(f"has a marker for its default; write it as Annotated[..., {default!r}]")
+    kind, marker = split_hint(hint)
+    if isinstance(marker, Depends):
+        return Parameter(name, "depends", type=kind, default=MISSING)
+    if marker is None:
+        marker = guess_source(kind)
+        if marker is None:
+            raise refuse(
+                f"is annotated {describe_hint(kind)}, which does not say where it comes from; write "
+                "Annotated[..., Query()] or Header(), Cookie(), Form(), Body(), Depends(function)"
+            )
+    if UploadFile in flatten(kind) and not is_async(function):
+        raise refuse("is an UploadFile, whose methods are awaited; a plain def takes SyncUploadFile")
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise refuse("is positional-only; leave out the slash")
+    try:
+        return READERS[marker.place](name, kind, marker, default)
+    except Exception as error:  # noqa: BLE001 - looking at a type may raise anything
+        raise refuse(f"cannot be read as {describe_hint(kind)}: {error}") from None
+
+
+def describe_hint(hint: Any) -> str:
+    return hint.__qualname__ if isinstance(hint, type) else str(hint)
+
+
+def guess_source(hint: Any) -> Source | None:
+    """Where an annotated parameter without a marker comes from."""
+    if is_upload(hint):
+        return Form()
+    if has_structs(hint):
+        # Of a JSON body only, also where a form would do: a form can be sent from any other site without asking
+        # first, and whoever writes a JSON view counts on the browser asking.
+        # SECURITY: test_binding.py::test_a_struct_is_never_read_from_a_form_unless_it_says_so
+        return Body()
+    return Query() if is_scalar(hint) else None
+
+
+def is_scalar(hint: Any) -> bool:
+    """Whether one text, or several, can make a value of this type."""
+    found = choices(hint)
+    return bool(found) and all(
+        all(map(is_scalar, [each for each in get_args(choice) if each is not ...]))
+        if is_list(choice)
+        else is_literal(choice) or (isinstance(choice, type) and not issubclass(choice, dict | Incoming))
+        for choice in found
+    ) and not is_any(hint)
+
+
+def is_literal(hint: Any) -> bool:
+    from typing import Literal
+
+    return get_origin(hint) is Literal
+
+
+def is_any(hint: Any) -> bool:
+    return bare(hint) in (Any, object)
+
+
+def is_upload(hint: Any) -> bool:
+    return any(kind in FILES for kind in flatten(hint))
+
+
+def flatten(hint: Any) -> list[Any]:
+    """The members of a union, and what its lists are made of."""
+    return [each for choice in choices(hint) for each in (choice, *get_args(choice))]
+
+
+# Where values come from ------------------------------------------------------------------------------
+
+
+def refuse_value(place: str, alias: str, reason: str) -> Refused:
+    return Refused([{"in": place, "name": alias, "reason": reason}])
+
+
+def refuse_invalid(place: str, alias: str, invalid: Invalid) -> Refused:
+    errors = []
+    for path, reason in invalid.problems:
+        inside = f"{alias}{path}" if path.startswith("[") or not path or not alias else f"{alias}.{path}"
+        errors.append({"in": place, "name": inside, "reason": reason})
+    return Refused(errors)
+
+
+def read_named(
+    name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str
+) -> Parameter:
+    """A parameter that is one entry, or all entries of one name, of a multi-dict of texts."""
+    place = marker.place
+    if is_struct(bare(kind)):
+        return read_whole(name, kind, marker, default, read)
+    convert = make_text_converter(kind)
+    several, may_be_empty = is_list(kind), takes_text(kind)
+
+    def fill(request: Any) -> Any:
+        values = read(request)
+        value = (values.getlist(alias) or None) if several else values.get(alias)
+        if value is None or (value == "" and not may_be_empty):
+            if default is MISSING:
+                raise refuse_value(place, alias, "is missing")
+            return default
+        if convert is None:
+            return value
+        try:
+            return convert(value)
+        except Invalid as invalid:
+            raise refuse_invalid(place, alias, invalid) from None
+
+    return Parameter(name, place, alias=alias, type=kind, default=default, fill=fill)
+
+
+def read_whole(
+    name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any]
+) -> Parameter:
+    """A parameter that is a struct made of everything in a multi-dict of texts."""
+    place, forbids = marker.place, marker.forbid_unknown
+    convert = make_text_converter(kind)
+    assert convert is not None
+    to_key: Callable[[str], str] = header_name if place == "header" else str
+    fields = [(field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)]
+    known = {key for _, key, _, _ in fields}
+
+    def fill(request: Any) -> Any:
+        values = read(request)
+        plain: dict[str, Any] = {}
+        for key, alias, several, may_be_empty in fields:
+            value = (values.getlist(alias) or None) if several else values.get(alias)
+            if value is not None and (value != "" or may_be_empty):
+                plain[key] = value
+        errors: list[dict[str, str]] = []
+        if forbids:
+            errors = [{"in": place, "name": key, "reason": "is not known"} for key in values if key not in known]
+        result = None
+        try:
+            result = convert(plain)
+        except Invalid as invalid:
+            errors += refuse_invalid(place, "", invalid).errors
+        if errors:
+            if not plain and not forbids and default is not MISSING:
+                return default
+            raise Refused(errors)
+        return result
+
+    return Parameter(name, place, type=kind, default=default, fill=fill, forbids_unknown=forbids)
+
+
+def read_query(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    return read_named(name, kind, marker, default, lambda request: request.args, marker.name or name)
+
+
+def read_cookie(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    return read_named(name, kind, marker, default, lambda request: request.cookies, marker.name or name)
+
+
+def header_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def read_header(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    alias = marker.name or header_name(name).title()
+    return read_named(name, kind, marker, default, lambda request: request.headers, alias)
+
+
+def form_of(request: Any) -> ReadForm:
+    """The form, which was read before any parameter is filled."""
+    form: ReadForm = request._form
+    return form
+
+
+def read_form_field(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    alias = marker.name or name
+    if is_upload(kind):
+        return read_file(name, kind, alias, default)
+    return read_named(name, kind, marker, default, lambda request: form_of(request).fields, alias)
+
+
+def read_file(name: str, kind: Any, alias: str, default: Any) -> Parameter:
+    several = is_list(kind)
+    in_thread = SyncUploadFile in flatten(kind)
+
+    def fill(request: Any) -> Any:
+        form = form_of(request)
+        files: MultiDict[Any] = form.sync_files if in_thread else form.files
+        # An input in which no file was chosen is sent with an empty name.
+        found = [file for file in files.getlist(alias) if file]
+        if not found:
+            if default is MISSING:
+                raise refuse_value("form", alias, "is missing")
+            return default
+        return found if several else found[0]
+
+    return Parameter(name, "file", alias=alias, type=kind, default=default, fill=fill)
+
+
+NOTHING = object()
+
+
+def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    if marker.name:
+        return read_body_key(name, kind, marker, default)
+    decode = make_body_decoder(kind, forbid_unknown=marker.forbid_unknown)
+
+    def fill(request: Any) -> Any:
+        body = body_of(request, is_optional=default is not MISSING)
+        if body is None:
+            return default
+        try:
+            return decode(body, request.limits.json_max_depth)
+        except Invalid as invalid:
+            raise refuse_invalid("body", "", invalid) from None
+
+    return Parameter(
+        name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
+    )
+
+
+def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
+    """A parameter that is one value of the object in the body."""
+    alias = marker.name
+    assert alias is not None
+    convert = make_plain_converter(kind)
+
+    def fill(request: Any) -> Any:
+        body = body_of(request, is_optional=default is not MISSING)
+        value = NOTHING
+        if body is not None:
+            if request._json_value is None:
+                request._json_value = json.loads(body, max_depth=request.limits.json_max_depth)
+            if not isinstance(request._json_value, dict):
+                raise refuse_value("body", "", "expected object")
+            value = request._json_value.get(alias, NOTHING)
+        if value is NOTHING:
+            if default is MISSING:
+                raise refuse_value("body", alias, "is missing")
+            return default
+        try:
+            return convert(value)
+        except Invalid as invalid:
+            raise refuse_invalid("body", alias, invalid) from None
+
+    return Parameter(name, "body", alias=alias, type=kind, default=default, fill=fill)
+
+
+def make_plain_converter(kind: Any) -> Callable[[Any], Any]:
+    """A function from plain JSON values to a type; it raises ``Invalid``."""
+    if is_pydantic(kind):
+        convert = make_text_converter(kind)
+        assert convert is not None
+        return convert
+    import msgspec
+
+    json.find_decoder(kind)
+
+    def convert_plain(value: Any) -> Any:
+        try:
+            return msgspec.convert(value, kind, str_keys=True)
+        except ValueError as error:
+            raise Invalid(find_problems(value, kind, error, strict=True)) from None
+
+    return convert_plain
+
+
+def body_of(request: Any, *, is_optional: bool) -> bytes | None:
+    """The JSON body, which was read before any parameter is filled; None if there is none and none is needed.
+
+    Raises:
+        UnsupportedMediaType: there is a body, and its content type is not JSON.
+    """
+    body: bytes = request._connection.cached
+    content_type = find_header(request.scope["headers"], b"content-type")
+    if content_type == b"application/json" or is_json(content_type):
+        return None if is_optional and not body else body
+    if is_optional and not body:
+        return None
+    raise not_json(request)
+
+
+READERS: dict[str, Callable[[str, Any, Source, Any], Parameter]] = {
+    Query.place: read_query,
+    Header.place: read_header,
+    Cookie.place: read_cookie,
+    Form.place: read_form_field,
+    Body.place: read_body,
+}

@@ -1,0 +1,120 @@
+"""A plan: how one function is called, with nothing left to decide.
+
+The plain kind, for functions that take path variables, the request, or nothing; ``resolving.py`` has the kind that
+fills parameters from all over the request. ``binding.py`` makes them, endpoints and hooks call them.
+"""
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from microweb.callables import describe, is_async, locate
+from microweb.incoming import Incoming
+from microweb.requests import SyncRequest
+
+if TYPE_CHECKING:
+    from microweb.parameters import Parameter
+
+__all__ = ["Plan"]
+
+Call = Callable[..., Any]
+
+
+class Plan:
+    """How one function is called: ``call(request, *leading)`` gives its value, or an awaitable if ``is_async``.
+
+    ``names`` are the path variables it takes, ``takes_request`` the parameter that gets the request, if any.
+    A plan is a plain call when it takes nothing else, so the endpoint may skip the indirection.
+    """
+
+    __slots__ = (
+        "call",
+        "function",
+        "is_async",
+        "is_coroutine_function",
+        "is_plain",
+        "label",
+        "names",
+        "original",
+        "passes_request",
+        "passes_values",
+        "place",
+        "request_name",
+        "returns",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        names: tuple[str, ...] = (),
+        request_name: str | None = None,
+        *,
+        leading: int = 0,
+        variables: Collection[str] = (),
+        first: str | None = None,
+    ) -> None:
+        self.function = function
+        self.original = function
+        """The function as it was registered; ``function`` may be one that fills its parameters first."""
+        self.returns: Any = None
+        """Its return annotation."""
+        self.is_async = is_async(function)
+        """It runs on the event loop."""
+        self.is_coroutine_function = inspect.iscoroutinefunction(function)
+        """Calling it always gives a coroutine."""
+        self.label = describe(function)
+        self.place = locate(function)
+        self.names = names
+        self.request_name = request_name
+        self.passes_request = request_name is not None and not names and not leading and first == request_name
+        """The request can be given as the only argument."""
+        self.passes_values = bool(names) and request_name is None and set(names) == set(variables) and not leading
+        """The path's values can be given as they are."""
+        self.is_plain = self.is_coroutine_function and (
+            self.passes_request or self.passes_values or not (names or request_name or variables)
+        )
+        """A coroutine function to which the walk can give its arguments as they are."""
+        self.call = self._make_call(leading)
+
+    @property
+    def parameters(self) -> "tuple[Parameter, ...]":
+        """Its parameters and where each comes from, for documents and explanations; ``leading`` ones left out."""
+        from microweb.parameters import Parameter
+
+        found = [Parameter(name, "path", alias=name) for name in self.names]
+        if self.request_name is not None:
+            found.append(Parameter(self.request_name, "request"))
+        return tuple(found)
+
+    @property
+    def runs_in_thread(self) -> bool:
+        """Whether the function that somebody wrote is a plain ``def``."""
+        return not is_async(self.original)
+
+    @classmethod
+    def of_endpoint(cls, function: Callable[..., Any], label: str) -> "Plan":
+        """The plan of one of microweb's own coroutine functions, which takes the request and nothing else."""
+        plan = cls(function, (), "request", first="request")
+        plan.call = function
+        plan.label = label
+        return plan
+
+    def _make_call(self, leading: int) -> Call:
+        function, names, request_name = self.function, self.names, self.request_name
+        face: Callable[[Any], Any] = (lambda request: request) if self.is_async else SyncRequest.of
+        if not names and request_name is None:
+            if leading:
+                return lambda request, *given: function(*given)
+            return lambda request: function()
+        if not names and request_name is not None:
+            name = request_name
+            return lambda request, *given: function(*given, **{name: face(request)})
+
+        def call(request: Incoming, *given: Any) -> Any:
+            values = request.view_args
+            arguments = {name: values[name] for name in names if name in values}
+            if request_name is not None:
+                arguments[request_name] = face(request)
+            return function(*given, **arguments)
+
+        return call

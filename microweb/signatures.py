@@ -1,0 +1,122 @@
+"""What a function names in its signature: path variables, the request, and what has to be found elsewhere.
+
+The first look at a view, hook or dependency, which costs nothing but ``inspect``. ``binding.py`` and
+``resolving.py`` call it and decide about the rest.
+"""
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+from microweb.callables import Unresolved, describe, find_hints, is_async, is_request, locate
+from microweb.errors import SetupError
+from microweb.markers import Depends, Source
+from microweb.requests import Request
+
+__all__ = ["Signature", "read_signature"]
+
+
+class Signature:
+    """The parameters of one function, sorted by who fills them."""
+
+    __slots__ = ("first", "names", "others", "request_name", "returns")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        """Path variables."""
+        self.request_name: str | None = None
+        self.others: list[tuple[inspect.Parameter, Any]] = []
+        """Everything that is neither, with its annotation."""
+        self.first: str | None = None
+        """The parameter that a single positional argument goes to."""
+        self.returns: Any = None
+
+
+def read_signature(
+    function: Callable[..., Any],
+    *,
+    what: str,
+    variables: Collection[str] = (),
+    leading: int = 0,
+    guesses: bool = True,
+) -> Signature | None:
+    """Sort the parameters of ``function``; None if Python cannot tell them.
+
+    ``guesses`` says whether an annotated parameter without a marker is taken from the request.
+
+    Raises:
+        SetupError: a parameter has neither a known name nor an annotation nor a default, or a ``def`` function asks
+            for ``Request``.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    found = Signature()
+    hints = find_hints(function)
+    found.returns = hints.get("return")
+    positional = 0
+    for parameter in parameters.values():
+        name = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found.names.extend(variable for variable in variables if variable not in found.names)
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        if positional < leading and parameter.kind is not parameter.KEYWORD_ONLY:
+            positional += 1
+            continue
+        hint = hints.get(name, parameter.annotation)
+        if name in variables and not is_marked(hint):
+            found.names.append(name)
+        elif is_request(name, hint):
+            check_face(function, name, hint, what)
+            found.request_name = name
+        elif is_marked(hint) or (guesses and hint is not parameter.empty):
+            found.others.append((parameter, hint))
+        elif isinstance(parameter.default, Source | Depends):
+            found.others.append((parameter, hint))
+        elif parameter.default is parameter.empty:
+            raise SetupError(explain_unknown(function, name, hint, what, variables))
+    first = next(iter(parameters.values()), None)
+    found.first = first.name if first is not None and first.kind is not first.KEYWORD_ONLY else None
+    return found
+
+
+def is_marked(hint: Any) -> bool:
+    """Whether an annotation says itself where the value comes from."""
+    return any(
+        isinstance(each, Source | Depends) or (isinstance(each, type) and issubclass(each, Source | Depends))
+        for each in getattr(hint, "__metadata__", ())
+    )
+
+
+def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) -> None:
+    """Refuse the request of coroutine code in a function that runs in a thread.
+
+    Raises:
+        SetupError: it does.
+    """
+    if is_async(function) or isinstance(function, type):
+        return
+    if hint is Request or (isinstance(hint, Unresolved) and hint.names("Request")):
+        raise SetupError(
+            f"{what} {describe(function)} is a plain def and runs in a thread, so its parameter "
+            f"{name!r} is a SyncRequest, not a Request; annotate SyncRequest, or make it async "
+            f"({locate(function)})"
+        )
+
+
+def explain_unknown(
+    function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]
+) -> str:
+    known = ", ".join(repr(variable) for variable in variables) or "none"
+    problem = "has no annotation that says where it comes from"
+    if isinstance(hint, Unresolved):
+        problem = f"its annotation {hint.text!r} cannot be resolved: {hint.problem}"
+    elif hint is not inspect.Parameter.empty:
+        problem = "its annotation does not say where it comes from; write Annotated[..., Query()] or the like"
+    return (
+        f"{what} {describe(function)} has a parameter {name!r} that nothing provides: it is no "
+        f"path variable (there: {known}), not 'request', and {problem} ({locate(function)})"
+    )

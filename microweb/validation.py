@@ -1,0 +1,254 @@
+"""From text and JSON to typed values, and what is wrong with those that do not fit, all of it.
+
+msgspec does the converting: Structs, dataclasses, TypedDicts, attrs classes and every type that it knows. It
+stops at the first mistake; ``find_problems`` then goes through the value again and finds the others. Types that
+hold pydantic models are left to pydantic. Sans-I/O: it sees values and types, never a request; ``parameters.py``
+calls it, and with it msgspec is loaded.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from microweb import json
+from microweb.errors import BadRequest
+from microweb.structs import LISTS, choices, find_fields, is_pydantic, is_struct, takes_text
+
+__all__ = ["Invalid", "find_problems", "find_unknown", "make_body_decoder", "make_text_converter"]
+
+MOST_PROBLEMS = 100
+"""Mistakes listed at most: a longer list helps nobody, and the body may hold millions."""
+
+SWITCHES = {"on": True, "yes": True, "off": False, "no": False}
+"""What browsers send for a checked box, and its relatives, beside msgspec's true, false, 1 and 0."""
+
+Problem = tuple[str, str]
+"""Where inside the value (``lines[0].price``, or ``""`` for all of it), and why it is refused."""
+
+
+class Invalid(ValueError):
+    """A value that is refused; ``problems`` are its mistakes."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+# Text ----------------------------------------------------------------------------------------------
+
+
+def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
+    """A function from text (a list of texts for a list) to a value of this type; None if text is what it takes.
+
+    It raises ``Invalid``.
+
+    Raises:
+        TypeError: msgspec cannot read this type.
+    """
+    if hint in (str, str | None):
+        return None
+    if is_pydantic(hint):
+        return make_pydantic_converter(hint)
+    json.find_decoder(hint)
+    convert = msgspec.convert
+    is_switch = bool in choices(hint) and not takes_text(hint)
+
+    def convert_text(value: Any) -> Any:
+        if is_switch:
+            value = SWITCHES.get(value.lower(), value)
+        try:
+            return convert(value, hint, strict=False)
+        except ValueError as error:
+            raise Invalid(find_problems(value, hint, error, strict=False)) from None
+
+    return convert_text
+
+
+# JSON ----------------------------------------------------------------------------------------------
+
+
+def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[bytes, int], Any]:
+    """A function ``decode(body, max_depth)`` from a JSON text to a value of this type.
+
+    It raises ``Invalid`` for a value that does not fit, ``BadRequest`` for what is no JSON.
+
+    Raises:
+        TypeError: msgspec cannot read this type.
+    """
+    if is_pydantic(hint):
+        return make_pydantic_decoder(hint)
+    decode_typed = json.find_decoder(hint).decode
+    loads = json.loads
+
+    def decode(body: bytes, max_depth: int) -> Any:
+        # PERF(typed-body): json.loads, with what is decided at the start left out.
+        if len(body) > max_depth * 2:
+            json.check_depth(body, max_depth)
+        try:
+            return decode_typed(body)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            return loads(body, hint, max_depth=max_depth)
+        except BadRequest as error:
+            cause = error.__cause__
+            if not isinstance(cause, msgspec.ValidationError):
+                raise
+        plain = loads(body, max_depth=max_depth)
+        raise Invalid(find_problems(plain, hint, cause, strict=True)) from None
+
+    if not forbid_unknown:
+        return decode
+
+    def decode_known(body: bytes, max_depth: int) -> Any:
+        value = decode(body, max_depth)
+        unknown = find_unknown(loads(body, max_depth=max_depth), hint)
+        if unknown:
+            raise Invalid([(path, "is not a known field") for path in unknown[:MOST_PROBLEMS]])
+        return value
+
+    return decode_known
+
+
+def find_unknown(value: Any, hint: Any, path: str = "") -> list[str]:
+    """The keys in plain JSON ``value`` that a type of ``hint`` has no field for, on every level."""
+    unknown: list[str] = []
+    for choice in choices(hint):
+        arguments = get_args(choice)
+        if is_struct(choice) and isinstance(value, Mapping):
+            fields = {field.key: field for field in find_fields(choice)}
+            tag = getattr(getattr(choice, "__struct_config__", None), "tag_field", None)
+            for key, item in value.items():
+                if key in fields:
+                    unknown += find_unknown(item, fields[key].hint, join(path, key))
+                elif key != tag:
+                    unknown.append(join(path, key))
+            return unknown
+        if isinstance(value, list) and arguments and (get_origin(choice) in LISTS):
+            for index, item in enumerate(value):
+                unknown += find_unknown(item, arguments[0], f"{path}[{index}]")
+        elif isinstance(value, Mapping) and len(arguments) == 2:
+            for key, item in value.items():
+                unknown += find_unknown(item, arguments[1], join(path, key))
+    return unknown
+
+
+# What is wrong ---------------------------------------------------------------------------------------
+
+
+def find_problems(value: Any, hint: Any, error: Exception, *, strict: bool) -> list[Problem]:
+    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``error`` is what msgspec said of it."""
+    problems: list[Problem] = []
+    search(value, hint, "", strict, problems)
+    if not problems:
+        problems.append(explain(error, ""))
+    return problems
+
+
+def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Problem]) -> None:
+    if len(problems) >= MOST_PROBLEMS:
+        return
+    before = len(problems)
+    options = choices(hint)
+    choice = options[0] if len(options) == 1 else None
+    if value is None:
+        choice = None
+    if choice is not None and is_walkable(choice) and isinstance(value, Mapping):
+        fields = find_fields(choice)
+        for field in fields:
+            if field.key in value:
+                search(value[field.key], field.hint, join(path, field.key), strict, problems)
+            elif field.required:
+                problems.append((join(path, field.key), "is missing"))
+        if forbids_unknown(choice):
+            unknown = value.keys() - {field.key for field in fields}
+            problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
+    elif isinstance(value, list) and get_origin(choice) in (list, set, frozenset) and get_args(choice):
+        item_hint = get_args(choice)[0]
+        for index, item in enumerate(value):
+            search(item, item_hint, f"{path}[{index}]", strict, problems)
+            if len(problems) >= MOST_PROBLEMS:
+                return
+    if len(problems) == before:
+        # Nothing is wrong further inside: is it this value, or the whole of it (a length, a check of the class)?
+        try:
+            msgspec.convert(value, hint, strict=strict, str_keys=True)
+        except ValueError as error:
+            problems.append(explain(error, path))
+
+
+def is_walkable(hint: Any) -> bool:
+    """Whether a value is an object with one key for each field: no array, no choice by tag."""
+    if not is_struct(hint):
+        return False
+    config = getattr(get_origin(hint) or hint, "__struct_config__", None)
+    return config is None or not (config.array_like or config.tag is not None)
+
+
+def forbids_unknown(hint: Any) -> bool:
+    config = getattr(get_origin(hint) or hint, "__struct_config__", None)
+    return config is not None and bool(config.forbid_unknown_fields)
+
+
+def explain(error: Exception, path: str) -> Problem:
+    """msgspec's words as a place below ``path`` and a reason: ``expected int, got str``."""
+    text, separator, inside = str(error).rpartition(" - at `")
+    if not separator:
+        text, inside = str(error), "$`"
+    inside = inside.rstrip("`").removeprefix("$").removeprefix(".")
+    text = text.replace("`", "")
+    reason = text[:1].lower() + text[1:]
+    return (join(path, inside) if inside else path, reason)
+
+
+def join(path: str, key: str) -> str:
+    if not path or key.startswith("["):
+        return path + key
+    return f"{path}.{key}"
+
+
+# pydantic --------------------------------------------------------------------------------------------
+
+
+def make_pydantic_converter(hint: Any) -> Callable[[Any], Any]:
+    from pydantic import TypeAdapter, ValidationError
+
+    validate = TypeAdapter(hint).validate_python
+
+    def convert(value: Any) -> Any:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            raise Invalid(list(explain_pydantic(error.errors()))) from None
+
+    return convert
+
+
+def make_pydantic_decoder(hint: Any) -> Callable[[bytes, int], Any]:
+    from pydantic import TypeAdapter, ValidationError
+
+    validate = TypeAdapter(hint).validate_json
+
+    def decode(body: bytes, max_depth: int) -> Any:
+        json.check_depth(body, max_depth)
+        try:
+            return validate(body)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            # Ours says where, in the same words for every view.
+            json.loads(body, max_depth=max_depth)
+            raise BadRequest(f"The JSON cannot be read: {found[0]['msg']}.")
+        raise Invalid(list(explain_pydantic(found)))
+
+    return decode
+
+
+def explain_pydantic(errors: Iterable[Any]) -> Iterable[Problem]:
+    for error in list(errors)[:MOST_PROBLEMS]:
+        path = ""
+        for step in error["loc"]:
+            path = f"{path}[{step}]" if isinstance(step, int) else join(path, str(step))
+        reason = "is missing" if error["type"] == "missing" else error["msg"]
+        yield path, reason[:1].lower() + reason[1:]
