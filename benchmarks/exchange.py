@@ -87,9 +87,7 @@ class Recorder(Client):
         assert start["type"] == "http.response.start", start
         assert all(part["type"] == "http.response.body" for part in parts), parts
         assert [part.get("more_body", False) for part in parts] == [True] * (len(parts) - 1) + [False]
-        return Answer(
-            start["status"], list(start["headers"]), [bytes(part.get("body", b"")) for part in parts]
-        )
+        return Answer(start["status"], list(start["headers"]), [bytes(part.get("body", b"")) for part in parts])
 
 
 async def check(app: Any, row: Row) -> None:

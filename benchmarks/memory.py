@@ -162,18 +162,12 @@ async def measure(requests: int, targets: report.Targets) -> dict[str, Any]:
         await asker.ask_all(requests // 10)
         sizes.append(resident())
     growth = sizes[-1] - sizes[0]
-    print(
-        f"\nresident after every {requests // 10:,} requests, MiB: "
-        + " ".join(f"{size:.2f}" for size in sizes)
-    )
+    print(f"\nresident after every {requests // 10:,} requests, MiB: " + " ".join(f"{size:.2f}" for size in sizes))
     print(f"growth over {requests:,} requests: {growth:.2f} MiB")
     targets.compare(f"memory: MiB of growth over {requests:,} requests", growth, GROWTH)
     garbage = await count_garbage(asker)
     head = ["kind", f"objects in cycles after {REQUESTS_PER_KIND} requests"]
-    print(
-        "\n"
-        + report.table(head, [[f"{kind.name}, {kind.question}", str(garbage[kind.name])] for kind in KINDS])
-    )
+    print("\n" + report.table(head, [[f"{kind.name}, {kind.question}", str(garbage[kind.name])] for kind in KINDS]))
     for name, count in garbage.items():
         targets.compare(f"memory: objects in cycles after {name}", count, 0)
     await lifespan.stop()
@@ -181,9 +175,7 @@ async def measure(requests: int, targets: report.Targets) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memory", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=100_000, help="counted requests (default 100,000)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")

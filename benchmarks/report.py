@@ -18,9 +18,7 @@ def machine() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = cpuinfo.read_text().splitlines()
-        model = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
-        )
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -33,9 +31,7 @@ def machine() -> dict[str, Any]:
 def opening(benchmark: str, *facts: str) -> str:
     """The first lines of a report: the benchmark, the machine, and what else a reader has to know."""
     here = machine()
-    place = (
-        f"{here['processor']}, {here['cores']} cores, load {here['load']}, {here['python']}, {here['system']}"
-    )
+    place = f"{here['processor']}, {here['cores']} cores, load {here['load']}, {here['python']}, {here['system']}"
     return "\n".join([f"{benchmark}: {place}", *(f"  {fact}" for fact in facts)])
 
 
@@ -79,9 +75,7 @@ def add_choice(parser: argparse.ArgumentParser, option: str, known: tuple[str, .
                 raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
         return names
 
-    parser.add_argument(
-        option, type=read, default=list(known), metavar="A,B", help=f"some of {', '.join(known)}"
-    )
+    parser.add_argument(option, type=read, default=list(known), metavar="A,B", help=f"some of {', '.join(known)}")
 
 
 class Targets:

@@ -145,17 +145,14 @@ class Row:
 def _require(condition: bool, path: str, answer: Answer, what: str) -> None:
     if not condition:
         raise WrongAnswer(
-            f"{path}: expected {what}; got status {answer.status}, "
-            f"headers {answer.headers}, body {answer.body[:200]!r}"
+            f"{path}: expected {what}; got status {answer.status}, headers {answer.headers}, body {answer.body[:200]!r}"
         )
 
 
 def _check_frame(path: str, answer: Answer, status: int, kind: str, *, length: bool = True) -> None:
     _require(answer.status == status, path, answer, f"status {status}")
     content_type = answer.header(b"content-type") or ""
-    _require(
-        re.fullmatch(kind, content_type.lower()) is not None, path, answer, f"a content type like {kind}"
-    )
+    _require(re.fullmatch(kind, content_type.lower()) is not None, path, answer, f"a content type like {kind}")
     content_length = answer.header(b"content-length")
     if length:
         _require(content_length == str(len(answer.body)), path, answer, f"content-length {len(answer.body)}")
@@ -215,9 +212,7 @@ def check_layers(path: str, answer: Answer) -> None:
 
 def check_stream(path: str, answer: Answer) -> None:
     _check_frame(path, answer, 200, rf"{TEXT}|application/octet-stream", length=False)
-    _require(
-        [part for part in answer.parts if part] == [CHUNK] * CHUNKS, path, answer, f"{CHUNKS} separate chunks"
-    )
+    _require([part for part in answer.parts if part] == [CHUNK] * CHUNKS, path, answer, f"{CHUNKS} separate chunks")
 
 
 ROWS = {

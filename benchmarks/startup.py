@@ -156,9 +156,7 @@ def describe_modules(modules: list[str]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.startup", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds (default 20)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
@@ -182,10 +180,7 @@ def main(argv: list[str] | None = None) -> int:
         ]
         for runs in programs
     ]
-    print(
-        "\n"
-        + report.table(["process", "median ms", "min ms", "clock min", "time", "peak MiB", "memory"], lines)
-    )
+    print("\n" + report.table(["process", "median ms", "min ms", "clock min", "time", "peak MiB", "memory"], lines))
     targets.compare("startup: time of microweb / bare Python", ours.time_over(bare), TARGETS["time"])
     targets.compare("startup: memory of microweb / bare Python", ours.memory_over(bare), TARGETS["memory"])
 
@@ -197,8 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         targets.compare(f"startup: import microweb loads {name}", float(name in modules), 0.0)
 
     figures = {
-        runs.program: {"seconds": runs.seconds, "clock": runs.clock, "kilobytes": runs.kilobytes}
-        for runs in programs
+        runs.program: {"seconds": runs.seconds, "clock": runs.clock, "kilobytes": runs.kilobytes} for runs in programs
     }
     report.save(
         options.json,

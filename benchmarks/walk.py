@@ -122,9 +122,7 @@ class Race:
 
     def __init__(self, frameworks: list[str], loop: str) -> None:
         self.processes = {framework: Process(framework, loop) for framework in frameworks}
-        self.versions = {
-            framework: process.ask(do="versions") for framework, process in self.processes.items()
-        }
+        self.versions = {framework: process.ask(do="versions") for framework, process in self.processes.items()}
         self.failures: list[str] = []
 
     def run(self, row: str, rounds: int, seconds: float, bare: bool) -> list[Times]:
@@ -216,13 +214,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     report.add_choice(parser, "--rows", tuple(ROWS))
     report.add_choice(parser, "--only", FRAMEWORKS)
     parser.add_argument("--rounds", type=int, default=30, help="interleaved rounds per row (default 30)")
-    parser.add_argument(
-        "--seconds", type=float, default=0.01, help="seconds of requests per turn (default 0.01)"
-    )
+    parser.add_argument("--seconds", type=float, default=0.01, help="seconds of requests per turn (default 0.01)")
     parser.add_argument("--bare", action="store_true", help="leave the making of the scope out of the time")
-    parser.add_argument(
-        "--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the event loop of all"
-    )
+    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the event loop of all")
     parser.add_argument("--core", type=int, help="the core to run on (default: the last one of this process)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")

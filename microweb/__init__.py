@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         stream_template_string,
     )
     from microweb.views import MethodView
+    from microweb.websockets import WebSocket
+
 
 __version__ = "0.1.0"
 
@@ -53,6 +55,7 @@ __all__ = [
     "StaticFiles",
     "StreamingResponse",
     "SyncRequest",
+    "WebSocket",
     "WebSocketDisconnect",
     "abort",
     "after_this_request",
@@ -81,6 +84,7 @@ LAZY = {
     "FileResponse": "files",
     "MethodView": "views",
     "StaticFiles": "static",
+    "WebSocket": "websockets",
     "flash": "flashing",
     "get_flashed_messages": "flashing",
     "render_template": "templating",

@@ -84,7 +84,11 @@ class App(Router):
         template_folder: str | None = "templates",
     ) -> None:
         super().__init__(
-            "", import_name, static_folder=static_folder, static_url_path=static_url_path, template_folder=template_folder
+            "",
+            import_name,
+            static_folder=static_folder,
+            static_url_path=static_url_path,
+            template_folder=template_folder,
         )
         self.request_class = request_class
         self.strict_slashes = strict_slashes
@@ -125,6 +129,7 @@ class App(Router):
         self._assembly_version = -1
         self._overrides: dict[Any, Any] = {}
         self._entry: ASGIApp | None = None
+        self._websocket_targets: Mapping[Target, WebSocketTarget] | None = None
 
     # The walk ------------------------------------------------------------------------------------
 
@@ -170,7 +175,7 @@ class App(Router):
                         body = encode(value)
                     else:
                         response = to_response(value, request, target.source)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
                     response = await target.answer(request, error)
             if response is None:
                 request._started = True
@@ -187,7 +192,7 @@ class App(Router):
                 await response.send(request, send)
         except ClientDisconnect:
             pass  # Nobody is left to answer, and it is nobody's mistake.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
             await self._answer_late(request, error, send)
         finally:
             if request._notes is not None or target.teardown is not None:
@@ -196,7 +201,7 @@ class App(Router):
             current.reset(token)
         return None
 
-    async def _finish(self, request: Request, response: Response) -> Response:
+    async def _finish(self, request: Incoming, response: Response) -> Response:
         """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
         notes = request.notes
         while notes.finishers:
@@ -223,7 +228,7 @@ class App(Router):
         finally:
             response._error = None
 
-    async def _close(self, request: Request, target: Target, response: Response | None) -> None:
+    async def _close(self, request: Incoming, target: Target, response: Response | None) -> None:
         """Close bodies and generators, then run teardown hooks; each runs whatever the others do.
 
         At last the error is dropped: kept on request and response it would make reference cycles.
@@ -246,19 +251,18 @@ class App(Router):
             if response is not None:
                 response._error = None
 
-    async def answer_error(self, request: Request, error: Exception) -> Response:
+    async def answer_error(self, request: Incoming, error: Exception) -> Response:
         """The response that ``error`` becomes here; never raises an ``Exception``."""
         placement = request._target.placement
         return await self._composition.errors_of(placement).answer(request, error)
 
-    async def report(self, request: Request, error: BaseException) -> None:
+    async def report(self, request: Incoming, error: BaseException) -> None:
         """Note an unhandled error on the request, log it once, tell the observers."""
         request.notes.unhandled = error
         if request.bubbles:
             return  # The app that this one is mounted in will answer it, and report it then.
-        logger.error(
-            "unhandled error in %s %s", request.method, printable(request.path), exc_info=error
-        )
+        method = request.scope.get("method", "WEBSOCKET")
+        logger.error("unhandled error in %s %s", method, printable(request.path), exc_info=error)
         noted = (request.scope.get("extensions") or {}).get("microweb.errors")
         if noted is not None:
             noted.append(error)
@@ -310,7 +314,9 @@ class App(Router):
             await self._runtime.serve(scope, receive, send)
             return
         if scope["type"] == "websocket":
-            await self._serve_websocket(scope, receive, send)
+            from microweb.websocketwalk import serve_websocket
+
+            await serve_websocket(self, scope, receive, send)
             return
         raise ValueError(f"an ASGI scope has type http, websocket or lifespan, not {scope['type']!r}")
 
@@ -359,7 +365,20 @@ class App(Router):
         self._max_headers, self._max_url_length = limits.max_headers, limits.max_url_length
         for placement in assembly.placements:
             placement.router.frozen = True
+        self._websocket_targets = None
+        if any(target.is_websocket for target in assembly.targets):
+            self._websocket_targets = self.websocket_targets
         self._composed = True
+
+    @property
+    def websocket_targets(self) -> "Mapping[Target, WebSocketTarget]":
+        """What serves websockets: composed with the rest if there are routes for them, else when one comes."""
+        if self._websocket_targets is None:
+            from microweb.websocketcomposition import compose_websockets
+            from microweb.websocketwalk import enter_mounted
+
+            self._websocket_targets = compose_websockets(self._composition, enter_mounted)
+        return self._websocket_targets
 
     def build_finder(self) -> Finder:
         """The look-up of what is registered so far, without freezing it."""
@@ -502,7 +521,7 @@ class App(Router):
         return self._host.shutting_down if self._host is not None else self._runtime.shutting_down
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
-        """Run an async generator function around the app's life: before its ``yield`` at the start, after it at the stop.
+        """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.
 
         Several nest in the order they are registered. A mapping that is yielded is added to ``request.state``.
 
@@ -528,6 +547,7 @@ class App(Router):
         """
         self._changed("add ASGI middleware")
         self._asgi_middleware.append((factory, options))
+        self.is_wrapped = True
 
     def add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` beside the requests: guarded, logged, drained when the app stops.
@@ -632,7 +652,9 @@ class App(Router):
         run(self, host, port, debug=debug, reload=reload, workers=workers, **options)
 
     def explain(self, method: str, path: str, *, host: str | None = None) -> "Explanation":
-        """Tell what answers ``method`` (or ``"WEBSOCKET"``) and ``path``, and every layer on the way; ``str()`` of it is text.
+        """Tell what answers ``method`` (or ``"WEBSOCKET"``) and ``path``, and every layer on the way.
+
+        ``str()`` of what comes back is the text that ``microweb explain`` prints.
 
         Works before the app has started, with what is registered so far, and calls nothing of it.
 
@@ -645,7 +667,7 @@ class App(Router):
         return explain(self, method, path, host)
 
     def test_client(self, **options: Any) -> "Client":
-        """A client for ``async def`` tests, ``async with app.test_client() as client``; the options are ``Client``'s."""
+        """A client for ``async def`` tests: ``async with app.test_client() as client``. Options: ``Client``'s."""
         from microweb.testing import Client
 
         return Client(self, **options)
@@ -670,6 +692,11 @@ class App(Router):
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
         """
         return RequestContext(self, make_test_scope(path, method, headers, body, base_url), body)
+
+    @property
+    def overrides(self) -> Mapping[Any, Any]:
+        """The functions that stand in for dependencies now."""
+        return self._overrides
 
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> "Override":
         """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.
@@ -754,9 +781,7 @@ def count_registrations(router: Router) -> int:
     return count
 
 
-def make_test_scope(
-    path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str
-) -> Scope:
+def make_test_scope(path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str) -> Scope:
     """The scope of a request for ``test_request_context``."""
     url = URL(base_url)
     target, _, query = path.partition("?")

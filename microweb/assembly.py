@@ -136,8 +136,8 @@ class Assembly:
         self.placements: list[Placement] = []
         self.targets: list[Target] = []
         self.urls = UrlMap()
-        self.mounted_apps: list[tuple[str, Placement, Pattern, HostPattern | None, Mount]] = []
-        """Microweb apps mounted below: dotted name, owner, prefix, host."""
+        self.mounted_apps: list[tuple[str, Pattern, HostPattern | None, Mount]] = []
+        """Microweb apps mounted below: dotted name, prefix, host."""
         root = Placement(app, None, "", parse_pattern(""), None, app.converters)
         self.table: RouteTable[Target, Placement] = RouteTable(root)
         self.endpoints: dict[str, Route] = {}
@@ -225,7 +225,7 @@ class Assembly:
         if isinstance(inner, Router):
             name = mount.name or inner.name
             if name:
-                self.mounted_apps.append((placement.endpoint(name), placement, prefix, placement.host, mount))
+                self.mounted_apps.append((placement.endpoint(name), prefix, placement.host, mount))
         elif mount.name and hasattr(inner, "respond_below"):
             self._name_files(placement, mount, prefix)
         with located(mount.place):
@@ -287,9 +287,7 @@ class Assembly:
         if placement.endpoint(name) in self.endpoints:
             raise SetupError(f"the endpoint {placement.endpoint(name)!r} is there already ({mount.place})")
         static = StaticFolder(self.app, self.app.root_path, files.directory, files)
-        route = Route(
-            "/<path:filename>", static.static, name=name, methods=frozenset({"GET"}), place=mount.place
-        )
+        route = Route("/<path:filename>", static.static, name=name, methods=frozenset({"GET"}), place=mount.place)
         pattern = parse_pattern(route.rule, placement.converters).joined(prefix)
         self._name_route(placement, route, pattern, static)
 

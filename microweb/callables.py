@@ -76,7 +76,8 @@ def find_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as objects, each one resolved if it can be; one that cannot is an ``Unresolved``."""
     inner = unwrapped(function)
     if isinstance(inner, type):
-        inner = inner.__init__  # type: ignore[misc]  # its parameters are those that the class is called with
+        # Its parameters are those that the class is called with.
+        inner = getattr(inner, "__init__")  # noqa: B009 - mypy takes the plain attribute for that of an instance
     annotations = getattr(inner, "__annotations__", None)
     if not annotations:
         return {}

@@ -24,7 +24,7 @@ from microweb.errors import (
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler, compose
 from microweb.responses import AbandonedResponse, Response
-from microweb.router import Registration, is_token
+from microweb.router import Registration, Route, is_token
 from microweb.routetable import Miss
 from microweb.url import quote_path
 from microweb.watcher import until_disconnect
@@ -55,6 +55,14 @@ class Services(Protocol):
     @property
     def limits(self) -> Limits:
         """The figures of the app's config."""
+
+    @property
+    def overrides(self) -> Mapping[Any, Any]:
+        """The functions that stand in for dependencies."""
+
+    @property
+    def debug(self) -> bool:
+        """Whether to look more closely than a server in production would."""
 
     @property
     def session_store(self) -> Any:
@@ -114,7 +122,16 @@ class Composition:
             endpoint = self.make_mount_endpoint(target, before, after, answer)
         else:
             assert route is not None
-            target.plan = make_plan(route.view, what="view", variables=variables_of(target))
+            variables = variables_of(target)
+            target.plan = make_plan(
+                route.view,
+                what="view",
+                variables=variables,
+                overrides=self.services.overrides,
+                forbids_unknown=bool(route.options.get("forbid_unknown")),
+                validates=self.services.debug,
+            )
+            before += self.guards(placement, route, variables)
             endpoint = plain = make_endpoint(target.plan, answer, before, after)
             endpoint = self.guard_route(endpoint, target, answer)
         registrations = placement.gather("layers")
@@ -139,16 +156,15 @@ class Composition:
         """The error handlers as seen from one placement, nearest first."""
         if placement not in self._error_handlers:
             chain = [self._handler_set(router) for router in reversed(placement.chain)]
-            self._error_handlers[placement] = ErrorHandlers(
-                chain, self.services.report, self.services.render_error
-            )
+            self._error_handlers[placement] = ErrorHandlers(chain, self.services.report, self.services.render_error)
         return self._error_handlers[placement]
 
     def _handler_set(self, router: Any) -> HandlerSet:
         if router not in self._handler_sets:
+            overrides = self.services.overrides
             self._handler_sets[router] = HandlerSet(
-                {status: make_error_handler(found) for status, found in router.status_handlers.items()},
-                {kind: make_error_handler(found) for kind, found in router.class_handlers.items()},
+                {status: make_error_handler(found, overrides) for status, found in router.status_handlers.items()},
+                {kind: make_error_handler(found, overrides) for kind, found in router.class_handlers.items()},
             )
         return self._handler_sets[router]
 
@@ -159,10 +175,24 @@ class Composition:
         key = (placement, attribute)
         if key not in self._hooks:
             self._hooks[key] = [
-                make_plan(registration.function, what=what, leading=leading)
+                make_plan(registration.function, what=what, leading=leading, overrides=self.services.overrides)
                 for registration in placement.gather(attribute)
             ]
         return self._hooks[key]
+
+    def guards(self, placement: Placement, route: Route, variables: tuple[str, ...]) -> list[Plan]:
+        """The ``dependencies=[...]`` of the routers and of the route, as one stage before the view."""
+        gathered = [each for router in placement.chain for each in router.dependencies]
+        gathered += route.options.get("dependencies", ())
+        if not gathered:
+            return []
+        from microweb.resolving import make_guard
+
+        try:
+            options = {"what": "view", "variables": variables, "overrides": self.services.overrides}
+            return [make_guard(gathered, **options)]
+        except SetupError as error:
+            raise SetupError(f"{error} ({route.place})") from None
 
     def teardown(self, placement: Placement, attribute: str) -> Teardown | None:
         """One function that runs all teardown hooks, the last registered first; each runs whatever the others do."""
@@ -260,9 +290,7 @@ class Composition:
 
         return raise_error
 
-    def make_mount_endpoint(
-        self, target: Target, before: list[Plan], after: list[Plan], answer: Answer
-    ) -> Handler:
+    def make_mount_endpoint(self, target: Target, before: list[Plan], after: list[Plan], answer: Answer) -> Handler:
         """The endpoint of a mounted app."""
         enter = self.services.enter(target)
         return make_endpoint(Plan.of_endpoint(enter, "the mounted app"), answer, before, after)
@@ -340,9 +368,9 @@ def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:
     return layer, f"middleware {describe(layer)}"
 
 
-def make_error_handler(registration: Registration) -> tuple[Callable[[Any, BaseException], Awaitable[Any]], str]:
+def make_error_handler(registration: Registration, overrides: Mapping[Any, Any]) -> tuple[Callable[[Any, BaseException], Awaitable[Any]], str]:
     """An error handler to be awaited, and its name for error texts."""
-    plan = make_plan(registration.function, what="error handler", leading=1)
+    plan = make_plan(registration.function, what="error handler", leading=1, overrides=overrides)
     call, label = plan.call, f"error handler {plan.label}"
 
     async def handle(request: Any, error: BaseException) -> Any:

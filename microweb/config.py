@@ -69,9 +69,7 @@ class Config(dict[str, Any]):
         super().__delitem__(key)
         self.changed()
 
-    if (
-        not TYPE_CHECKING
-    ):  # dict's own signature of |= fits; mypy and pyright disagree on any that is written here
+    if not TYPE_CHECKING:  # dict's own signature of |= fits; mypy and pyright disagree on any that is written here
 
         def __ior__(self, other):
             self.update(other)
@@ -122,9 +120,7 @@ class Config(dict[str, Any]):
         if isinstance(source, str):
             source = imported(source)
         if isinstance(source, Mapping):
-            raise SetupError(
-                "from_object takes attributes, and a dict has none that are settings: use from_mapping"
-            )
+            raise SetupError("from_object takes attributes, and a dict has none that are settings: use from_mapping")
         self.update({key: getattr(source, key) for key in dir(source) if key.isupper()})
 
     def from_mapping(self, mapping: Mapping[str, Any] | None = None, **values: Any) -> bool:
@@ -168,9 +164,7 @@ class Config(dict[str, Any]):
             return self.from_pyfile(filename, silent)
         if silent:
             return False
-        raise SetupError(
-            f"the environment variable {variable_name!r} is not set; make it name a configuration file"
-        )
+        raise SetupError(f"the environment variable {variable_name!r} is not set; make it name a configuration file")
 
     def from_file(
         self,
@@ -205,9 +199,7 @@ class Config(dict[str, Any]):
             raise
         return self.from_mapping(values)
 
-    def from_prefixed_env(
-        self, prefix: str = "MICROWEB", *, loads: Callable[[str], Any] | None = None
-    ) -> bool:
+    def from_prefixed_env(self, prefix: str = "MICROWEB", *, loads: Callable[[str], Any] | None = None) -> bool:
         """Take the environment variables that begin with ``prefix`` and an underscore. Always True.
 
         Values are read as JSON, or by ``loads``; what cannot be read so stays a string. ``__`` goes into
@@ -246,9 +238,7 @@ class Config(dict[str, Any]):
         self.update(changes)
         return True
 
-    def get_namespace(
-        self, namespace: str, lowercase: bool = True, trim_namespace: bool = True
-    ) -> dict[str, Any]:
+    def get_namespace(self, namespace: str, lowercase: bool = True, trim_namespace: bool = True) -> dict[str, Any]:
         """Give the settings whose keys begin with ``namespace``, without it and in lower case unless told.
 
         >>> Config(".", {"MAIL_HOST": "mx1", "MAIL_PORT": 25}).get_namespace("MAIL_")
@@ -307,9 +297,7 @@ def imported(name: str) -> object:
             path.insert(0, attribute)
     for attribute in path:
         if not hasattr(found, attribute):
-            raise SetupError(
-                f"from_object: {name!r} cannot be imported, {module_name!r} has no {'.'.join(path)!r}"
-            )
+            raise SetupError(f"from_object: {name!r} cannot be imported, {module_name!r} has no {'.'.join(path)!r}")
         found = getattr(found, attribute)
     return found
 
@@ -327,9 +315,7 @@ def read_data_file(path: "Path") -> Mapping[str, Any]:
     elif suffix == ".json":
         from json import load
     else:
-        raise SetupError(
-            f"from_file reads .toml and .json files by itself; say how to load {str(path)!r}: load="
-        )
+        raise SetupError(f"from_file reads .toml and .json files by itself; say how to load {str(path)!r}: load=")
     with path.open("rb") as file:
         try:
             values = load(file)

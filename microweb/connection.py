@@ -51,9 +51,7 @@ class Connection:
     _refusal = ""
     _changed: "Event | None" = None
 
-    def __init__(
-        self, receive: Receive, headers: RawHeaders, limit: int | None, timeout: float | None
-    ) -> None:
+    def __init__(self, receive: Receive, headers: RawHeaders, limit: int | None, timeout: float | None) -> None:
         self.limit = limit
         self.timeout = timeout
         self.cached: bytes | None = None
@@ -117,9 +115,7 @@ class Connection:
             raise
         return await self._read_on(reader, None, decoder)
 
-    async def _read_on(
-        self, reader: str, first: Awaitable[Message] | None, decoder: "Decoder | None" = None
-    ) -> bytes:
+    async def _read_on(self, reader: str, first: Awaitable[Message] | None, decoder: "Decoder | None" = None) -> bytes:
         """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
         try:
@@ -164,7 +160,7 @@ class Connection:
         """
         while True:
             if self._held is not None:
-                message, self._held, self._idle = self._held, None, True
+                message, self._held, self._idle = self._held, None, not self._busy
                 self._notify()
                 return message
             if self.disconnected:
@@ -177,7 +173,7 @@ class Connection:
     async def wait_disconnect(self) -> None:
         """Return when the client is gone. Takes at most one body message and keeps it for the reader."""
         while not self.disconnected:
-            if self._busy or self._held is not None:
+            if self._busy or self._holds_back():
                 await self._wait_change()
                 continue
             message = await self._await_message(self._receive(), None)
@@ -187,7 +183,7 @@ class Connection:
 
     async def is_disconnected(self) -> bool:
         """Whether the client is known to be gone, without waiting for it."""
-        if self.disconnected or self._busy or self._held is not None:
+        if self.disconnected or self._busy or self._holds_back():
             return self.disconnected
         from anyio import CancelScope
 
@@ -198,6 +194,10 @@ class Connection:
             if not self.disconnected:
                 self._held, self._idle = message, False
         return self.disconnected
+
+    def _holds_back(self) -> bool:
+        """Whether a body message is kept behind which another one may come; behind the last comes the end."""
+        return self._held is not None and bool(self._held.get("more_body", False))
 
     def replay(self, reader: str) -> Receive:
         """A ``receive`` for a mounted app: the cached body first, else the untouched stream.
@@ -251,9 +251,7 @@ class Connection:
 
         return make_decoder(coding.decode("latin-1"), enabled=self.decodes)
 
-    async def _decoded(
-        self, chunks: AsyncGenerator[bytes, None], decoder: "Decoder"
-    ) -> AsyncGenerator[bytes, None]:
+    async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: "Decoder") -> AsyncGenerator[bytes, None]:
         # SECURITY: test_compressed_bodies.py::test_the_limit_counts_what_a_bomb_becomes
         decoded = 0
         try:
@@ -276,9 +274,7 @@ class Connection:
             self._refuse()
 
     def _refuse(self) -> None:
-        raise RequestEntityTooLarge(
-            f"The body of the request is larger than {self.limit} bytes (MAX_CONTENT_LENGTH)."
-        )
+        raise RequestEntityTooLarge(f"The body of the request is larger than {self.limit} bytes (MAX_CONTENT_LENGTH).")
 
     def _taken_twice(self, reader: str) -> str:
         return (

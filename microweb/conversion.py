@@ -54,7 +54,6 @@ ENCODERS: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
 }
 
 
-
 def start_encoding(value: Any) -> bytes:
     """Write the first JSON of this process, which loads the encoder, and put that in our place."""
     body = json.dumps(value)
@@ -111,9 +110,7 @@ def is_struct(value: Any) -> bool:
     """Whether ``value`` is an instance of a msgspec Struct, a dataclass or an attrs class."""
     kind = type(value)
     return (
-        hasattr(kind, "__struct_fields__")
-        or hasattr(kind, "__dataclass_fields__")
-        or hasattr(kind, "__attrs_attrs__")
+        hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__attrs_attrs__")
     )
 
 

@@ -105,9 +105,7 @@ class BuiltinConverter(Converter):
 class StringConverter(BuiltinConverter):
     """One segment of text, the converter of a plain ``<name>``."""
 
-    def __init__(
-        self, minlength: int | None = None, maxlength: int | None = None, length: int | None = None
-    ) -> None:
+    def __init__(self, minlength: int | None = None, maxlength: int | None = None, length: int | None = None) -> None:
         for value in (minlength, maxlength, length):
             check_number(value, int)
         if length is not None:

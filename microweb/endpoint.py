@@ -16,10 +16,13 @@ from microweb.responses import Response
 __all__ = ["make_endpoint"]
 
 
-def make_endpoint(
-    view: Plan, answer: Answer, before: Sequence[Plan] = (), after: Sequence[Plan] = ()
-) -> Handler:
+def make_endpoint(view: Plan, answer: Answer, before: Sequence[Plan] = (), after: Sequence[Plan] = ()) -> Handler:
     """Compose hooks and view into a handler that never raises an ``Exception``."""
+    if any(stage.is_bound for stage in before):
+        # What hooks and view depend on is called once for all of them, and closed after the view.
+        from microweb.resolving import make_chain
+
+        view, before = make_chain([*before, view]), ()
     if before or after:
         return make_boundary([*before, view], after, answer)
     if not view.is_async:
@@ -39,6 +42,7 @@ def make_endpoint(
                 return await answer(request, error)
 
         return endpoint_of_wrapper
+
     async def endpoint(request: Any) -> Response:
         try:
             value = await call(request)

@@ -10,7 +10,7 @@ from typing import Any
 
 from microweb import json
 from microweb.conversion import to_response
-from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, StatusError
+from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, InvalidParameters, StatusError
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept
@@ -118,7 +118,7 @@ PAGE = """<!doctype html>
 <title>{status} {title}</title>
 <h1>{title}</h1>
 <p>{description}</p>
-</html>
+{errors}</html>
 """
 PROBLEM = b"application/problem+json"
 
@@ -129,7 +129,10 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
         from html import escape
 
         page = PAGE.format(
-            status=error.status, title=escape(error.title), description=escape(error.description)
+            status=error.status,
+            title=escape(error.title),
+            description=escape(error.description),
+            errors=list_errors(error.errors, escape) if isinstance(error, InvalidParameters) else "",
         )
         response = Response(page, error.status)
     else:
@@ -147,6 +150,14 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
         for name, value in error.headers.items():
             response.headers.add(name, value)
     return response
+
+
+def list_errors(errors: list[dict[str, str]], escape: Callable[[str], str]) -> str:
+    """The refused values of an ``InvalidParameters`` as an HTML list."""
+    lines = [
+        f"<li>{escape(error['in'])} <b>{escape(error['name'])}</b>: {escape(error['reason'])}</li>\n" for error in errors
+    ]
+    return f"<ul>\n{''.join(lines)}</ul>\n"
 
 
 def wants_html(request: Incoming) -> bool:

@@ -11,7 +11,8 @@
     │   └── WebSocketDisconnect                the same on a websocket, with its close code
     └── HTTPException                        an answer with a status: raise it, or call abort(status)
         ├── BadRequest ... UnavailableForLegalReasons      4xx
-        │   └── BadRequestKeyError (KeyError)                a missing form field, argument or cookie
+        │   ├── BadRequestKeyError (KeyError)                a missing form field, argument or cookie
+        │   └── InvalidParameters                            a 422 that lists values that a view cannot take
         └── InternalServerError ... HTTPVersionNotSupported  5xx
 
 An ``HTTPException`` is an answer, not an accident: it is never logged as an error and never
@@ -19,7 +20,7 @@ reaches the observers of unhandled exceptions. Class names are werkzeug's, so th
 handlers keep working; titles are RFC 9110's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "HTTPVersionNotSupported",
     "ImATeapot",
     "InternalServerError",
+    "InvalidParameters",
     "LengthRequired",
     "Locked",
     "MethodNotAllowed",
@@ -360,6 +362,21 @@ class UnprocessableEntity(StatusError):
     status = 422
     title = "Unprocessable Content"
     default_description = "The request is well formed, but some of its values are not acceptable."
+
+
+class InvalidParameters(UnprocessableEntity):
+    """Values in the request do not fit the view's parameters; lists all of them.
+
+    ``errors`` are dicts with the keys ``in`` (query, header, cookie, form or body), ``name`` and ``reason``; they are
+    a member of the problem+json body too.
+    """
+
+    default_description = "Some values in the request are missing or wrong."
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        unique = list({tuple(error.items()): dict(error) for error in errors}.values())
+        super().__init__(extensions={"errors": unique})
+        self.errors = unique
 
 
 class Locked(StatusError):

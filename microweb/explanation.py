@@ -157,8 +157,7 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
     table = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width)
-        for row in table
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width) for row in table
     ]
 
 
@@ -249,9 +248,7 @@ def add_view(explanation: Explanation, placement: Placement, rule: Rule[Target, 
     explanation.errors = list_error_answers(placement)
 
 
-def add_mount(
-    explanation: Explanation, placement: Placement, rule: Rule[Target, Placement], mount: Mount
-) -> None:
+def add_mount(explanation: Explanation, placement: Placement, rule: Rule[Target, Placement], mount: Mount) -> None:
     """Fill in a mounted app and the layers before it."""
     target = mount.target
     explanation.outcome = "mount"
@@ -315,13 +312,11 @@ def add_layers(explanation: Explanation, placement: Placement, core: Layer, rout
     layers += read(placement, onion, "websocket middleware" if is_websocket else "middleware")
     if route is not None:
         layers += [
-            Layer("middleware", name_of(layer), runs_where(layer), "route", route.place)
-            for layer in route.middleware
+            Layer("middleware", name_of(layer), runs_where(layer), "route", route.place) for layer in route.middleware
         ]
         # Called on the loop whatever they are: they change a dict and nothing else.
         layers += [
-            step._replace(runs=LOOP)
-            for step in read(placement, "url_value_preprocessors", "url_value_preprocessor")
+            step._replace(runs=LOOP) for step in read(placement, "url_value_preprocessors", "url_value_preprocessor")
         ]
     layers += read(placement, f"before_{kind}_hooks", f"before_{kind}")
     layers.append(core)
@@ -348,9 +343,7 @@ def read_error_handlers(
     def note(kind: str, owner: str, registration: Registration) -> tuple[Any, str]:
         handler = make_error_handler(registration)
         function = registration.function
-        registered[handler] = ErrorAnswer(
-            kind, name_of(function), runs_where(function), owner, registration.place
-        )
+        registered[handler] = ErrorAnswer(kind, name_of(function), runs_where(function), owner, registration.place)
         return handler
 
     chain = [

@@ -47,9 +47,7 @@ class FileWatch:
     False
     """
 
-    def __init__(
-        self, folders: Iterable[str | Path], includes: Sequence[str] = (), *, polls: bool = False
-    ) -> None:
+    def __init__(self, folders: Iterable[str | Path], includes: Sequence[str] = (), *, polls: bool = False) -> None:
         # Resolved, for notifications name the real path, and outermost only: others are watched with those.
         found = dict.fromkeys(Path(folder).resolve() for folder in folders)
         self.folders = [path for path in found if not any(other in found for other in path.parents)]

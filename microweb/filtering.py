@@ -33,7 +33,12 @@ def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
     check = make_check(hint, source) if validates else None
 
     def filter_body(value: Any) -> Any:
-        if value is None or isinstance(value, Response | str | bytes) or hasattr(value, "__anext__") or hasattr(value, "__next__"):
+        if (
+            value is None
+            or isinstance(value, Response | str | bytes)
+            or hasattr(value, "__anext__")
+            or hasattr(value, "__next__")
+        ):
             return value
         value = keep(value)
         if check is not None:

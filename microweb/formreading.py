@@ -263,9 +263,7 @@ class PartChunks:
     async def __anext__(self) -> bytes:
         stream = self._part._stream
         if stream is None:
-            raise RuntimeError(
-                f"the part {self._part.name!r} is gone: the next one was asked for before it was read"
-            )
+            raise RuntimeError(f"the part {self._part.name!r} is gone: the next one was asked for before it was read")
         piece = await stream.next_piece()
         if piece is None:
             raise StopAsyncIteration

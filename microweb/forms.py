@@ -23,9 +23,7 @@ UNLIMITED = 2**63
 """The parser has measured the headers of a part before anybody looks at them."""
 
 
-def parse_urlencoded(
-    raw: bytes, *, max_parts: int | None = 1000, max_field: int | None = 500_000
-) -> MultiDict[str]:
+def parse_urlencoded(raw: bytes, *, max_parts: int | None = 1000, max_field: int | None = 500_000) -> MultiDict[str]:
     """Read an urlencoded form (``application/x-www-form-urlencoded``); never fails on odd bytes.
 
     ``max_parts`` is the most fields, empty ones between two ``&`` counted; ``max_field`` the most bytes of

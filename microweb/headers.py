@@ -265,14 +265,14 @@ class Headers(HeaderLines):
         key = encode_name(name)
         line = (key, encode_value(value, name))
         raw = self.raw
-        for position, (each, _) in enumerate(raw):
+        position = 0
+        for each, _ in raw:
             if each == key:
-                break
-        else:
-            raw.append(line)
-            return
-        raw[position] = line
-        raw[position + 1 :] = [later for later in raw[position + 1 :] if later[0] != key]
+                raw[position] = line
+                raw[position + 1 :] = [later for later in raw[position + 1 :] if later[0] != key]
+                return
+            position += 1  # noqa: SIM113 - PERF(walk.header-layers): enumerate() costs more
+        raw.append(line)
 
     def add(self, name: str, value: str | int | float) -> None:
         """Append a line, beside those of the same name that are there."""
@@ -373,9 +373,7 @@ class RequestHeaders(HeaderLines):
 
     __slots__ = ("_index", "_max_line", "_max_total", "raw")
 
-    def __init__(
-        self, raw: Sequence[tuple[bytes, bytes]], *, max_line: int = 8190, max_total: int = 32768
-    ) -> None:
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]], *, max_line: int = 8190, max_total: int = 32768) -> None:
         self.raw = raw
         self._index: dict[bytes, bytes] | None = None
         self._max_line = max_line
@@ -432,9 +430,7 @@ class RequestHeaders(HeaderLines):
                 f"The headers are {total} bytes long together; {self._max_total} are accepted."
             )
         # Joined once, after the loop: adding to a value line by line would be quadratic.
-        return {
-            name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in grouped.items()
-        }
+        return {name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in grouped.items()}
 
 
 def find_header(headers: Iterable[tuple[bytes, bytes]], sought: bytes) -> bytes | None:

@@ -106,6 +106,7 @@ class Incoming:
     """What came in for the app that this one's app is mounted in."""
     bubbles = False
     """Whether unhandled errors go to the app that this one's app is mounted in (``mount(errors="bubble")``)."""
+
     def __init__(
         self, app: "App", scope: Scope, receive: Receive, target: Any = None, values: dict[str, Any] | None = None
     ) -> None:
@@ -140,7 +141,8 @@ class Incoming:
     @property
     def scheme(self) -> str:
         """``"http"`` or ``"https"``."""
-        return self.scope.get("scheme", "http")
+        scheme: str = self.scope.get("scheme", "http")
+        return scheme
 
     @property
     def is_secure(self) -> bool:
@@ -150,7 +152,8 @@ class Incoming:
     @property
     def http_version(self) -> str:
         """``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``."""
-        return self.scope.get("http_version", "1.1")
+        version: str = self.scope.get("http_version", "1.1")
+        return version
 
     @property
     def path(self) -> str:
@@ -171,12 +174,14 @@ class Incoming:
     @property
     def root_path(self) -> str:
         """Where the app is mounted: a path without a trailing slash, or ``""``."""
-        return self.scope.get("root_path", "")
+        root: str = self.scope.get("root_path", "")
+        return root
 
     @property
     def query_string(self) -> bytes:
         """What follows the ``?``, undecoded."""
-        return self.scope.get("query_string", b"")
+        query: bytes = self.scope.get("query_string", b"")
+        return query
 
     @property
     def host(self) -> str:

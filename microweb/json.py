@@ -147,9 +147,7 @@ def make_bad_request(data: bytes, error: Exception) -> BadRequest:
     except UnicodeDecodeError as undecodable:
         return BadRequest(f"The JSON must be UTF-8, and byte {undecodable.start} is not.")
     if str(error) == "Input data was truncated":
-        return BadRequest(
-            f"The JSON is incomplete: it ends at byte {len(data)}, inside a value or a surrogate pair."
-        )
+        return BadRequest(f"The JSON is incomplete: it ends at byte {len(data)}, inside a value or a surrogate pair.")
     return BadRequest(f"The {str(error).replace('is malformed', 'cannot be read')}.")
 
 

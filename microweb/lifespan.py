@@ -252,9 +252,9 @@ class Lifespan:
         run.stop()
         failures = await run.wait_until_ended()
         if failures:
-            raise LifespanFailed(
-                "the app did not stop cleanly: " + "; ".join(map(describe, failures))
-            ) from as_one(failures)
+            raise LifespanFailed("the app did not stop cleanly: " + "; ".join(map(describe, failures))) from as_one(
+                failures
+            )
 
     def start_task(
         self,
@@ -286,9 +286,7 @@ class Lifespan:
         try:
             post(run.loop, begin)
         except RuntimeError:
-            raise RuntimeError(
-                f"background task {name} comes too late: the app's event loop has ended"
-            ) from None
+            raise RuntimeError(f"background task {name} comes too late: the app's event loop has ended") from None
 
     def _join(self, state: State, context: Context | None) -> "_Run":
         """The run of the current loop; made if there is none."""
@@ -308,9 +306,7 @@ class Lifespan:
             # Waiting here would be a deadlock for an exit that sends a request to its own app.
             raise ServiceUnavailable("The app is shutting down.")
         elif run.phase == "starting" and run.is_current_task():
-            raise RuntimeError(
-                "a lifespan used its own app before the app had started: it would wait for itself"
-            )
+            raise RuntimeError("a lifespan used its own app before the app had started: it would wait for itself")
         return run
 
     async def _release(self, run: "_Run") -> Sequence[BaseException]:
@@ -357,9 +353,7 @@ class _Run:
     def begin(self, context: Context | None) -> None:
         self.lifespan.shutting_down.clear()
         self._loop_watch = watch_loop(self.loop, self.abandon)
-        self._task = spawn(
-            self._live, self._end, name="microweb lifespan", context=context, loop_ends=self._loop_ends
-        )
+        self._task = spawn(self._live, self._end, name="microweb lifespan", context=context, loop_ends=self._loop_ends)
 
     def stop(self) -> None:
         self._stop.set()
@@ -583,9 +577,7 @@ class _Steps(AsyncExitStack):
             self._note(error)
         else:
             if scope.cancelled_caught:
-                self._failures.append(
-                    TimeoutError(f"{name_of(cm)} was cancelled: its exit took over {seconds:.3g} s")
-                )
+                self._failures.append(TimeoutError(f"{name_of(cm)} was cancelled: its exit took over {seconds:.3g} s"))
 
     async def _leave(self, callback: Callable[[], Awaitable[object]]) -> None:
         import anyio
@@ -601,9 +593,7 @@ class _Steps(AsyncExitStack):
             self._note(error)
         else:
             if scope.cancelled_caught:
-                self._failures.append(
-                    TimeoutError(f"an exit callback was cancelled: it took over {seconds:.3g} s")
-                )
+                self._failures.append(TimeoutError(f"an exit callback was cancelled: it took over {seconds:.3g} s"))
 
     def _call(self, callback: Callable[[], object]) -> None:
         try:
@@ -835,9 +825,7 @@ class ForeignLifespan:
             raise
         if not self._ended.is_set():
             await self._cancel()
-            self._failure = (
-                self._failure or f"its lifespan did not end within {self._grace:g} s and was cancelled"
-            )
+            self._failure = self._failure or f"its lifespan did not end within {self._grace:g} s and was cancelled"
         failure, cause = self._failure, self._cause
         self._failure = self._cause = None
         if failure is not None:
@@ -934,9 +922,7 @@ class ForeignLifespan:
         self._answered.set()
 
 
-def run_foreign(
-    app: ASGIApp, state: State, *, grace: float = 5.0, name: str | None = None
-) -> ForeignLifespan:
+def run_foreign(app: ASGIApp, state: State, *, grace: float = 5.0, name: str | None = None) -> ForeignLifespan:
     """The lifespan of a mounted ASGI app, to be entered on the exit stack."""
     return ForeignLifespan(app, state, grace=grace, name=name)
 

@@ -141,12 +141,7 @@ def names(expected: str, fits: Callable[[str], bool]) -> Kind:
 
 def is_token(value: str) -> bool:
     """Tell whether this may name a cookie (RFC 6265 §4.1.1)."""
-    return (
-        value.isascii()
-        and value.isprintable()
-        and not set(value) & set('()<>@,;:\\"/[]?={} ')
-        and value != ""
-    )
+    return value.isascii() and value.isprintable() and not set(value) & set('()<>@,;:\\"/[]?={} ') and value != ""
 
 
 def is_host(value: str) -> bool:

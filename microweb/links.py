@@ -7,6 +7,7 @@ apps that are mounted in it: ``shop.cart`` is the endpoint ``cart`` of the app m
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
 from microweb.assembly import Assembly
 from microweb.errors import BuildError, OutsideContextError
 from microweb.finder import find_host
@@ -60,7 +61,11 @@ def build_url(
                 f"url_for({endpoint!r}, _external=True) outside of a request needs config['SERVER_NAME']"
             )
     if scheme is None:
-        scheme = TO_WEBSOCKET.get(asked_scheme, asked_scheme) if found.is_websocket else TO_HTTP.get(asked_scheme, asked_scheme)
+        scheme = (
+            TO_WEBSOCKET.get(asked_scheme, asked_scheme)
+            if found.is_websocket
+            else TO_HTTP.get(asked_scheme, asked_scheme)
+        )
     if host is not None:
         port = (asked_host or "").partition(":")[2]
         host = f"{host}:{port}" if port else host
@@ -85,9 +90,7 @@ def find(
         routers = enclosing(here) if relative else [""]
         for router in routers:
             try:
-                return here, root, build_in(
-                    asked, f"{router}.{name}" if router else name, values, method, current_host
-                )
+                return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method, current_host)
             except BuildError as error:
                 failure = failure or error
         if here is None or here.parent is None:
@@ -109,9 +112,7 @@ def enclosing(incoming: Incoming | None) -> list[str]:
     return [*names, ""]
 
 
-def build_in(
-    app: Any, endpoint: str, values: Mapping[str, Any], method: str | None, current_host: str | None
-) -> Found:
+def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | None, current_host: str | None) -> Found:
     """The parts of ``endpoint``'s URL in one app and the apps mounted in it.
 
     Raises:
@@ -121,7 +122,7 @@ def build_in(
     values = dict(values)
     route = assembly.endpoints.get(endpoint)
     if route is None:
-        for name, placement, prefix, host, mount in assembly.mounted_apps:
+        for name, prefix, host, mount in assembly.mounted_apps:
             if endpoint.startswith(f"{name}."):
                 here = {key: values.pop(key) for key in prefix.variables if key in values}
                 inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, current_host)

@@ -18,9 +18,7 @@ Split = Callable[[str], list[str] | None]
 """Takes a text apart into the texts of its variables; None if it does not fit."""
 
 
-def make_split(
-    literals: Sequence[str], converters: Sequence[BuiltinConverter], *, spans_segments: bool
-) -> Split:
+def make_split(literals: Sequence[str], converters: Sequence[BuiltinConverter], *, spans_segments: bool) -> Split:
     """Make the function for built-in converters.
 
     ``literals`` are the texts before, between and after the variables, one more than there are of these.
@@ -132,9 +130,7 @@ def find_digit_runs(text: str) -> list[int]:
     return ends
 
 
-def make_regex_split(
-    literals: Sequence[str], converters: Sequence[Converter], *, longest: int | None
-) -> Split:
+def make_regex_split(literals: Sequence[str], converters: Sequence[Converter], *, longest: int | None) -> Split:
     """Make the function for mixtures with a converter of the program, whose regex only ``re`` understands.
 
     SECURITY: how long that takes is then up to ``re``. Text over ``longest`` does not match, so that

@@ -16,7 +16,6 @@ from microweb.onion import Handler
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.routetable import split_mount
-from microweb.routetable import split_mount
 from microweb.url import quote_path
 
 __all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope", "run_foreign"]
@@ -27,7 +26,7 @@ def is_mountable_inside(app: Any) -> bool:
 
     One that is wrapped in plain ASGI middleware cannot: its own wrapping would be missed.
     """
-    return isinstance(app, Router) and app.is_app and not app._asgi_middleware
+    return isinstance(app, Router) and app.is_app and not app.is_wrapped
 
 
 def make_scope(request: Any, target: Target) -> Scope:
@@ -91,9 +90,7 @@ def make_app_entrance(target: Target) -> Handler:
     return enter
 
 
-def make_foreign_entrance(
-    target: Target, answer: Callable[[Any, Exception], Awaitable[Response]]
-) -> Handler:
+def make_foreign_entrance(target: Target, answer: Callable[[Any, Exception], Awaitable[Response]]) -> Handler:
     """The handler of any other ASGI app."""
     assert target.mount is not None
     app = target.mount.target

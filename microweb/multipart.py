@@ -66,9 +66,7 @@ class MultipartReader:
     ) -> None:
         # Strict refuses folded headers, each line of which would cost as much as all before. The rest of what
         # it refuses depends on the chunks, and is decided here.
-        self._parser = Parser(
-            boundary, max_header_count=max_headers, max_header_size=max_header_size, strict=True
-        )
+        self._parser = Parser(boundary, max_header_count=max_headers, max_header_size=max_header_size, strict=True)
         self._ended = False
         self._boundary = b"--" + boundary
         # As if a line had ended before the body: the first delimiter may stand at its very beginning.

@@ -6,12 +6,12 @@ asks each ``Parameter`` for its value. Documents of the API are written from the
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
 from microweb import json
 from microweb.callables import Unresolved, describe, is_async, locate
-from microweb.errors import SetupError, UnprocessableEntity
+from microweb.errors import SetupError
 from microweb.formreading import Form as ReadForm
 from microweb.headers import find_header
 from microweb.incoming import Incoming
@@ -22,26 +22,12 @@ from microweb.structs import bare, choices, find_fields, has_structs, is_list, i
 from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import Invalid, find_problems, make_body_decoder, make_text_converter
 
-__all__ = ["InvalidParameters", "Parameter", "Refused", "read_parameter"]
+__all__ = ["Parameter", "Refused", "read_body", "read_parameter", "split_hint"]
 
 MISSING: Any = inspect.Parameter.empty
 FILES = (UploadFile, SyncUploadFile)
 
 Fill = Callable[[Any], Any]
-
-
-class InvalidParameters(UnprocessableEntity):
-    """Values in the request that do not fit the view's parameters: a 422 that lists them all.
-
-    ``errors`` are dicts with the keys ``in`` (query, header, cookie, form or body), ``name`` and ``reason``.
-    """
-
-    default_description = "Some values in the request are missing or wrong."
-
-    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
-        unique = list({tuple(error.items()): dict(error) for error in errors}.values())
-        super().__init__(extensions={"errors": unique})
-        self.errors = unique
 
 
 class Refused(Exception):
@@ -107,9 +93,7 @@ def split_hint(hint: Any) -> tuple[Any, Source | Depends | None]:
 
 
 def is_marker(value: Any) -> bool:
-    return isinstance(value, Source | Depends) or (
-        isinstance(value, type) and issubclass(value, Source | Depends)
-    )
+    return isinstance(value, Source | Depends) or (isinstance(value, type) and issubclass(value, Source | Depends))
 
 
 def make_marker(value: Any) -> Any:
@@ -171,12 +155,16 @@ def guess_source(hint: Any) -> Source | None:
 def is_scalar(hint: Any) -> bool:
     """Whether one text, or several, can make a value of this type."""
     found = choices(hint)
-    return bool(found) and all(
-        all(map(is_scalar, [each for each in get_args(choice) if each is not ...]))
-        if is_list(choice)
-        else is_literal(choice) or (isinstance(choice, type) and not issubclass(choice, dict | Incoming))
-        for choice in found
-    ) and not is_any(hint)
+    return (
+        bool(found)
+        and all(
+            all(map(is_scalar, [each for each in get_args(choice) if each is not ...]))
+            if is_list(choice)
+            else is_literal(choice) or (isinstance(choice, type) and not issubclass(choice, dict | Incoming))
+            for choice in found
+        )
+        and not is_any(hint)
+    )
 
 
 def is_literal(hint: Any) -> bool:
@@ -213,9 +201,7 @@ def refuse_invalid(place: str, alias: str, invalid: Invalid) -> Refused:
     return Refused(errors)
 
 
-def read_named(
-    name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str
-) -> Parameter:
+def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) -> Parameter:
     """A parameter that is one entry, or all entries of one name, of a multi-dict of texts."""
     place = marker.place
     if is_struct(bare(kind)):
@@ -240,15 +226,15 @@ def read_named(
     return Parameter(name, place, alias=alias, type=kind, default=default, fill=fill)
 
 
-def read_whole(
-    name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any]
-) -> Parameter:
+def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any]) -> Parameter:
     """A parameter that is a struct made of everything in a multi-dict of texts."""
     place, forbids = marker.place, marker.forbid_unknown
     convert = make_text_converter(kind)
     assert convert is not None
     to_key: Callable[[str], str] = header_name if place == "header" else str
-    fields = [(field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)]
+    fields = [
+        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)
+    ]
     known = {key for _, key, _, _ in fields}
 
     def fill(request: Any) -> Any:
@@ -340,9 +326,7 @@ def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
         except Invalid as invalid:
             raise refuse_invalid("body", "", invalid) from None
 
-    return Parameter(
-        name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
-    )
+    return Parameter(name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown)
 
 
 def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Parameter:

@@ -138,8 +138,7 @@ class Segment:
     def build(self, values: Mapping[str, Any]) -> str:
         """Percent-encoded text; raises as ``Pattern.build``."""
         return "".join(
-            quote_segment(part) if isinstance(part, str) else build_variable(part, values)
-            for part in self.parts
+            quote_segment(part) if isinstance(part, str) else build_variable(part, values) for part in self.parts
         )
 
 
@@ -440,15 +439,11 @@ def parse_pattern(rule: str, converters: Mapping[str, type[Converter]] = BUILTIN
     if trailing_slash:
         segments.pop()
     if [] in segments:
-        raise SetupError(
-            f"The rule {rule!r} has an empty segment: no path gets there, since '//' is read as '/'."
-        )
+        raise SetupError(f"The rule {rule!r} has an empty segment: no path gets there, since '//' is read as '/'.")
     return Pattern(rule, tuple(Segment(tuple(parts)) for parts in segments), trailing_slash)
 
 
-def parse_host_pattern(
-    rule: str, converters: Mapping[str, type[Converter]] = BUILTIN_CONVERTERS
-) -> HostPattern:
+def parse_host_pattern(rule: str, converters: Mapping[str, type[Converter]] = BUILTIN_CONVERTERS) -> HostPattern:
     """Read a host rule.
 
     Raises:
@@ -464,9 +459,7 @@ def parse_host_pattern(
             if isinstance(part, str):
                 parts[position] = read_label(rule, part)
             elif part.is_path:
-                raise SetupError(
-                    f"The host {rule!r} has the variable {part.name!r}, which could match slashes."
-                )
+                raise SetupError(f"The host {rule!r} has the variable {part.name!r}, which could match slashes.")
         segments.append(Segment(tuple(parts)))
     return HostPattern(rule, tuple(segments))
 
@@ -478,9 +471,7 @@ def read_label(rule: str, label: str) -> str:
         except UnicodeError:
             raise SetupError(f"The host {rule!r} has the label {label!r}, which is no host name.") from None
     if ":" in label:
-        raise SetupError(
-            f"The host {rule!r} has a port; a route is chosen by the name alone, so leave it out."
-        )
+        raise SetupError(f"The host {rule!r} has a port; a route is chosen by the name alone, so leave it out.")
     if not re.fullmatch(HOST, label):
         raise SetupError(f"The host {rule!r} has the label {label!r}, which is no host name.")
     return label.lower()
@@ -516,9 +507,7 @@ def check_literal(rule: str, text: str) -> None:
 
 def read_variable(rule: str, start: int, converters: Mapping[str, type[Converter]]) -> tuple[Variable, int]:
     def fail(why: str) -> SetupError:
-        return SetupError(
-            f"The rule {rule!r} has a variable that cannot be read, at position {start}: {why}."
-        )
+        return SetupError(f"The rule {rule!r} has a variable that cannot be read, at position {start}: {why}.")
 
     match = NAME.match(rule, start + 1)
     if match is None:
@@ -562,9 +551,7 @@ def read_arguments(
     while True:
         match = argument.match(rule, position)
         if match is None:
-            raise fail(
-                "arguments are words, numbers or quoted texts, with commas between them and a ')' at the end"
-            )
+            raise fail("arguments are words, numbers or quoted texts, with commas between them and a ')' at the end")
         name, value, end = match.groups()
         if name is None:
             if options:
@@ -612,7 +599,5 @@ def make_converter(
     try:
         re.compile(converter.regex)
     except re.error as error:
-        raise SetupError(
-            f"The regex of the converter {name!r}, {converter.regex!r}, is no regex: {error}."
-        ) from error
+        raise SetupError(f"The regex of the converter {name!r}, {converter.regex!r}, is no regex: {error}.") from error
     return converter

@@ -76,6 +76,9 @@ class Plan:
         """A coroutine function to which the walk can give its arguments as they are."""
         self.call = self._make_call(leading)
 
+    is_bound = False
+    """Whether it fills parameters from all over the request (a ``BoundPlan``)."""
+
     @property
     def parameters(self) -> "tuple[Parameter, ...]":
         """Its parameters and where each comes from, for documents and explanations; ``leading`` ones left out."""

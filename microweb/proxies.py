@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from microweb.sessions import Session
     from microweb.websockets import WebSocket
 
-__all__ = ["after_this_request", "copy_current_context", "current_app", "g", "request", "session", "url_for", "websocket"]
+__all__ = [
+    "after_this_request",
+    "copy_current_context",
+    "current_app",
+    "g",
+    "request",
+    "session",
+    "url_for",
+    "websocket",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -108,12 +117,12 @@ class Proxy:
         """The object itself, for handing it on: Flask's spelling."""
         return self._find_current()
 
-    @property
+    @property  # type: ignore[misc]  # the point of a proxy: it is no Proxy to whoever asks
     def __class__(self) -> Any:
         """The class of the current object, so that ``isinstance`` sees through the proxy."""
         return type(self._find_current())
 
-    @property
+    @property  # type: ignore[override]  # likewise
     def __dict__(self) -> Any:
         """The attributes of the current object."""
         return self._find_current().__dict__
@@ -233,5 +242,3 @@ def copy_current_context(function: Function) -> Function:
             current.reset(token)
 
     return run  # type: ignore[return-value]
-
-

@@ -76,9 +76,7 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     copy: dict[str, Any] = {}
     for name, value in values.items():
-        if value is not None and (
-            is_secret_name(str(name)) or (isinstance(value, str) and is_secret_text(value))
-        ):
+        if value is not None and (is_secret_name(str(name)) or (isinstance(value, str) and is_secret_text(value))):
             value = Hidden()
         elif isinstance(value, Mapping):
             value = redacted(value)

@@ -326,7 +326,32 @@ def decode_text(body: bytes, content_type: str) -> str:
 
 
 CHARSETS = frozenset(
-    "utf-8 utf8 us-ascii ascii iso-8859-1 latin-1 latin1 iso-8859-2 iso-8859-15 windows-1250 windows-1251 windows-1252 "
-    "utf-16 utf-16le utf-16be utf-32 shift_jis euc-jp euc-kr gb2312 gbk gb18030 big5 koi8-r koi8-u".split()
+    {
+        "utf-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "iso-8859-1",
+        "latin-1",
+        "latin1",
+        "iso-8859-2",
+        "iso-8859-15",
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+        "utf-32",
+        "shift_jis",
+        "euc-jp",
+        "euc-kr",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "koi8-r",
+        "koi8-u",
+    }
 )
 """The charsets that are read. Python knows more, some of which take quadratic time (punycode, idna)."""

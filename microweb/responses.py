@@ -38,6 +38,7 @@ JSON = b"application/json"
 BINARY = b"application/octet-stream"
 CONTENT_LENGTH = b"content-length"
 
+
 class LengthLines(dict[int, tuple[bytes, bytes]]):
     """The Content-Length lines of small bodies, each written once."""
 
@@ -103,9 +104,10 @@ class Response:
 
     @status_code.setter
     def status_code(self, value: int) -> None:
-        if not isinstance(value, int) or not 200 <= value <= 599:
+        given: object = value
+        if not isinstance(given, int) or not 200 <= given <= 599:
             raise ValueError(f"a status is an integer from 200 to 599, not {value!r}")
-        self._status = int(value)
+        self._status = int(given)
 
     @property
     def body(self) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from microweb.asgi import ASGIApp
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
+from microweb.markers import Depends
 from microweb.patterns import BUILTIN_CONVERTERS, Converter
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ class Router:
     is_app = False
     """Whether it serves by itself: an ``App`` that is mounted keeps its own table, config and lifespan."""
 
+    is_wrapped = False
+    """Whether plain ASGI middleware stands around it."""
+
     def __init__(
         self,
         name: str,
@@ -154,6 +158,7 @@ class Router:
         static_folder: str | None = None,
         static_url_path: str | None = None,
         template_folder: str | None = None,
+        dependencies: Iterable[Depends] = (),
     ) -> None:
         self.name = name
         self.import_name = import_name
@@ -164,6 +169,8 @@ class Router:
         self.static_folder = static_folder
         self.static_url_path = static_url_path
         self.template_folder = template_folder
+        self.dependencies = tuple(dependencies)
+        """Called before each view here, for what they do."""
         self.place = find_place()
         self.routes: list[Route] = []
         self.mounts: list[Mount] = []
@@ -263,9 +270,7 @@ class Router:
 
         return register
 
-    def add_route(
-        self, rule: str, view: View, *, methods: Iterable[str] | None = None, **options: Any
-    ) -> None:
+    def add_route(self, rule: str, view: View, *, methods: Iterable[str] | None = None, **options: Any) -> None:
         """``route`` without the decorator; the options are the same.
 
         Raises: as ``route``.
@@ -403,9 +408,10 @@ class Router:
             FrozenError: the app has started to serve.
         """
         place = find_place()
+        wanted: object = kind
         if isinstance(kind, int) and not 400 <= kind <= 599:
             raise SetupError(f"errorhandler takes a status from 400 to 599, not {kind} ({place})")
-        if not isinstance(kind, int) and not (isinstance(kind, type) and issubclass(kind, Exception)):
+        if not isinstance(wanted, int) and not (isinstance(wanted, type) and issubclass(wanted, Exception)):
             raise SetupError(f"errorhandler takes a status or an exception class, not {kind!r} ({place})")
 
         def register(function: Function) -> Function:

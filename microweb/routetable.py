@@ -356,9 +356,7 @@ class RouteTable(Generic[T, Owner]):
         """
         # PERF(walk): 37 is the percent sign; CPython 3.11 takes eight times as long to look for b"%".
         if (
-            raw_path is not None
-            and 37 in raw_path
-            and (b"%2F" in raw_path or b"%2f" in raw_path or "\ufffd" in path)
+            raw_path is not None and 37 in raw_path and (b"%2F" in raw_path or b"%2f" in raw_path or "\ufffd" in path)
         ) or (self.uses_hosts and len(self._find_trees(host, 0)) > 1):
             return self._search(method, path, raw_path, host)
         answers = self._static.get(path)
@@ -429,9 +427,7 @@ class RouteTable(Generic[T, Owner]):
             return node.miss
         return self._search(method, path, None, host)
 
-    def match_websocket(
-        self, path: str, raw_path: bytes | None, host: str | None
-    ) -> tuple[T, dict[str, Any] | None]:
+    def match_websocket(self, path: str, raw_path: bytes | None, host: str | None) -> tuple[T, dict[str, Any] | None]:
         """The target for a websocket, with its values; a miss is always ``not_found``."""
         parts, _ = split_path(path, raw_path)
         for tree, host_values in self._find_trees(host, 1):

@@ -333,9 +333,7 @@ def choose_step(node: Node[T, Owner], names: tuple[Any, ...] | None) -> None:
             node.mounted = (node.mount.target, None)
 
 
-def make_leaf(
-    rules: list[Rule[T, Any]], others: list[Rule[T, Any]], *, redirect: bool = False
-) -> Leaf[T] | None:
+def make_leaf(rules: list[Rule[T, Any]], others: list[Rule[T, Any]], *, redirect: bool = False) -> Leaf[T] | None:
     """A leaf of the rules that end exactly here, and of those that would with one slash more or less.
 
     Of the others those without ``strict_slashes`` answer too, the strict ones at most with a redirect.

@@ -144,9 +144,7 @@ def serve(
     if limits.websocket_max_message is not None:
         options.setdefault("ws_max_size", limits.websocket_max_message)
     try:
-        server = make_server(
-            app, name, host, port, listener, child, grace=grace, reload=reload, options=options
-        )
+        server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
         server.run(sockets=[listener] if listener is not None else None)
     except SystemExit:
         raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3
@@ -241,9 +239,7 @@ def bind(host: str, port: int) -> socket.socket:
         if isinstance(error, PermissionError):
             raise ServeError(f"{where} is not yours to serve on; choose one above 1023") from None
         if error.errno == errno.EADDRINUSE:
-            raise ServeError(
-                f"{where} is taken by another program; stop that, or choose another port"
-            ) from None
+            raise ServeError(f"{where} is taken by another program; stop that, or choose another port") from None
         raise ServeError(f"cannot serve on {where}: {reason_of(error)}") from None
     return listener
 
@@ -278,9 +274,7 @@ def make_server(
     known = set(inspect.signature(uvicorn.Config).parameters) - {"app", "factory"}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise ServeError(
-            f"the server has no option {unknown[0]!r}; uvicorn.Config has {', '.join(sorted(known))}"
-        )
+        raise ServeError(f"the server has no option {unknown[0]!r}; uvicorn.Config has {', '.join(sorted(known))}")
     settings: dict[str, Any] = {
         "lifespan": "on",
         "log_config": make_log_config(),

@@ -10,7 +10,7 @@ State of a session in one request::
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from microweb.errors import SetupError
@@ -301,9 +301,7 @@ class Sessions:
         if not session.modified and not (session.permanent and self.refreshes):
             return
         value = self.sign(session) if self.store is None else await self.store_session(session)
-        response.set_cookie(
-            self.name, value, max_age=int(self.lifetime) if session.permanent else None, **attributes
-        )
+        response.set_cookie(self.name, value, max_age=int(self.lifetime) if session.permanent else None, **attributes)
 
     def sign(self, session: Session) -> str:
         """The cookie's value, with the whole session in it."""
@@ -382,5 +380,3 @@ def from_text(payload: bytes) -> dict[str, Any] | None:
         return unpack(packed)
     except ValueError:
         return None
-
-

@@ -47,9 +47,7 @@ TEXTS = (inspect.StrType, inspect.AnyType)
 SWITCH_WORDS = {"yes": True, "on": True, "no": False, "off": False}
 
 
-def load_settings(
-    settings: type[T], config: Mapping[str, Any], environ: Mapping[str, str], prefix: str | None
-) -> T:
+def load_settings(settings: type[T], config: Mapping[str, Any], environ: Mapping[str, str], prefix: str | None) -> T:
     """Fill one object of the type ``settings``; what ``environ`` holds wins over ``config``.
 
     Raises:
@@ -192,9 +190,7 @@ class Loading:
         try:
             kind = inspect.type_info(annotation)
         except TypeError as error:
-            self.problems.append(
-                f"{place.path}: no value can be converted to {describe(annotation)}: {error}"
-            )
+            self.problems.append(f"{place.path}: no value can be converted to {describe(annotation)}: {error}")
             return None
         try:
             parsed = parse_text(value, kind) if isinstance(value, str) else value
@@ -202,9 +198,7 @@ class Loading:
         except msgspec.MsgspecError as error:
             came = shown(place.path, value)
             reason = telling(str(error), hidden=came.endswith(NOT_SHOWN))
-            self.problems.append(
-                f"{place.path}: expected {describe(annotation)}; came {came} from {source}{reason}"
-            )
+            self.problems.append(f"{place.path}: expected {describe(annotation)}; came {came} from {source}{reason}")
             return None
 
 
@@ -290,9 +284,7 @@ def fields_of(settings: type[Any]) -> list[Field]:
         SetupError: this is no such class, or an annotation cannot be resolved.
     """
     if not is_settings(settings):
-        raise SetupError(
-            f"config.load fills a msgspec Struct, dataclass, attrs class or TypedDict, not {settings!r}"
-        )
+        raise SetupError(f"config.load fills a msgspec Struct, dataclass, attrs class or TypedDict, not {settings!r}")
     try:
         hints = get_type_hints(settings, include_extras=True)
     except NameError as error:
@@ -306,10 +298,7 @@ def fields_of(settings: type[Any]) -> list[Field]:
         ]
     if is_typeddict(settings):
         required: frozenset[str] = settings.__required_keys__
-        return [
-            Field(name, without_presence(hint), name, required=name in required)
-            for name, hint in hints.items()
-        ]
+        return [Field(name, without_presence(hint), name, required=name in required) for name, hint in hints.items()]
     if hasattr(settings, "__attrs_attrs__"):
         import attrs
 

@@ -72,9 +72,11 @@ def read_signature(
         elif is_request(name, hint):
             check_face(function, name, hint, what)
             found.request_name = name
-        elif is_marked(hint) or (guesses and hint is not parameter.empty):
-            found.others.append((parameter, hint))
-        elif isinstance(parameter.default, Source | Depends):
+        elif (
+            is_marked(hint)
+            or (guesses and hint is not parameter.empty)
+            or isinstance(parameter.default, Source | Depends)
+        ):
             found.others.append((parameter, hint))
         elif parameter.default is parameter.empty:
             raise SetupError(explain_unknown(function, name, hint, what, variables))
@@ -107,9 +109,7 @@ def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) ->
         )
 
 
-def explain_unknown(
-    function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]
-) -> str:
+def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]) -> str:
     known = ", ".join(repr(variable) for variable in variables) or "none"
     problem = "has no annotation that says where it comes from"
     if isinstance(hint, Unresolved):

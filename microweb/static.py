@@ -203,9 +203,7 @@ class StaticFiles:
             return None
         return index, self.index
 
-    def _make(
-        self, question: Question, path: str, name: str, *, cache_control: str | None = None
-    ) -> FileResponse:
+    def _make(self, question: Question, path: str, name: str, *, cache_control: str | None = None) -> FileResponse:
         seen = look_at(path)
         headers: dict[str, str] = {}
         # The name that was asked for tells the type: a link may lead to a name that tells nothing.

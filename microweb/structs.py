@@ -108,8 +108,7 @@ def find_fields(hint: Any) -> list[Field]:
         import msgspec
 
         return [
-            Field(field.name, field.encode_name, field.type, field.required)
-            for field in msgspec.structs.fields(hint)
+            Field(field.name, field.encode_name, field.type, field.required) for field in msgspec.structs.fields(hint)
         ]
     if is_pydantic_class(kind) and hasattr(kind, "model_fields"):
         return [

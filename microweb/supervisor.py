@@ -45,9 +45,7 @@ SETTLE = 1.0
 class Child:
     """This process, if a supervisor started it: what it was given, and the way to tell its parent."""
 
-    def __init__(
-        self, listener: socket.socket | None, channel: socket.socket | None, *, is_first: bool
-    ) -> None:
+    def __init__(self, listener: socket.socket | None, channel: socket.socket | None, *, is_first: bool) -> None:
         self.listener = listener
         self.is_first = is_first
         """Nobody has announced the address yet."""
@@ -266,8 +264,7 @@ class Supervisor:
             yield
             return
         before = {
-            number: signal.signal(number, lambda *_: self._stopping.set())
-            for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, lambda *_: self._stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
             yield

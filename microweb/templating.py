@@ -155,7 +155,7 @@ def templates_of_current_app(name: str) -> Templates:
     return templates
 
 
-def render_template(template: str | list[str], **context: Any) -> str:
+def render_template(template: str | list[str | Template], **context: Any) -> str:
     """The text of a template (of a list, the first that exists), with these variables.
 
     Raises:
@@ -175,7 +175,7 @@ def render_template_string(source: str, **context: Any) -> str:
     return templates.render(templates.environment.from_string(source), context)
 
 
-def stream_template(template: str | list[str], **context: Any) -> Iterator[str]:
+def stream_template(template: str | list[str | Template], **context: Any) -> Iterator[str]:
     """The text of a template, sent while it is rendered in the request's worker thread.
 
     Raises: as ``render_template``, when it is called; what fails later breaks the connection.

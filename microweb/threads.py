@@ -941,7 +941,7 @@ class WorkerPool:
                 _log.warning("%s is still busy with %s and left behind", thread.name, label or "a call")
                 return
 
-    async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - no scope can stop a join
+    async def aclose(self, timeout: float = 5.0) -> None:
         """As ``close``, but other tasks run meanwhile, and threads that need them can end."""
         await run_blocking(self.close, timeout)
 

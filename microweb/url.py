@@ -173,9 +173,7 @@ def quote_parameter(value: Any) -> str:
 
 # Labels are joined by dots that are no part of a label, so there is one way to match and no backtracking.
 # Underscores are no host name (RFC 952), but the names of containers and test machines have them.
-HOST_AND_PORT = re.compile(
-    r"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
-)
+HOST_AND_PORT = re.compile(r"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 
 
 def parse_host(value: str) -> tuple[str, int | None] | None:
@@ -189,9 +187,7 @@ def parse_host(value: str) -> tuple[str, int | None] | None:
     (('example.com', 8000), ('::1', None), None)
     """
     # SECURITY: test_url.py::test_a_host_with_anything_but_name_and_port_is_malformed
-    if (
-        len(value) > 262
-    ):  # 253 for the longest DNS name, its dot, a colon, five digits; an address is shorter.
+    if len(value) > 262:  # 253 for the longest DNS name, its dot, a colon, five digits; an address is shorter.
         return None
     match = HOST_AND_PORT.fullmatch(value)
     if match is None:
@@ -227,11 +223,7 @@ def read_port(digits: str) -> int | None:
 
 def is_scheme(text: str) -> bool:
     """RFC 3986 §3.1: a letter, then letters, digits, ``+ - .``"""
-    return (
-        text.isascii()
-        and text[:1].isalpha()
-        and text.replace("+", "").replace("-", "").replace(".", "").isalnum()
-    )
+    return text.isascii() and text[:1].isalpha() and text.replace("+", "").replace("-", "").replace(".", "").isalnum()
 
 
 class Parts:

@@ -54,6 +54,7 @@ class MethodView:
         kept = None if cls.init_every_request else cls(*args, **kwargs)
 
         def find_method() -> Callable[..., Any]:
+            # The request is not a parameter, so that a decorator only sees what the path gives.
             verb = find_incoming("a MethodView").scope["method"].lower()
             instance = kept if kept is not None else cls(*args, **kwargs)
             method = getattr(instance, verb, None) or (instance.get if verb == "head" else None)  # type: ignore[attr-defined]  # HEAD comes only with GET
@@ -76,8 +77,7 @@ class MethodView:
 
             view = view_sync
         view.__name__, view.__qualname__, view.__doc__, view.__module__ = name, name, cls.__doc__, cls.__module__
-        view.methods = sorted(cls.methods)  # type: ignore[attr-defined]  # add_route reads it
-        view.view_class = cls  # type: ignore[attr-defined]
+        view.__dict__.update(methods=sorted(cls.methods), view_class=cls)  # add_route reads the methods
         for decorate in cls.decorators:
             view = wraps(view)(decorate(view))
         return view

@@ -36,7 +36,9 @@ class WSGI:
                 "WSGI(...) needs a2wsgi: install microweb-asgi with the extra [wsgi]", name="a2wsgi"
             ) from error
         self.app = app
-        self._asgi: ASGIApp = WSGIMiddleware(app, workers=workers)
+        # a2wsgi types scopes and environs as TypedDicts; at run time they are the plain dicts that they are here.
+        middleware: Any = WSGIMiddleware
+        self._asgi: ASGIApp = middleware(app, workers=workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; a WSGI app has no lifespan and no websockets."""

@@ -97,9 +97,7 @@ class Program:
 
     def __init__(self, *arguments, cwd, **environ):
         # Its own ideas, and none of the tests': COLUMNS for click, no coverage of children, no app.
-        outer = {
-            name: value for name, value in os.environ.items() if not name.startswith(("MICROWEB", "COV_"))
-        }
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(("MICROWEB", "COV_"))}
         self.process = subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             cwd=cwd,

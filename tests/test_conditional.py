@@ -36,9 +36,7 @@ BEFORE = "Sun, 06 Nov 1994 08:49:36 GMT"
 SAME = "Sun, 06 Nov 1994 08:49:37 GMT"
 AFTER = "Sun, 06 Nov 1994 08:49:38 GMT"
 
-moments = st.datetimes(timezones=st.timezones() | st.just(datetime.UTC)).filter(
-    lambda moment: 2 <= moment.year <= 9998
-)
+moments = st.datetimes(timezones=st.timezones() | st.just(datetime.UTC)).filter(lambda moment: 2 <= moment.year <= 9998)
 
 
 def growth(function: Callable[[Any], object], make: Callable[[int], Any], size: int) -> float:
@@ -183,9 +181,7 @@ def test_reading_a_date_never_raises(text: str) -> None:
 # Entity tags
 
 
-@pytest.mark.parametrize(
-    ("tag", "weak", "value"), [("a-1", False, '"a-1"'), ("é!", True, 'W/"é!"'), ("", False, '""')]
-)
+@pytest.mark.parametrize(("tag", "weak", "value"), [("a-1", False, '"a-1"'), ("é!", True, 'W/"é!"'), ("", False, '""')])
 def test_a_tag_is_quoted_and_unquoted(tag: str, weak: bool, value: str) -> None:
     assert quote_etag(tag, weak) == value == werkzeug.http.quote_etag(tag, weak)
     assert unquote_etag(value) == (tag, weak)
@@ -478,9 +474,7 @@ def test_what_is_no_range_of_bytes_is_the_whole(header: str) -> None:
     assert parse_range(header, 1000) is None
 
 
-@pytest.mark.parametrize(
-    "header", ["bytes=1000-", "bytes=1000-2000", "bytes=-0", "bytes=" + "9" * 5000 + "-"]
-)
+@pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-2000", "bytes=-0", "bytes=" + "9" * 5000 + "-"])
 def test_a_range_beyond_the_end_is_a_416_that_says_the_size(header: str) -> None:
     with pytest.raises(RequestedRangeNotSatisfiable) as caught:
         parse_range(header, 1000)

@@ -164,9 +164,7 @@ class Production(Base):
     KEY_2 = "two"
 
 
-@pytest.mark.parametrize(
-    "source", [Base, Production, Production(), json, f"{__name__}.Production", "string", object()]
-)
+@pytest.mark.parametrize("source", [Base, Production, Production(), json, f"{__name__}.Production", "string", object()])
 def test_from_object_takes_what_flask_takes(source: object):
     ours, theirs = both()
 
@@ -257,9 +255,7 @@ def test_from_mapping_takes_its_mapping_by_name_too():
     lowercase=st.booleans(),
     trim=st.booleans(),
 )
-def test_get_namespace_gives_what_flask_gives(
-    mapping: dict[str, Any], namespace: str, lowercase: bool, trim: bool
-):
+def test_get_namespace_gives_what_flask_gives(mapping: dict[str, Any], namespace: str, lowercase: bool, trim: bool):
     ours, theirs = both(defaults=mapping)
 
     assert ours.get_namespace(namespace, lowercase, trim) == theirs.get_namespace(namespace, lowercase, trim)
@@ -269,9 +265,7 @@ def test_get_namespace_gives_what_flask_gives(
 
 
 def test_from_pyfile_takes_what_flask_takes(tmp_path: Path):
-    (tmp_path / "app.cfg").write_text(
-        "import os\nDEBUG = 1 > 2\nlower = 1\nHERE = os.path.basename(__file__)\n"
-    )
+    (tmp_path / "app.cfg").write_text("import os\nDEBUG = 1 > 2\nlower = 1\nHERE = os.path.basename(__file__)\n")
     ours, theirs = both(tmp_path)
 
     assert ours.from_pyfile("app.cfg") is theirs.from_pyfile("app.cfg") is True
@@ -363,9 +357,7 @@ def test_from_file_with_a_loader_reads_what_flask_reads(tmp_path: Path):
         ("plain", b"A", "say how to load"),
     ],
 )
-def test_a_data_file_that_cannot_be_read_is_a_setup_error(
-    name: str, content: bytes, says: str, tmp_path: Path
-):
+def test_a_data_file_that_cannot_be_read_is_a_setup_error(name: str, content: bytes, says: str, tmp_path: Path):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(SetupError, match=says):
@@ -435,9 +427,7 @@ def test_a_variable_inside_a_value_that_is_no_dict_is_a_setup_error(monkeypatch:
     monkeypatch.setenv("SHOP_LEVEL", "5")
     monkeypatch.setenv("SHOP_LEVEL__HIGH", "6")
 
-    with pytest.raises(
-        SetupError, match=r"SHOP_LEVEL__HIGH sets a key inside LEVEL, which is no dict .* 5 \(int\)"
-    ):
+    with pytest.raises(SetupError, match=r"SHOP_LEVEL__HIGH sets a key inside LEVEL, which is no dict .* 5 \(int\)"):
         Config(".").from_prefixed_env("SHOP")
 
 
@@ -484,9 +474,7 @@ def test_a_dotenv_file_that_cannot_be_read_is_a_setup_error(tmp_path: Path):
         load_dotenv_file(tmp_path / ".env")
 
 
-def test_without_python_dotenv_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_python_dotenv_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / ".env").write_text("A=1")
     monkeypatch.setitem(sys.modules, "dotenv", None)
 

@@ -28,7 +28,9 @@ ENCODERS = {
     "br": brotli.compress,
     "zstd": zstd.compress,
 }
-CODINGS = pytest.mark.parametrize(("coding", "encode"), ENCODERS.items(), ids=["gzip", "x-gzip", "deflate", "bare", "br", "zstd"])
+CODINGS = pytest.mark.parametrize(
+    ("coding", "encode"), ENCODERS.items(), ids=["gzip", "x-gzip", "deflate", "bare", "br", "zstd"]
+)
 
 
 def decode(coding, *chunks):

@@ -56,9 +56,7 @@ def test_what_a_converter_reads_it_writes_so_that_it_reads_the_same(converter, t
         assert converter.convert()(converter.to_url(value)) == value
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "+1", " 1", "1 ", "1_000", "1.0", "٣", "²", "1" * 5000, "\ud800", "\0"]
-)
+@pytest.mark.parametrize("text", ["", "-1", "+1", " 1", "1 ", "1_000", "1.0", "٣", "²", "1" * 5000, "\ud800", "\0"])
 def test_what_is_no_plain_number_is_no_int(text):
     assert IntConverter().convert()(text) is NO_MATCH
 
@@ -87,9 +85,7 @@ def test_a_signed_int_takes_one_minus(text, value):
     assert IntConverter(signed=True).convert()(text) == value
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1", ".5", "1.", "1.5.2", "1e5", "nan", "inf", "-1.5", "1_0.0", "٣.٣", " 1.5"]
-)
+@pytest.mark.parametrize("text", ["", "1", ".5", "1.", "1.5.2", "1e5", "nan", "inf", "-1.5", "1_0.0", "٣.٣", " 1.5"])
 def test_what_is_no_plain_decimal_is_no_float(text):
     assert FloatConverter().convert()(text) is NO_MATCH
 

@@ -84,9 +84,7 @@ def test_nothing_in_the_header_raises(header):
 def test_any_header_reads_as_in_werkzeug(header):
     wire = header.encode().decode("latin-1")
 
-    assert list(parse_cookies(wire).items(multi=True)) == list(
-        werkzeug.http.parse_cookie(wire).items(multi=True)
-    )
+    assert list(parse_cookies(wire).items(multi=True)) == list(werkzeug.http.parse_cookie(wire).items(multi=True))
 
 
 @pytest.mark.parametrize(
@@ -185,22 +183,16 @@ def test_any_value_comes_back_and_fits_into_a_header(value):
     )
 )
 def test_attributes_are_written_as_in_werkzeug(attributes):
-    assert dump_cookie("a", "b", **attributes) == werkzeug.http.dump_cookie(
-        "a", "b", sync_expires=False, **attributes
-    )
+    assert dump_cookie("a", "b", **attributes) == werkzeug.http.dump_cookie("a", "b", sync_expires=False, **attributes)
 
 
-@pytest.mark.parametrize(
-    "junk", [";", "\r\n", "\0", "; Domain=evil.example", "a b", "\x1b", "=", ",", "é", ""]
-)
+@pytest.mark.parametrize("junk", [";", "\r\n", "\0", "; Domain=evil.example", "a b", "\x1b", "=", ",", "é", ""])
 def test_a_name_that_is_no_token_is_refused(junk):
     with pytest.raises(ValueError, match="a cookie's name is a token"):
         dump_cookie(junk)
 
 
-@pytest.mark.parametrize(
-    "junk", [";", "\r\nSet-Cookie: b=1", "\0", "x; Domain=evil.example", "x\x7f;", "\x1b;"]
-)
+@pytest.mark.parametrize("junk", [";", "\r\nSet-Cookie: b=1", "\0", "x; Domain=evil.example", "x\x7f;", "\x1b;"])
 def test_nothing_given_to_a_cookie_can_end_its_part(junk):
     with pytest.raises(ValueError, match="domain is a host name"):
         dump_cookie("a", domain="a" + junk)

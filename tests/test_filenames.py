@@ -124,8 +124,6 @@ def test_a_secure_name_keeps_what_it_can(name, secured):
     assert secure_filename(name, windows=False) == secured
 
 
-@pytest.mark.parametrize(
-    ("name", "secured"), [("C:\\x\\y.txt", "C_x_y.txt"), ("CON", "_CON"), ("aux.txt", "_aux.txt")]
-)
+@pytest.mark.parametrize(("name", "secured"), [("C:\\x\\y.txt", "C_x_y.txt"), ("CON", "_CON"), ("aux.txt", "_aux.txt")])
 def test_a_secure_name_is_neither_path_nor_device_on_windows(name, secured):
     assert secure_filename(name, windows=True) == secured

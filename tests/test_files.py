@@ -276,9 +276,7 @@ async def test_a_download_has_a_name(path, options, header):
     assert response.headers["content-disposition"] == header
 
 
-@pytest.mark.parametrize(
-    "name", ["a\r\nset-cookie: x=1.txt", 'a"; filename=b.exe', "a\0b", "\ud800.txt", "a\\b"]
-)
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: x=1.txt", 'a"; filename=b.exe', "a\0b", "\ud800.txt", "a\\b"])
 async def test_a_download_name_cannot_end_its_header(path, name):
     response = await fetch(lambda: FileResponse(path, download_name=name, as_attachment=True))
 
@@ -302,9 +300,7 @@ def test_an_attachment_of_a_file_object_needs_a_name():
 # Files that are not there ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["missing", "missing/deeper", "letters.txt/x", ".", "x" * 300, "a\0b", "\ud800"]
-)
+@pytest.mark.parametrize("name", ["missing", "missing/deeper", "letters.txt/x", ".", "x" * 300, "a\0b", "\ud800"])
 def test_what_is_no_regular_file_is_not_found(path, name):
     with pytest.raises(NotFound):
         FileResponse(f"{path.parent}/{name}")
@@ -436,9 +432,7 @@ async def test_conditions_and_ranges_can_be_switched_off(path):
 
 
 async def test_a_post_has_no_conditions_and_no_ranges(path):
-    response = await fetch(
-        lambda: FileResponse(path, etag="v1"), "POST", if_none_match='"v1"', range="bytes=0-1"
-    )
+    response = await fetch(lambda: FileResponse(path, etag="v1"), "POST", if_none_match='"v1"', range="bytes=0-1")
 
     assert (response.status_code, response.content) == (200, TEXT)
 
@@ -880,7 +874,13 @@ async def test_a_client_that_leaves_ends_the_reading_and_closes_the_file(large, 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.5"])
 async def test_nothing_is_read_for_a_client_that_left(spec_version):
     class Endless(Source):
+        is_read_again = threading.Event()
+        has_begun = False
+
         def read(self, size):
+            if self.has_begun:
+                self.is_read_again.set()
+            self.has_begun = True
             return b"x" * size
 
     endless = Endless()
@@ -889,6 +889,7 @@ async def test_nothing_is_read_for_a_client_that_left(spec_version):
     # The app would hang, which the client reports, if only the end of the file ended it.
     async with Client(app, spec_version=spec_version) as client, client.exchange("GET", "/") as exchange:
         await exchange.response()
+        await anyio.to_thread.run_sync(endless.is_read_again.wait)
         exchange.disconnect()
 
     assert endless.is_closed
@@ -1289,9 +1290,7 @@ async def test_the_server_is_given_no_path_of_a_wrapped_file_or_an_object(path):
 
 
 async def test_zero_copy_is_not_used(path):
-    messages = await send_messages(
-        make_app(lambda: FileResponse(path)), extensions=["http.response.zerocopysend"]
-    )
+    messages = await send_messages(make_app(lambda: FileResponse(path)), extensions=["http.response.zerocopysend"])
 
     assert [message["type"] for message in messages] == ["http.response.start", "http.response.body"]
 
@@ -1488,9 +1487,7 @@ async def test_a_symlink_inside_the_directory_is_followed_under_its_own_name(sit
 async def test_the_directory_itself_may_be_a_link(site):
     root = Path(site.root_path)
     (root / "current").symlink_to(root / "docs")
-    app = make_app(
-        lambda: send_from_directory(root / "current", "guide.txt", max_age=5, mimetype="text/plain")
-    )
+    app = make_app(lambda: send_from_directory(root / "current", "guide.txt", max_age=5, mimetype="text/plain"))
 
     async with Client(app) as client:
         response = await client.get("/")

@@ -77,9 +77,7 @@ def test_without_watchfiles_it_polls(tmp_path):
     write(tmp_path / "watchfiles.py", "raise ImportError")
     script = "from microweb.filewatch import FileWatch; w = FileWatch(['.']); w.wait(); print(w.polls)"
 
-    found = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert found.stdout == "True\n"
 

@@ -108,7 +108,10 @@ async def test_the_form_is_read_once_and_kept():
 
     @app.post("/")
     async def show(request: Request):
-        return {"same": await request.form() is await request.form(), "files": await request.files() is await request.files()}
+        return {
+            "same": await request.form() is await request.form(),
+            "files": await request.files() is await request.files(),
+        }
 
     for body, headers in ((b"a=1", FORM), (FIELD + b"1\r\n" + END, MULTIPART)):
         assert (await post(app, body, headers)).json() == {"same": True, "files": True}

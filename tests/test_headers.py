@@ -10,9 +10,7 @@ from microweb.errors import BadRequestKeyError, RequestHeaderFieldsTooLarge
 from microweb.headers import Headers, RequestHeaders, encode_name, encode_value
 
 TCHAR = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-NAMES = st.sampled_from(["Accept", "accept", "X-One", "x-oNE", "Vary"]) | st.text(
-    TCHAR, min_size=1, max_size=3
-)
+NAMES = st.sampled_from(["Accept", "accept", "X-One", "x-oNE", "Vary"]) | st.text(TCHAR, min_size=1, max_size=3)
 VALUES = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=8).map(
     lambda value: value.strip(" ")
 )

@@ -123,9 +123,7 @@ def test_dataclasses_attrs_classes_structs_and_enums_have_a_json_form() -> None:
     class Color(enum.Enum):
         RED = "red"
 
-    assert json.dumps([Point(1), Size(2), Entry(3), Color.RED]) == (
-        b'[{"x":1},{"width":2},{"id":3,"title":""},"red"]'
-    )
+    assert json.dumps([Point(1), Size(2), Entry(3), Color.RED]) == (b'[{"x":1},{"width":2},{"id":3,"title":""},"red"]')
 
 
 def test_an_object_with_html_is_written_as_that_string() -> None:
@@ -234,10 +232,7 @@ def test_other_mistakes_are_the_same_at_any_stack_depth() -> None:
 
 
 def test_a_limit_beyond_the_interpreter_is_still_a_clean_refusal() -> None:
-    assert (
-        refusal(nested(500_000), max_depth=1_000_000)
-        == "The JSON is nested deeper than this server can read."
-    )
+    assert refusal(nested(500_000), max_depth=1_000_000) == "The JSON is nested deeper than this server can read."
 
 
 @pytest.mark.parametrize(

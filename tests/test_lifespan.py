@@ -877,9 +877,7 @@ async def test_at_whatever_step_the_server_is_cancelled_what_was_entered_is_left
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("steps", range(1, STEPS))
-async def test_at_whatever_step_it_is_stopped_what_was_entered_is_left_and_it_starts_again(
-    steps, calls, caplog
-):
+async def test_at_whatever_step_it_is_stopped_what_was_entered_is_left_and_it_starts_again(steps, calls, caplog):
     async def request():
         try:
             await lifespan.ensure()

@@ -91,9 +91,7 @@ def test_replace_leaves_the_original_alone():
 def test_replace_checks_as_the_config_is_checked():
     limits = Limits.of({})
 
-    with pytest.raises(
-        SetupError, match=r"max_content_length: expected a whole number .*; came '1M' \(str\)"
-    ):
+    with pytest.raises(SetupError, match=r"max_content_length: expected a whole number .*; came '1M' \(str\)"):
         limits.replace(max_content_length="1M")
     with pytest.raises(SetupError, match="no limit called 'max_contents'; there are max_headers, "):
         limits.replace(max_contents=1)
@@ -233,9 +231,7 @@ def test_all_wrong_keys_are_reported_at_once():
 
 
 def test_a_list_with_one_wrong_item_names_the_item():
-    with pytest.raises(
-        SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"
-    ):
+    with pytest.raises(SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"):
         Limits.of({"TRUSTED_HOSTS": ["example.org", "a/b"]})
 
 

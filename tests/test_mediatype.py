@@ -56,9 +56,7 @@ def test_an_extended_parameter_of_another_charset_stays_as_it_is():
 
 
 def test_pieces_of_a_parameter_are_put_together():
-    _, parameters = parse_media_type(
-        "a; b*0*=utf-8''%C3%BC; b*1*=%C3%BC; b*2=\"; x\"; c*0=1; c=2; d=1; d*0=2"
-    )
+    _, parameters = parse_media_type("a; b*0*=utf-8''%C3%BC; b*1*=%C3%BC; b*2=\"; x\"; c*0=1; c=2; d=1; d*0=2")
 
     assert parameters == {"b": "üü; x", "c": "2", "d": "2"}
 
@@ -376,9 +374,7 @@ def test_codings_are_chosen_with_identity_as_the_last_resort(header, best):
 
 
 @pytest.mark.parametrize("kind", [Accept, AcceptEncoding, AcceptLanguage, AcceptPlain])
-@pytest.mark.parametrize(
-    "repeated", [",", '"', '\\"', '"a",', "a/a,", "a/a;q=0.5,", 'a/a;b="c",', "0", "a-", ";q=0"]
-)
+@pytest.mark.parametrize("repeated", [",", '"', '\\"', '"a",', "a/a,", "a/a;q=0.5,", 'a/a;b="c",', "0", "a-", ";q=0"])
 def test_choosing_takes_linear_time(growth, kind, repeated):
     def choose(header):
         kind(header).best(["a/b", "a-b"])

@@ -200,7 +200,9 @@ async def test_url_for_looks_locally_then_up_and_into_mounted_apps():
 
     @inner.get("/")
     async def home():
-        urls.update(own=url_for("home"), relative=url_for(".home"), up=url_for("index"), router=url_for("blog.post", number=1))
+        urls.update(
+            own=url_for("home"), relative=url_for(".home"), up=url_for("index"), router=url_for("blog.post", number=1)
+        )
         return ""
 
     @blog.get("/<int:number>")

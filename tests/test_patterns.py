@@ -262,9 +262,7 @@ def test_a_rule_is_joined_to_a_prefix_with_one_slash(prefix, rule, joined):
 
     assert pattern.rule == joined
     assert pattern.trailing_slash == parse_pattern(joined).trailing_slash
-    assert [segment.key for segment in pattern.segments] == [
-        segment.key for segment in parse_pattern(joined).segments
-    ]
+    assert [segment.key for segment in pattern.segments] == [segment.key for segment in parse_pattern(joined).segments]
 
 
 def test_a_variable_in_prefix_and_rule_is_a_setup_error():
@@ -318,9 +316,7 @@ def test_a_value_that_does_not_fit_is_a_build_error_that_names_its_variable(rule
         parse_pattern(rule, CONVERTERS).build({"x": value})
 
 
-@given(
-    st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
-)
+@given(st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text)))
 def test_what_is_built_from_a_text_decodes_to_it(text):
     path = parse_pattern("/x/<name>").build({"name": text})
 

@@ -203,11 +203,7 @@ def test_a_bad_request_is_no_log_record(curious, caplog, path, query):
 # 9. Router and guards see one path ----------------------------------------------------------------
 
 
-@given(
-    st.lists(
-        st.sampled_from(["/", "admin", "%61dmin", "Admin", "%2F", "%2e", "..", ".", "\\", "x"]), max_size=6
-    )
-)
+@given(st.lists(st.sampled_from(["/", "admin", "%61dmin", "Admin", "%2F", "%2e", "..", ".", "\\", "x"]), max_size=6))
 @example(["/", "admin", "%2F", "x"])
 @example(["/", "/", "admin", "/", "x"])
 @example(["/", "%61dmin", "/", "x"])

@@ -420,9 +420,7 @@ async def test_a_def_view_sees_flasks_attributes():
     }
 
 
-@pytest.mark.parametrize(
-    ("content", "kind", "status"), [(b"{", "application/json", 400), (b"{}", "text/plain", 415)]
-)
+@pytest.mark.parametrize(("content", "kind", "status"), [(b"{", "application/json", 400), (b"{}", "text/plain", 415)])
 async def test_a_def_view_gets_the_same_errors(content, kind, status):
     app = App(__name__)
 

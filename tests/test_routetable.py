@@ -40,9 +40,7 @@ class Sites:
         return self
 
     def websocket(self, rule, *, name=None, **options):
-        self.table.add(
-            parse_pattern(rule), name or rule, methods=None, owner="app", place="app.py:1", **options
-        )
+        self.table.add(parse_pattern(rule), name or rule, methods=None, owner="app", place="app.py:1", **options)
         return self
 
     def mount(self, rule, *, name=None, host=None, place="app.py:1"):
@@ -724,9 +722,7 @@ def test_an_exact_host_beats_a_pattern_beats_no_host():
     assert ask(table, "/", host=None) == ("/", None)
 
 
-@pytest.mark.parametrize(
-    "hosts", [*itertools.permutations(["<x>.example.com", "www.<x>.com", "<x>.<y>.com"])]
-)
+@pytest.mark.parametrize("hosts", [*itertools.permutations(["<x>.example.com", "www.<x>.com", "<x>.<y>.com"])])
 def test_the_end_of_a_host_says_most_whatever_the_order(hosts):
     made = sites()
     for host in hosts:
@@ -749,9 +745,7 @@ def test_what_a_host_does_not_have_is_looked_for_without_it():
 
 
 def test_host_and_path_both_give_values():
-    table = (
-        sites().add("/u/<int:n>", host="<tenant>.example.com").add("/<x>", host="<t>.example.com").freeze()
-    )
+    table = sites().add("/u/<int:n>", host="<tenant>.example.com").add("/<x>", host="<t>.example.com").freeze()
 
     assert ask(table, "/u/7", host="acme.example.com")[1] == {"tenant": "acme", "n": 7}
     assert ask(table, "/u", host="acme.example.com")[1] == {"t": "acme", "x": "u"}
@@ -1009,15 +1003,11 @@ def tables_and_paths(draw, segments):
     paths = []
     for rule, _, _ in draw(st.lists(st.sampled_from(rules), min_size=1, max_size=6)):
         parts = [
-            re.sub("<[^>]*>", lambda _: draw(st.sampled_from(TEXTS)), part)
-            if part or draw(st.booleans())
-            else part
+            re.sub("<[^>]*>", lambda _: draw(st.sampled_from(TEXTS)), part) if part or draw(st.booleans()) else part
             for part in rule.split("/")[1:]
         ]
         if draw(st.booleans()):
-            parts[draw(st.integers(0, len(parts) - 1))] = draw(
-                st.sampled_from([*TEXTS, "", "a/b", "a/", "/a"])
-            )
+            parts[draw(st.integers(0, len(parts) - 1))] = draw(st.sampled_from([*TEXTS, "", "a/b", "a/", "/a"]))
         paths.append("/" + "/".join(parts) + draw(st.sampled_from(["", "", "/"])))
     return rules, paths
 
@@ -1097,9 +1087,7 @@ def test_werkzeug_gives_the_same_answers(generated, method):
     kept.sort(key=lambda entry: precedence(entry[0], "/"))
     adapter = Map(
         [
-            WerkzeugRule(
-                rule, endpoint=(rule, methods, strict), methods=methods.split(), strict_slashes=strict
-            )
+            WerkzeugRule(rule, endpoint=(rule, methods, strict), methods=methods.split(), strict_slashes=strict)
             for _, (rule, methods, strict) in kept
         ],
         redirect_defaults=False,
@@ -1126,11 +1114,7 @@ def test_werkzeug_gives_the_same_answers(generated, method):
     host=st.none() | st.sampled_from(["h.example", "a.h.example"]) | st.text(max_size=6),
 )
 def test_whatever_comes_in_there_is_an_answer(path, raw_path, method, host):
-    made = (
-        sites("/", "/a", "/a/<int:n>", "/<x>/b/", "/<path:p>/1", "/<float:f>-<y>")
-        .mount("/b")
-        .websocket("/<x>")
-    )
+    made = sites("/", "/a", "/a/<int:n>", "/<x>/b/", "/<path:p>/1", "/<float:f>-<y>").mount("/b").websocket("/<x>")
     made.add("/h", host="<x>.h.example").add("/<y>", host="h.example").own("/a", "a")
     table = made.freeze()
 
@@ -1170,9 +1154,7 @@ def realistic(count):
     made = sites("/users/<int:id>", "/api/v1/issues/<int:p>/comments/<int:i>", "/pages/<path:p>")
     while len(made.table.rules) < count:
         name = next(resources)
-        made.add(f"/api/v1/{name}", "GET POST").add(f"/api/v1/{name}/<int:id>").add(
-            f"/api/v1/{name}/<int:id>/<x>"
-        )
+        made.add(f"/api/v1/{name}", "GET POST").add(f"/api/v1/{name}/<int:id>").add(f"/api/v1/{name}/<int:id>/<x>")
     return made.freeze()
 
 
@@ -1193,9 +1175,7 @@ def test_matching_costs_the_same_with_ten_and_with_ten_thousand_routes():
 
 @pytest.mark.parametrize("part", ["/", "/a", "a", "1", "-", "a-", "/1-a/b", "%2F", "%ff", "é"])
 def test_twice_the_path_costs_at_most_2_6_times(part):
-    table = sites(
-        "/<a>-<b>-<c>.x", "/<path:p>/<a>-<int:b>.x", "/<path:p>/<path:q>/z", "/<int:n>", "/z/"
-    ).freeze()
+    table = sites("/<a>-<b>-<c>.x", "/<path:p>/<a>-<int:b>.x", "/<path:p>/<path:q>/z", "/<int:n>", "/z/").freeze()
 
     def cost(size):
         from urllib.parse import quote, unquote

@@ -278,7 +278,12 @@ def test_a_session_tells_what_happened_to_it():
     assert not session.modified
     session.pop("missing", None)
     assert not session.modified
-    for change in (lambda: session.pop("a"), lambda: session.popitem(), lambda: session.update(c=1), lambda: session.clear()):
+    for change in (
+        lambda: session.pop("a"),
+        lambda: session.popitem(),
+        lambda: session.update(c=1),
+        lambda: session.clear(),
+    ):
         session.modified = False
         change()
         assert session.modified

@@ -316,8 +316,7 @@ def test_a_text_is_converted_to_the_type_of_its_field(annotation: Any, text: str
         (
             list[int],
             "[1",
-            "expected list[int]; came '[1' (str) from MICROWEB_VALUE in the environment "
-            "(Input data was truncated)",
+            "expected list[int]; came '[1' (str) from MICROWEB_VALUE in the environment (Input data was truncated)",
         ),
         (
             Colour,
@@ -343,9 +342,7 @@ def test_a_text_is_converted_to_the_type_of_its_field(annotation: Any, text: str
     ],
 )
 def test_a_text_that_does_not_fit_is_reported_with_where_it_was_found(annotation: Any, text: str, says: str):
-    assert problems(msgspec.defstruct("One", [("value", annotation)]), {"MICROWEB_VALUE": text}) == [
-        f"value: {says}"
-    ]
+    assert problems(msgspec.defstruct("One", [("value", annotation)]), {"MICROWEB_VALUE": text}) == [f"value: {says}"]
 
 
 def test_a_value_of_the_config_that_no_type_takes_is_reported():
@@ -385,9 +382,7 @@ ANNOTATIONS = [
 ANNOTATIONS += [datetime.timedelta, datetime.datetime, uuid.UUID, decimal.Decimal, int | None, Database]
 
 
-@given(
-    annotation=st.sampled_from(ANNOTATIONS), text=st.text() | st.integers().map(str) | st.sampled_from("[{]}")
-)
+@given(annotation=st.sampled_from(ANNOTATIONS), text=st.text() | st.integers().map(str) | st.sampled_from("[{]}"))
 def test_any_text_is_converted_or_refused_with_a_setup_error(annotation: Any, text: str):
     message = ""
 
@@ -519,8 +514,7 @@ def test_everything_missing_or_wrong_is_reported_at_once():
         "and DATABASE_URL in the config",
         "  port: expected int; came 'eighty' (str) from MICROWEB_PORT in the environment",
         "  workers: expected int; came 1.5 (float) from WORKERS in the config",
-        "  hosts: expected list[str]; missing, looked for MICROWEB_HOSTS in the environment "
-        "and HOSTS in the config",
+        "  hosts: expected list[str]; missing, looked for MICROWEB_HOSTS in the environment and HOSTS in the config",
     ]
 
 

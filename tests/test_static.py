@@ -315,9 +315,7 @@ async def test_a_host_of_its_own_leaves_the_same_url_free_elsewhere(folder, tmp_
     app = make_app(folder)
     app.mount(
         "",
-        Router(
-            "files", __name__, host="files.example", static_folder=str(tmp_path), static_url_path="/static"
-        ),
+        Router("files", __name__, host="files.example", static_folder=str(tmp_path), static_url_path="/static"),
     )
 
     assert (await fetch(app, "/static/css/site.css")).content == CSS

@@ -471,18 +471,14 @@ async def test_no_async_library_seems_to_run_in_a_thread(worker: Worker) -> None
 
 
 @pytest.mark.anyio
-async def test_calls_work_where_sniffio_is_not_loaded(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_calls_work_where_sniffio_is_not_loaded(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microweb.threads, "_library_marker", None)
     monkeypatch.setitem(sys.modules, "sniffio", None)
 
     assert await worker.run(int) == 0
 
 
-def test_a_library_that_is_just_being_imported_is_not_asked(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_library_that_is_just_being_imported_is_not_asked(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))
 
     assert asyncio.run(worker.run(int)) == 0
@@ -492,12 +488,8 @@ def test_a_library_that_is_just_being_imported_is_not_asked(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopAsyncIteration]
-)
-async def test_what_the_function_raises_is_raised_in_the_task(
-    worker: Worker, kind: type[BaseException]
-) -> None:
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopAsyncIteration])
+async def test_what_the_function_raises_is_raised_in_the_task(worker: Worker, kind: type[BaseException]) -> None:
     error = kind("reason")
 
     def fail() -> None:
@@ -556,9 +548,7 @@ async def test_a_raising_call_leaves_nothing_to_the_garbage_collector(worker: Wo
 
 
 @pytest.mark.anyio
-async def test_a_request_that_raises_leaves_nothing_to_the_garbage_collector(
-    worker: Worker, no_gc: None
-) -> None:
+async def test_a_request_that_raises_leaves_nothing_to_the_garbage_collector(worker: Worker, no_gc: None) -> None:
     async def fail(thing: Thing) -> None:
         raise ThingError
 
@@ -1278,9 +1268,7 @@ async def test_a_call_that_waited_for_its_own_thread_is_reported(caplog: pytest.
 
 
 @pytest.mark.anyio
-async def test_calls_that_wait_a_moment_are_not_reported(
-    pool: WorkerPool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_calls_that_wait_a_moment_are_not_reported(pool: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(pool.pick().run, int)
@@ -1506,18 +1494,17 @@ async def make_requests(pool: WorkerPool, choice: random.Random, count: int) -> 
                 assert body.closed == 1
 
 
-def test_no_call_is_lost_whatever_the_moment_of_a_switch(pool: WorkerPool, eager_switching: None) -> None:
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_no_call_is_lost_whatever_the_moment_of_a_switch(size: int, eager_switching: None) -> None:
     async def main(seed: int) -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(8):
                 tasks.start_soon(make_requests, pool, random.Random(seed + number), 15)
         ended.append(seed)
 
-    ended: list[int] = []
+    pool, ended = WorkerPool(size, name="test"), list[int]()
     loops = [
-        threading.Thread(
-            target=anyio.run, args=(main, 100 * number), kwargs={"backend": backend}, daemon=True
-        )
+        threading.Thread(target=anyio.run, args=(main, 100 * number), kwargs={"backend": backend}, daemon=True)
         for number, backend in enumerate(("asyncio", "trio", "asyncio"))
     ]
     for loop in loops:
@@ -1525,6 +1512,7 @@ def test_no_call_is_lost_whatever_the_moment_of_a_switch(pool: WorkerPool, eager
     while any(loop.is_alive() for loop in loops):
         # The threads come and go meanwhile.
         pool.close(timeout=0.001)
+    pool.close()
 
     assert sorted(ended) == [0, 100, 200]
 
@@ -1577,9 +1565,7 @@ async def test_an_item_comes_while_the_iterator_waits_for_the_next(worker: Worke
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("item", "most"), [(1, 64), (b"x" * 40_000, 2), ("x" * 70_000, 1)])
-async def test_an_iterator_runs_only_so_far_ahead_of_its_reader(
-    pool: WorkerPool, item: object, most: int
-) -> None:
+async def test_an_iterator_runs_only_so_far_ahead_of_its_reader(pool: WorkerPool, item: object, most: int) -> None:
     def endless() -> Iterator[object]:
         nonlocal given
         while True:

@@ -53,7 +53,9 @@ def close_files():
 
 
 def everything_below(folder):
-    return sorted(os.path.relpath(os.path.join(where, name), folder) for where, _, names in os.walk(folder) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(where, name), folder) for where, _, names in os.walk(folder) for name in names
+    )
 
 
 @pytest.mark.parametrize("spool_size", [0, 1000])

@@ -195,11 +195,7 @@ def test_a_malformed_host_is_none(value: str) -> None:
     assert parse_host(value) is None
 
 
-@given(
-    st.lists(st.sampled_from(["a", "Z-", "0", ".", ":", ":8", "[::1]", "[", "@", "/"]), max_size=6).map(
-        "".join
-    )
-)
+@given(st.lists(st.sampled_from(["a", "Z-", "0", ".", ":", ":8", "[::1]", "[", "@", "/"]), max_size=6).map("".join))
 def test_whatever_is_taken_for_a_host_werkzeug_takes_too(value: str) -> None:
     # An empty port is none to werkzeug, but one that may be empty in RFC 9110 §4.2.3.
     assert parse_host(value) is None or host_is_trusted(value.removesuffix(":"))

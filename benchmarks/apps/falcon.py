@@ -106,9 +106,7 @@ def build(row: str, variant: str) -> Any:
         layers = [Layer(name) for name in rows.LAYERS]
     app = falcon.asgi.App(middleware=layers)
     if variant == "msgspec":
-        handlers = {
-            falcon.MEDIA_JSON: falcon.media.JSONHandler(dumps=msgspec.json.encode, loads=msgspec.json.decode)
-        }
+        handlers = {falcon.MEDIA_JSON: falcon.media.JSONHandler(dumps=msgspec.json.encode, loads=msgspec.json.decode)}
         app.req_options.media_handlers.update(handlers)
         app.resp_options.media_handlers.update(handlers)
     if row in ("last-of-200", "404-of-200"):

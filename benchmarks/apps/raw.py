@@ -29,9 +29,7 @@ async def plaintext(scope: Any, receive: Any, send: Any) -> None:
 
 async def as_json(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
-        await answer(
-            send, 200, [JSON], msgspec.json.encode({"message": "Hello, world!", "ok": True, "count": 3})
-        )
+        await answer(send, 200, [JSON], msgspec.json.encode({"message": "Hello, world!", "ok": True, "count": 3}))
 
 
 async def parameter(scope: Any, receive: Any, send: Any) -> None:

@@ -132,9 +132,7 @@ def build(row: str, variant: str) -> Any:
         return Starlette(routes=table(rows.routes()))
     if row == "middleware":
         counting = PureCountingMiddleware if variant == "pure ASGI" else CountingMiddleware
-        return Starlette(
-            routes=[Route("/", hello)], middleware=[Middleware(counting) for _ in rows.LAYERS]
-        )
+        return Starlette(routes=[Route("/", hello)], middleware=[Middleware(counting) for _ in rows.LAYERS])
     if row == "header-layers":
         layer = PureHeaderMiddleware if variant == "pure ASGI" else HeaderMiddleware
         return Starlette(

@@ -175,9 +175,7 @@ def load_module(name: str) -> ModuleType:
     except Exception as error:  # noqa: BLE001 - whatever a program raises, its user is to see it
         raise failure(f"importing {name!r} failed", error) from None
     except SystemExit as error:
-        raise DiscoveryError(
-            f"importing {name!r} ended the program: it called sys.exit({error.code!r})"
-        ) from None
+        raise DiscoveryError(f"importing {name!r} ended the program: it called sys.exit({error.code!r})") from None
 
 
 def find_in(module: ModuleType) -> tuple[str, App]:
@@ -260,9 +258,7 @@ def read_names(node: ast.expr, expression: str) -> Iterator[str]:
     yield node.id
 
 
-def call(
-    module: ModuleType, name: str, factory: Any, arguments: Sequence[Any], options: dict[str, Any]
-) -> App:
+def call(module: ModuleType, name: str, factory: Any, arguments: Sequence[Any], options: dict[str, Any]) -> App:
     """The app that a factory makes.
 
     Raises:
@@ -270,9 +266,7 @@ def call(
     """
     where = f"{module.__name__}:{name}()"
     if not callable(factory):
-        raise DiscoveryError(
-            f"{module.__name__}:{name} cannot be called: it is of the type {type(factory).__name__}"
-        )
+        raise DiscoveryError(f"{module.__name__}:{name} cannot be called: it is of the type {type(factory).__name__}")
     try:
         inspect.signature(factory).bind(*arguments, **options)
     except TypeError as error:

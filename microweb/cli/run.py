@@ -21,9 +21,7 @@ __all__ = ["command"]
     help="The port; 0 takes a free one.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="How many processes.")
-@click.option(
-    "--reload/--no-reload", default=None, help="Start again when files change; as --debug unless told."
-)
+@click.option("--reload/--no-reload", default=None, help="Start again when files change; as --debug unless told.")
 @click.option(
     "--reload-dir",
     "reload_dirs",

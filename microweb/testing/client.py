@@ -126,9 +126,7 @@ class Client(httpx.AsyncClient):
         self._lifecycle = Lifecycle(app, spec_version="2.0", lint=lint) if lifespan else None
         super().__init__(transport=self.asgi_transport, base_url=base_url, timeout=timeout, **options)
 
-    def build_request(
-        self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any
-    ) -> httpx.Request:
+    def build_request(self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any) -> httpx.Request:
         """As httpx's; a generator as ``content`` is closed when the app answers before it has read it all."""
         request = super().build_request(method, url, content=content, **options)
         request.extensions["microweb.generator"] = content

@@ -351,17 +351,13 @@ class HTTPConversation(Connection):
     def finish_body(self) -> None:
         """The last chunk was sent."""
         if self.promised_length is not None and self.length < self.promised_length:
-            self.app_fault(
-                f"content-length is {self.promised_length}, but only {self.length} bytes were sent"
-            )
+            self.app_fault(f"content-length is {self.promised_length}, but only {self.length} bytes were sent")
         self.answer = "trailers" if self.trailers else "complete"
 
     def sent_http_response_trailers(self, message: Message) -> None:
         """Headers after the body."""
         if self.answer != "trailers":
-            self.app_fault(
-                "http.response.trailers needs `trailers: True` in the start and a complete body before it"
-            )
+            self.app_fault("http.response.trailers needs `trailers: True` in the start and a complete body before it")
         check_type(message, "more_trailers", bool, self.app_fault, default=False)
         self.check_headers(message.get("headers", []), self.app_fault)
         if not message.get("more_trailers", False):
@@ -551,9 +547,7 @@ class LifespanConversation(Conversation):
 MISSING = object()
 
 
-def check_type(
-    message: Mapping[str, Any], name: str, kind: Any, fault: Fault, *, default: Any = MISSING
-) -> None:
+def check_type(message: Mapping[str, Any], name: str, kind: Any, fault: Fault, *, default: Any = MISSING) -> None:
     """Check that ``message[name]`` is a ``kind``; a bool is no int."""
     value = message.get(name, default)
     if value is MISSING:

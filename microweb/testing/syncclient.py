@@ -38,9 +38,7 @@ class SyncTransport(httpx.BaseTransport):
             RuntimeError: the client is not open.
         """
         if self.thread is None:
-            raise RuntimeError(
-                "a SyncClient is open inside its block only: with SyncClient(app) as client: ..."
-            )
+            raise RuntimeError("a SyncClient is open inside its block only: with SyncClient(app) as client: ...")
         return self.thread
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -89,9 +87,7 @@ class SyncUpload(httpx.AsyncByteStream):
         self._chunks = chunks
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (
-            chunk := await anyio.to_thread.run_sync(next, self._chunks, None, abandon_on_cancel=True)
-        ) is not None:
+        while (chunk := await anyio.to_thread.run_sync(next, self._chunks, None, abandon_on_cancel=True)) is not None:
             yield chunk
 
 

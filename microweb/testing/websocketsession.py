@@ -112,9 +112,7 @@ class WebSocketSession(AppCall):
         self.raise_error()
         # 500 is what uvicorn answers for an app that ended without a word.
         status, headers, body = self._denial or (500, [], [b"Internal Server Error"])
-        raise WebSocketDenied(
-            httpx.Response(status, headers=headers, content=b"".join(body), request=self._request)
-        )
+        raise WebSocketDenied(httpx.Response(status, headers=headers, content=b"".join(body), request=self._request))
 
     async def send_text(self, text: str) -> None:
         """Send a text message."""

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -27,18 +28,24 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty project; what is imported, read into the environment or logged is undone afterwards."""
-    environ, modules, path = dict(os.environ), set(sys.modules), sys.path[:]
+def project(tmp_path):
+    """An empty project; what is imported, read into the environment or logged is undone afterwards.
+
+    Without monkeypatch, which would put back what it found last, a value from a ``.env`` file for instance.
+    """
+    environ, modules, path, here = dict(os.environ), set(sys.modules), sys.path[:], Path.cwd()
     for name in environ:
         if name.startswith("MICROWEB"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    with keep_loggers():
-        yield Project(tmp_path)
-    os.environ.clear()
-    os.environ.update(environ)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+            del os.environ[name]
+    os.chdir(tmp_path)
+    try:
+        with keep_loggers():
+            yield Project(tmp_path)
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]

@@ -19,8 +19,6 @@ APP = """
 def shell(project, monkeypatch):
     project.write("app.py", APP)
     monkeypatch.delenv("PYTHONSTARTUP", raising=False)
-    for name in ("last_type", "last_value", "last_traceback"):
-        monkeypatch.setattr(sys, name, None, raising=False)
 
     def run(*lines, options=("--plain",), **more):
         return project.run("shell", *options, input="\n".join([*lines, ""]), **more)
@@ -36,7 +34,7 @@ def test_await_works_at_the_prompt(shell):
 
 
 def test_the_app_is_started_and_in_its_context(shell):
-    output = shell("app.state.pool", "current_app is app", "url_for('static', filename='x')").output
+    output = shell("app.state.pool", "current_app == app", "url_for('static', filename='x')").output
 
     assert all(text in output for text in ("'pool'", "True", "'/static/x'", "closed"))
 

@@ -20,14 +20,8 @@ TEST = re.compile(r"`?(tests/[\w/]+\.py)::(test_\w+)")
 
 def find_public_modules() -> list[str]:
     package = Path(microweb.__file__).parent
-    extensions = sorted(
-        f"ext.{path.stem}" for path in (package / "ext").glob("[!_]*") if path.suffix in ("", ".py")
-    )
-    exists = [
-        name
-        for name in PUBLIC
-        if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()
-    ]
+    extensions = sorted(f"ext.{path.stem}" for path in (package / "ext").glob("[!_]*") if path.suffix in ("", ".py"))
+    exists = [name for name in PUBLIC if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()]
     return ["microweb", *(f"microweb.{name}" for name in [*exists, *extensions])]
 
 

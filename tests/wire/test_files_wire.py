@@ -61,6 +61,32 @@ def site(request, large):
         yield url
 
 
+class Endless:
+    """A file object that never ends."""
+
+    is_closed = False
+
+    def read(self, size):
+        return b"x" * size
+
+    def close(self):
+        self.is_closed = True
+
+
+@pytest.fixture(params=["h11", "httptools"])
+def endless(request):
+    """The URL of an app that sends for ever, and what it sends."""
+    source = Endless()
+    app = App(__name__)
+
+    @app.get("/")
+    async def forever():
+        return FileResponse(source)
+
+    with serving(app, http=request.param) as url:
+        yield url, source
+
+
 def is_open(path):
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
@@ -144,6 +170,19 @@ def test_a_client_that_goes_away_leaves_no_file_open_and_no_line_in_the_log(site
     assert [record for record in caplog.records if record.levelname != "INFO"] == []
 
 
+def test_what_has_no_end_ends_when_the_client_goes_away(endless, caplog):
+    url, source = endless
+    host, port = url.removeprefix("http://").split(":")
+
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        assert not source.is_closed
+
+    assert wait_until(lambda: source.is_closed)
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
 def test_a_file_that_shrinks_is_not_presented_as_complete(site, large):
     with pytest.raises(httpx.RemoteProtocolError), httpx.stream("GET", site) as response:
         for _ in response.iter_raw():
@@ -183,9 +222,7 @@ def granian(large):
     program.write_text(PROGRAM.format(folder=str(large.parent), path=str(large)))
     port = find_free_port()
     arguments = [command, "--interface", "asgi", "--port", str(port), "granian_site:app"]
-    server = subprocess.Popen(
-        arguments, cwd=large.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    server = subprocess.Popen(arguments, cwd=large.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert wait_until(lambda: answers(port))
         yield f"http://127.0.0.1:{port}"

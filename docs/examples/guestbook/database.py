@@ -57,8 +57,7 @@ class EntryStore:
     def list_newest(self, count: int, *, before: int | None = None) -> list[Entry]:
         """The last ``count`` entries, newest first; with ``before``, the last ones older than that entry."""
         rows = self.connection.execute(
-            "SELECT id, name, message, signed_at FROM entries"
-            " WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
+            "SELECT id, name, message, signed_at FROM entries WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
             (before, count),
         )
         return [Entry(*row) for row in rows]

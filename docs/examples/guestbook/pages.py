@@ -4,9 +4,6 @@ from guestbook.database import get_store
 from guestbook.entries import InvalidEntry, check_entry
 from guestbook.markup import render_book
 from microweb import Response, Router, SyncRequest, current_app, redirect, url_for
-from microweb.errors import UnsupportedMediaType
-from microweb.multidict import MultiDict
-from microweb.url import parse_query
 
 __all__ = ["pages"]
 
@@ -23,7 +20,7 @@ def show(request: SyncRequest) -> str:
 @pages.post("/")
 def sign(request: SyncRequest) -> Response:
     """Take a signature, and show the book again by a GET, so that reloading the page does not sign twice."""
-    name, message = check_entry(read_form(request).to_dict())
+    name, message = check_entry(request.form.to_dict())
     get_store().add(name, message)
     return redirect(url_for(".show"), 303)
 
@@ -33,14 +30,3 @@ def ask_again(error: InvalidEntry) -> tuple[str, int]:
     """The page once more, with what was filled in and what is wrong with it."""
     count: int = current_app.config["PAGE_SIZE"]
     return render_book(get_store().list_newest(count), count, error), 422
-
-
-def read_form(request: SyncRequest) -> MultiDict[str]:
-    """The fields of the form that was sent.
-
-    Raises:
-        UnsupportedMediaType: the body is no form.
-    """
-    if request.mimetype != "application/x-www-form-urlencoded":
-        raise UnsupportedMediaType("Expected a form (Content-Type: application/x-www-form-urlencoded).")
-    return parse_query(request.data)

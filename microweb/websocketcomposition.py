@@ -1,0 +1,162 @@
+"""Websocket targets, composed once: hooks, view and layers for every route, and the way into mounted apps.
+
+The counterpart of ``composition.py``, with lists of its own: nothing meets a websocket that was not written for
+one. What is raised passes through the layers as it is, and is answered once, by ``websocketwalk.py``; a layer's
+``await call_next(websocket)`` gives None, or the response that refuses the handshake.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from microweb.assembly import Target
+from microweb.binding import make_plan
+from microweb.callables import describe
+from microweb.composition import Composition, limits_of, make_layer, make_preprocessing, variables_of
+from microweb.conversion import to_response
+from microweb.errors import Forbidden, NotFound, SetupError
+from microweb.plan import Plan
+from microweb.responses import Response
+from microweb.router import Registration
+from microweb.url import parse_host
+from microweb.websockets import WebSocket
+
+__all__ = ["WebSocketTarget", "compose_websockets", "make_missing"]
+
+Serve = Callable[[WebSocket], Awaitable[Any]]
+Enter = Callable[[WebSocket, Target], Awaitable[None]]
+
+
+class WebSocketTarget(Target):
+    """A route or a mount as websockets see it; ``serve`` gives None or the response that refuses."""
+
+    __slots__ = ("serve",)
+
+    def __init__(self, target: Target, serve: Serve) -> None:
+        super().__init__(target.placement, route=target.route, mount=target.mount, miss=target.miss)
+        self.variables, self.depth = target.variables, target.depth
+        self.serve = serve
+
+
+def compose_websockets(composition: Composition, enter: Enter) -> dict[Target, WebSocketTarget]:
+    """The websocket targets of an assembly; ``enter`` serves what is mounted.
+
+    Raises:
+        SetupError: a view is a plain ``def``, or a function asks for what nothing provides.
+    """
+    return {
+        target: compose_websocket(composition, target, enter)
+        for target in composition.assembly.targets
+        if target.is_websocket or target.mount is not None
+    }
+
+
+def compose_websocket(composition: Composition, target: Target, enter: Enter) -> WebSocketTarget:
+    """One target with its hooks, layers and teardown."""
+    placement, route = target.placement, target.route
+    stages = composition.hooks(placement, "before_websocket_hooks", "before_websocket function", 0)
+    registrations = placement.gather("websocket_layers")
+    if route is None:
+
+        async def enter_here(request: WebSocket) -> None:
+            await enter(request, target)
+
+        stages = [*stages, Plan.of_endpoint(enter_here, "the mounted app")]
+    else:
+        plan = make_plan(route.view, what="websocket view", variables=variables_of(target))
+        if not plan.is_async:
+            raise SetupError(
+                f"the websocket view {describe(route.view)} must be `async def`, since it awaits its messages "
+                f"({route.place})"
+            )
+        preprocessors = placement.gather("url_value_preprocessors")
+        first = [make_preprocessing(preprocessors)] if preprocessors else []
+        stages = [*first, *stages, plan]
+        registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
+    serve = make_endpoint(stages)
+    if composition.services.session_store is not None:
+        serve = with_stored_session(serve, composition)
+    for layer, _ in reversed([make_layer(registration) for registration in registrations]):
+        serve = wrap(layer, serve)
+    found = WebSocketTarget(target, serve)
+    found.limits = limits_of(target, composition.services.limits)
+    found.teardown = composition.teardown(placement, "teardown_websocket_hooks")
+    return found
+
+
+def make_missing(target: Target) -> WebSocketTarget:
+    """Where no route is: a 404 of the nearest error handlers."""
+
+    async def miss(websocket: WebSocket) -> None:
+        raise NotFound
+
+    return WebSocketTarget(target, miss)
+
+
+def make_endpoint(stages: list[Plan]) -> Serve:
+    """Hooks and view: the first that gives a value before the websocket is open refuses it with that."""
+
+    async def endpoint(websocket: WebSocket) -> Response | None:
+        check_origin(websocket)
+        for stage in stages:
+            if stage.is_async:
+                value = stage.call(websocket)
+            else:
+                value = await websocket.worker.run(stage.call, websocket, label=stage.label)
+            if hasattr(value, "__await__"):
+                value = await value
+            if websocket.state_of_connection == "closed":
+                return None
+            if value is not None and websocket.state_of_connection == "connecting":
+                return to_response(value, websocket, stage.label)
+        return None
+
+    return endpoint
+
+
+def wrap(layer: Callable[[WebSocket, Serve], Awaitable[Any]], call_next: Serve) -> Serve:
+    """One layer around what is inside of it."""
+
+    async def layered(websocket: WebSocket) -> Any:
+        return await layer(websocket, call_next)
+
+    return layered
+
+
+def with_stored_session(serve: Serve, composition: Composition) -> Serve:
+    """Load the session from the store first: attribute access cannot wait."""
+
+    async def load_and_serve(websocket: WebSocket) -> Any:
+        websocket._session = await composition.services.sessions.load(websocket)
+        return await serve(websocket)
+
+    return load_and_serve
+
+
+def check_origin(websocket: WebSocket) -> None:
+    """Refuse the pages of other sites: browsers send cookies with websockets, whoever opens them (RFC 6455 §10.2).
+
+    A client that is no browser sends no Origin, and nothing that we could protect.
+
+    Raises:
+        Forbidden: the page's origin may not connect.
+    """
+    # SECURITY: test_websockets.py::test_a_page_of_another_site_cannot_use_the_cookies
+    allowed = websocket.limits.websocket_origins
+    origin = websocket.headers.get("origin")
+    if origin is None or (allowed is None and "cookie" not in websocket.headers):
+        return
+    if allowed is not None:
+        if origin.lower() not in [each.lower() for each in allowed] and "*" not in allowed:
+            raise Forbidden("This origin may not open websockets here (WEBSOCKET_ORIGINS).")
+        return
+    scheme, _, authority = origin.partition("://")
+    default = {"http": 80, "https": 443}.get(scheme.lower())
+    there, here = parse_host(authority), parse_host(websocket.host)
+    # Behind a proxy the scheme is not known for certain, so the page's own says which port is meant.
+    if (
+        default is None
+        or there is None
+        or here is None
+        or ((there[0], there[1] or default) != (here[0], here[1] or default))
+    ):
+        raise Forbidden("Pages of other origins may not open websockets here with cookies (WEBSOCKET_ORIGINS).")

@@ -1,0 +1,280 @@
+"""The websocket: one connection as a view wants to see it. It never calls a view and knows no routes.
+
+Built by ``websocketwalk.py``, which also answers or closes what a view left unfinished.
+
+State, and what the methods do in it::
+
+    connecting --accept()-->             open      receive and send are mistakes of the program: RuntimeError
+    connecting --deny(), close()-->      closed
+    open       --close(), the client-->  closed    receive and send raise WebSocketDisconnect, close does nothing
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+
+from microweb import json
+from microweb.asgi import Message, Receive, Scope, Send
+from microweb.errors import RequestEntityTooLarge, UnsupportedMediaType, WebSocketDisconnect
+from microweb.headers import Headers
+from microweb.incoming import Incoming
+from microweb.requests import Request
+from microweb.responses import HeaderItems, Response
+
+if TYPE_CHECKING:
+    from microweb.app import App
+
+__all__ = ["WebSocket"]
+
+T = TypeVar("T")
+DENIAL = "websocket.http.response"
+
+
+class WebSocket(Incoming):
+    """One websocket. Iterating gives messages, ``str`` or ``bytes``, until either side has closed.
+
+    What receives raises ``WebSocketDisconnect`` once the websocket is closed, and so does what sends; neither has
+    to be caught. An error after ``accept`` closes: a ``BadRequest`` with 1007, any that is no ``HTTPException``
+    with 1011. A view that returns closes with 1000.
+
+    >>> from microweb import App, WebSocket
+    >>> app = App(__name__)
+    >>> @app.websocket("/echo")
+    ... async def echo(websocket: WebSocket):
+    ...     await websocket.accept()
+    ...     async for message in websocket:
+    ...         await websocket.send_text(f"you said {message}")
+    """
+
+    _connection = None
+
+    def __init__(
+        self,
+        app: "App",
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        target: Any = None,
+        values: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(app, scope, receive, target, values)
+        self._send = send
+        self.state_of_connection: Literal["connecting", "open", "closed"] = "connecting"
+        self.close_code: int | None = None
+        """The code that either side closed with; None before."""
+        self.close_reason = ""
+        self._idle_timeout = target.route.timeout if target is not None and target.route is not None else None
+
+    # The handshake -------------------------------------------------------------------------------
+
+    @property
+    def scheme(self) -> str:
+        """``"ws"`` or ``"wss"``."""
+        return self.scope.get("scheme", "ws")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS, as far as the server (or a trusted proxy) says."""
+        return self.scheme in ("wss", "https")
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        """The path variables by name, converted."""
+        return self.view_args
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The subprotocols that the client offers, the one it likes best first."""
+        return list(self.scope.get("subprotocols", ()))
+
+    async def accept(self, subprotocol: str | None = None, headers: HeaderItems | None = None) -> None:
+        """Open the websocket. ``subprotocol`` is one of ``subprotocols``; ``headers`` go out with the answer.
+
+        Raises:
+            ValueError: the client did not offer the subprotocol, or a header may not be sent.
+            WebSocketDisconnect: the client has left.
+            RuntimeError: it is open already.
+        """
+        if self.state_of_connection == "open":
+            raise RuntimeError("this websocket was accepted already; accept() is called once")
+        if subprotocol is not None and subprotocol not in self.subprotocols:
+            raise ValueError(f"the client offers the subprotocols {self.subprotocols}, not {subprotocol!r}")
+        lines = Headers(headers).raw
+        if any(name == b"sec-websocket-protocol" for name, _ in lines):
+            raise ValueError("give the subprotocol as accept(subprotocol=...), not as a header")
+        self._check_not_closed()
+        self.state_of_connection = "open"
+        await self._pass({"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines})
+
+    async def deny(self, response: Response) -> None:
+        """Refuse the handshake with ``response``; with a bare 403 where the server cannot send one.
+
+        ``abort(403)`` and returning a response before ``accept`` come to this.
+        """
+        self.state_of_connection = "closed"
+        if DENIAL not in (self.scope.get("extensions") or {}):
+            await self._pass({"type": "websocket.close", "code": 1008})
+            return
+        # Responses are written for HTTP: they get the handshake as the GET that it was (RFC 6455 §4.1). Its
+        # version of the specification says that nobody has to watch for the client to leave meanwhile.
+        scope = {**self.scope, "type": "http", "method": "GET", "extensions": {}}
+        scope["asgi"] = {**scope.get("asgi", {}), "spec_version": "2.4"}
+        handshake = Request(self.app, scope, self._receive, self._target, self._view_args)
+        handshake._notes = self.notes
+
+        async def forward(message: Message) -> None:
+            await self._pass({**message, "type": f"websocket.{message['type']}"})
+
+        await response.send(handshake, forward)
+
+    # Receiving -----------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """The next message, whatever its kind; waits ``timeout`` seconds if the route has one, then closes with 1001.
+
+        Raises:
+            WebSocketDisconnect: the client has closed or left, or the websocket was closed here.
+            RequestEntityTooLarge: the message is larger than ``WEBSOCKET_MAX_MESSAGE``.
+        """
+        self._check_open("receive")
+        message = await (self._receive() if self._idle_timeout is None else self._receive_within(self._idle_timeout))
+        if message["type"] != "websocket.receive":
+            self._end(message.get("code") or 1005, message.get("reason") or "")
+            self._check_not_closed()
+        text: str | None = message.get("text")
+        data: str | bytes = message["bytes"] if text is None else text
+        limit = self.limits.websocket_max_message
+        if limit is not None and len(data) * 4 > limit and size_of(data) > limit:
+            raise RequestEntityTooLarge(f"The message is larger than {limit} bytes (WEBSOCKET_MAX_MESSAGE).")
+        return data
+
+    async def receive_text(self) -> str:
+        """The next message, which must be text.
+
+        Raises:
+            UnsupportedMediaType: it is binary; and what ``receive`` raises.
+        """
+        data = await self.receive()
+        if not isinstance(data, str):
+            raise UnsupportedMediaType("A text message was expected, a binary one came.")
+        return data
+
+    async def receive_bytes(self) -> bytes:
+        """The next message, which must be binary.
+
+        Raises:
+            UnsupportedMediaType: it is text; and what ``receive`` raises.
+        """
+        data = await self.receive()
+        if isinstance(data, str):
+            raise UnsupportedMediaType("A binary message was expected, a text came.")
+        return data
+
+    async def receive_json(self) -> Any:
+        """The value of the next message, read as JSON.
+
+        Raises:
+            BadRequest: it is no JSON; and what ``receive`` raises. The websocket stays open if that is caught.
+        """
+        return await self.receive_as(Any)
+
+    @overload
+    async def receive_as(self, type: type[T]) -> T: ...
+    @overload
+    async def receive_as(self, type: Any) -> Any: ...
+    async def receive_as(self, type: Any) -> Any:
+        """The next message read as JSON and checked to be a ``type``: a Struct, a dataclass, ``int | str``...
+
+        Raises:
+            BadRequest: it is no JSON, or no ``type``; and what ``receive`` raises.
+        """
+        data = await self.receive()
+        if isinstance(data, str):
+            data = data.encode("utf-8", "surrogatepass")
+        return json.loads(data, type, max_depth=self.limits.json_max_depth)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except WebSocketDisconnect:
+            raise StopAsyncIteration from None
+
+    # Sending -------------------------------------------------------------------------------------
+
+    async def send_text(self, text: str) -> None:
+        """Send a text message; waits while the client is slow.
+
+        Raises:
+            WebSocketDisconnect: the websocket is closed.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"send_text() needs a str, not {type(text).__name__}; see send_bytes and send_json")
+        self._check_open("send")
+        await self._pass({"type": "websocket.send", "text": text})
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message. Raises: as ``send_text``."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"send_bytes() needs bytes, not {type(data).__name__}; see send_text and send_json")
+        self._check_open("send")
+        await self._pass({"type": "websocket.send", "bytes": bytes(data)})
+
+    async def send_json(self, value: Any) -> None:
+        """Send a value as JSON in a text message. Raises: as ``send_text``, and TypeError for what has no JSON."""
+        await self.send_text(json.dumps(value).decode())
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with a code of RFC 6455 §7.4; before ``accept``, refuse the handshake. Nothing, if it is closed.
+
+        A reason is cut to the 123 bytes that a close frame has room for.
+
+        Raises:
+            ValueError: the code must not be sent.
+        """
+        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
+            raise ValueError(f"a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4), not {code}")
+        if self.state_of_connection == "closed":
+            return
+        reason = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
+        self._end(code, reason)
+        try:
+            await self._pass({"type": "websocket.close", "code": code, "reason": reason})
+        except WebSocketDisconnect:
+            pass  # The client was faster.
+
+    # The state -----------------------------------------------------------------------------------
+
+    async def _receive_within(self, seconds: float) -> Message:
+        from anyio import move_on_after
+
+        with move_on_after(seconds):
+            return await self._receive()
+        await self.close(1001, f"nothing came for {seconds:g} seconds")
+        return {"type": "websocket.disconnect", "code": 1001, "reason": self.close_reason}
+
+    async def _pass(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            # ASGI websockets 2.4: send raises OSError once the client has left.
+            self._end(self.close_code or 1006, self.close_reason)
+            raise WebSocketDisconnect(self.close_code or 1006, self.close_reason) from None
+
+    def _end(self, code: int, reason: str) -> None:
+        self.state_of_connection = "closed"
+        self.close_code, self.close_reason = code, reason
+
+    def _check_open(self, what: str) -> None:
+        if self.state_of_connection == "connecting":
+            raise RuntimeError(f"this websocket is not open yet: `await websocket.accept()` before you {what}")
+        self._check_not_closed()
+
+    def _check_not_closed(self) -> None:
+        if self.state_of_connection == "closed":
+            raise WebSocketDisconnect(self.close_code or 1006, self.close_reason)
+
+
+def size_of(data: str | bytes) -> int:
+    """The bytes of a message on the wire."""
+    return len(data.encode("utf-8", "surrogatepass")) if isinstance(data, str) else len(data)

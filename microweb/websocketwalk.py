@@ -1,0 +1,149 @@
+"""The walk of one websocket, as ``App.__call__`` is that of a request: look up, serve, end, tear down.
+
+Every error ends here. Before ``accept`` it is answered by the error handlers, as a response that refuses the
+handshake; after it the websocket is closed with a code. Called by ``app.py``, and by itself for mounted apps.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from microweb.asgi import Message, Receive, Scope, Send
+from microweb.assembly import Target
+from microweb.context import current
+from microweb.errors import (
+    ClientDisconnect,
+    Forbidden,
+    HTTPException,
+    NotFound,
+    RequestHeaderFieldsTooLarge,
+    RequestURITooLarge,
+)
+from microweb.finder import find_host
+from microweb.incoming import below_root
+from microweb.mounts import is_mountable_inside, make_scope
+from microweb.responses import Response
+from microweb.websocketcomposition import WebSocketTarget, make_missing
+from microweb.websockets import WebSocket
+
+if TYPE_CHECKING:
+    from microweb.app import App
+
+__all__ = ["enter_mounted", "serve_websocket"]
+
+CLOSE_CODES = {400: 1007, 413: 1009, 415: 1003, 422: 1007, 500: 1011}
+"""The codes of RFC 6455 §7.4 for errors after ``accept``; other errors of the client are 1008, of ours 1011."""
+
+
+async def serve_websocket(
+    app: "App",
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    parent: WebSocket | None = None,
+    bubbles: bool = False,
+) -> None:
+    """Serve one websocket from its handshake to its end; ``parent`` is that of the app around this one."""
+    if (await receive())["type"] != "websocket.connect":
+        return  # The client left during its handshake.
+    target, values = find_target(app, scope)
+    websocket = WebSocket(app, scope, receive, send, target, values)
+    websocket.parent, websocket.bubbles = parent, bubbles
+    token = current.set(websocket)
+    response: Response | None = None
+    try:
+        try:
+            check_limits(app, scope)
+            response = await target.serve(websocket)
+            if response is None and websocket.state_of_connection == "connecting":
+                raise Forbidden("The websocket was not accepted.")
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer or a close code
+            response = await end_with_error(websocket, error)
+        try:
+            if response is not None and websocket.state_of_connection == "connecting":
+                if websocket._notes is not None:
+                    response = await app._finish(websocket, response)
+                await websocket.deny(response)
+            await websocket.close()
+        except ClientDisconnect:
+            pass  # Nobody is left to be told.
+    finally:
+        await app._close(websocket, target, response)
+        websocket.closed = True
+        current.reset(token)
+
+
+def find_target(app: "App", scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
+    """The route or mount for a websocket, or a miss."""
+    path, raw_path = scope["path"], scope.get("raw_path")
+    root = scope.get("root_path")
+    if root:
+        path, raw_path = below_root(root, path, raw_path)
+    table = app.assembly.table
+    found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
+    return app.websocket_targets.get(found) or make_missing(found), values
+
+
+def check_limits(app: "App", scope: Scope) -> None:
+    """Refuse what a request would be refused for, whatever it asks.
+
+    Raises:
+        RequestURITooLarge, RequestHeaderFieldsTooLarge: the handshake is beyond a limit.
+    """
+    limits = app.limits
+    if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) > limits.max_url_length:
+        raise RequestURITooLarge(f"The URL is longer than {limits.max_url_length} bytes (MAX_URL_LENGTH).")
+    if len(scope["headers"]) > limits.max_headers:
+        raise RequestHeaderFieldsTooLarge(f"The request has more than {limits.max_headers} headers (MAX_HEADERS).")
+
+
+async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
+    """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, ClientDisconnect):
+        return None
+    if websocket.state_of_connection == "connecting":
+        response = await websocket.app.answer_error(websocket, error)
+        if websocket.bubbles and websocket.notes.unhandled is not None:
+            raise websocket.notes.unhandled
+        return response
+    code, reason = 1011, ""
+    if isinstance(error, HTTPException):
+        code = CLOSE_CODES.get(error.status, 1008 if error.status < 500 else 1011)
+        reason = error.description or error.title
+    elif websocket.bubbles:
+        raise error
+    else:
+        await websocket.app.report(websocket, error)
+    try:
+        await websocket.close(code, reason)
+    except ClientDisconnect:
+        pass
+    return None
+
+
+async def enter_mounted(websocket: WebSocket, target: Target) -> None:
+    """Give a websocket to the app that is mounted where ``target`` stands."""
+    assert target.mount is not None
+    inner = target.mount.target
+    if hasattr(inner, "respond_below"):
+        raise NotFound  # Files have no websockets.
+    scope = make_scope(websocket, target)
+    handshake: list[Message] = [{"type": "websocket.connect"}]
+
+    async def receive() -> Message:
+        return handshake.pop() if handshake else await websocket._receive()
+
+    async def send(message: Message) -> None:
+        # What the app does to the websocket is what we know of it.
+        if message["type"] == "websocket.accept":
+            websocket.state_of_connection = "open"
+        elif message["type"] != "websocket.send":
+            websocket.state_of_connection = "closed"
+        await websocket._send(message)
+
+    if not is_mountable_inside(inner):
+        await inner(scope, receive, send)
+        return
+    if inner._gate is not None:
+        await inner._start()
+    await serve_websocket(inner, scope, receive, send, websocket, target.mount.errors == "bubble")
