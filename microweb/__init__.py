@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from microweb.views import MethodView
     from microweb.websockets import WebSocket
 
-
 __version__ = "0.1.0"
 
 __all__ = [

@@ -10,6 +10,7 @@ from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
@@ -157,6 +158,7 @@ class App(Router):
         request = self.request_class(self, scope, receive, target, values)
         token = current.set(request)
         response: Response | None = None
+        line, body = NO_ENCODER[1], b""
         try:
             if target.view is None:
                 response = await target.handler(request)
@@ -564,7 +566,7 @@ class App(Router):
         if not host._runtime.running and host._loop is not None:
             if _get_running_loop() is not host._loop:
                 context = copy_context()
-                host._loop.call_soon_threadsafe(context.run, self.add_background_task, function, *args)
+                host._loop.call_soon_threadsafe(partial(context.run, self.add_background_task, function, *args))
                 return
             host._runtime.begin()
         host._runtime.start_task(self._run_background, function, args)

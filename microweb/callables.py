@@ -50,8 +50,14 @@ def locate(function: Callable[..., Any]) -> str:
     inner = unwrapped(function)
     code = getattr(inner, "__code__", None)
     if code is None and isinstance(inner, type):
-        code = getattr(inner.__init__, "__code__", None)
+        code = getattr(constructor_of(inner), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else describe(function)
+
+
+def constructor_of(kind: Any) -> Callable[..., Any]:
+    """The function that has the parameters of a class."""
+    constructor: Callable[..., Any] = kind.__init__
+    return constructor
 
 
 class Unresolved:
@@ -76,8 +82,7 @@ def find_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as objects, each one resolved if it can be; one that cannot is an ``Unresolved``."""
     inner = unwrapped(function)
     if isinstance(inner, type):
-        # Its parameters are those that the class is called with.
-        inner = getattr(inner, "__init__")  # noqa: B009 - mypy takes the plain attribute for that of an instance
+        inner = constructor_of(inner)
     annotations = getattr(inner, "__annotations__", None)
     if not annotations:
         return {}

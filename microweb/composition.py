@@ -5,7 +5,7 @@ hooks, handlers and layers (which finds every ``SetupError``), hooks are put in 
 around each endpoint. After it a request runs no set-up code.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from microweb.assembly import Assembly, Placement, Target
@@ -42,35 +42,43 @@ class Services(Protocol):
 
     def render_error(self, request: Any, error: BaseException) -> Response | None:
         """Another page than the built-in one for an unhandled error."""
+        ...
 
     async def notify(self, event: str, **details: Any) -> None:
         """Tell the observers of ``event``."""
 
     def observes(self, event: str) -> bool:
         """Whether anybody listens to ``event``."""
+        ...
 
     def enter(self, target: Target) -> Handler:
         """The handler of a mounted app."""
+        ...
 
     @property
     def limits(self) -> Limits:
         """The figures of the app's config."""
+        ...
 
     @property
     def overrides(self) -> Mapping[Any, Any]:
         """The functions that stand in for dependencies."""
+        ...
 
     @property
     def debug(self) -> bool:
         """Whether to look more closely than a server in production would."""
+        ...
 
     @property
     def session_store(self) -> Any:
         """Where sessions are kept on the server, or None."""
+        ...
 
     @property
     def sessions(self) -> Any:
         """What opens and saves sessions."""
+        ...
 
     def log_failure(self, message: str, error: BaseException) -> None:
         """Log an error that can no longer become an answer."""

@@ -89,7 +89,7 @@ class Connection:
             # PERF(walk.echo): nearly every body is there at once, in one message: its receive() is stepped by
             # hand, so that neither a timer nor a lock is needed. What suspends goes the long way round.
             answer = self._receive()
-            if answer.__class__ is CoroutineType:
+            if isinstance(answer, CoroutineType):
                 try:
                     waiting_for = answer.send(None)
                 except StopIteration as stop:

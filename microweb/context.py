@@ -67,10 +67,12 @@ class Context(Protocol):
     @property
     def app(self) -> Any:
         """The app it belongs to."""
+        ...
 
     @property
     def g(self) -> Globals:
         """Its namespace, made at first touch."""
+        ...
 
 
 class AppContext:

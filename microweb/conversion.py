@@ -121,6 +121,9 @@ def from_tuple(value: tuple[Any, ...], request: Incoming, source: str) -> Respon
         TypeError: the tuple has another shape.
         ValueError: the status or a header may not be sent.
     """
+    body: Any
+    status: Any
+    headers: Any
     if len(value) == 3:
         body, status, headers = value
     elif len(value) == 2 and isinstance(value[1], Mapping | list | tuple):
@@ -129,13 +132,14 @@ def from_tuple(value: tuple[Any, ...], request: Incoming, source: str) -> Respon
         body, status, headers = value[0], value[1], None
     else:
         raise TypeError(
-            f"{source} returned a tuple of {len(value)}; a tuple is (body, status), (body, headers) or (body, status, headers)"
+            f"{source} returned a tuple of {len(value)}; a tuple is (body, status), (body, headers) or "
+            "(body, status, headers)"
         )
     if body is None and status in (204, 304):
         body = ""
     # A response is owned last: its status decides whether a file answers to conditions and ranges.
     is_new = isinstance(body, Response) and body._owner is None
-    response = body if is_new else to_response(body, request, source)
+    response = body if isinstance(body, Response) and is_new else to_response(body, request, source)
     if status is not None:
         response.status_code = status
     if headers is not None:

@@ -7,11 +7,12 @@ which layers run is decided in ``composition.py``; here it is told.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any, NamedTuple
 
 from microweb.assembly import Assembly, Placement, Target
 from microweb.binding import describe, is_async
-from microweb.composition import bad_path, check_method, make_error_handler
+from microweb.composition import bad_path, check_method
 from microweb.converters import NO_MATCH
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
@@ -171,7 +172,7 @@ def explain(app: Any, method: str, path: str, host: str | None = None) -> Explan
     Host header, for apps that route by it.
 
     Raises:
-        SetupError: the routes cannot be put together, or an error handler cannot be called.
+        SetupError: the routes cannot be put together.
         ValueError: the path does not begin with a slash, or the host is malformed.
     """
     path = path.partition("?")[0].partition("#")[0]
@@ -341,8 +342,9 @@ def read_error_handlers(
     registered: dict[tuple[Any, str], ErrorAnswer] = {}
 
     def note(kind: str, owner: str, registration: Registration) -> tuple[Any, str]:
-        handler = make_error_handler(registration)
         function = registration.function
+        # A new one each time, to tell them apart by.
+        handler = partial(call_nothing), name_of(function)
         registered[handler] = ErrorAnswer(kind, name_of(function), runs_where(function), owner, registration.place)
         return handler
 
@@ -353,11 +355,11 @@ def read_error_handlers(
         )
         for owner, router in reversed(routers_of(placement))
     ]
-    return ErrorHandlers(chain, report_nothing), registered
+    return ErrorHandlers(chain, call_nothing), registered
 
 
-async def report_nothing(request: Any, error: BaseException) -> None:
-    """Stand for the app's reports: handlers are looked up here, and never called."""
+async def call_nothing(request: Any, error: BaseException) -> None:
+    """Stand where the app calls an error handler, or reports an error: handlers are only looked up here."""
     raise AssertionError("an explanation called an error handler")
 
 

@@ -26,9 +26,11 @@ class Refusals(Protocol):
 
     def refuse(self, make_error: Callable[[], HTTPException]) -> Target:
         """A target that answers with the status of an error."""
+        ...
 
     def fail(self, error: Exception) -> Target:
         """A target that answers an unhandled error."""
+        ...
 
 
 def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: Refusals) -> Finder:

@@ -118,12 +118,12 @@ class Proxy:
         return self._find_current()
 
     @property  # type: ignore[misc]  # the point of a proxy: it is no Proxy to whoever asks
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The class of the current object, so that ``isinstance`` sees through the proxy."""
         return type(self._find_current())
 
-    @property  # type: ignore[override]  # likewise
-    def __dict__(self) -> Any:
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # likewise
         """The attributes of the current object."""
         return self._find_current().__dict__
 

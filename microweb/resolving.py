@@ -181,7 +181,7 @@ class Resolution:
         """Close what is still open after the last byte, or after the request was cancelled."""
         if not self.opened:
             return
-        error = sys.exc_info()[1] or self.request.notes.unhandled
+        error = sys.exception() or self.request.notes.unhandled
         left = await self.close(error)
         try:
             if left is not None and left is not error:
@@ -444,14 +444,12 @@ def make_direct_call(function: Callable[..., Any], node: Node, filter: Any) -> C
                 arguments[name] = fill(request)
             except Refused as refused:
                 errors = refused.errors if errors is None else errors + refused.errors
-        if checks:
-            errors = errors or []
-            for check in checks:
-                try:
-                    check(request)
-                except Refused as refused:
-                    errors = errors + refused.errors
-        if errors:
+        for check in checks:
+            try:
+                check(request)
+            except Refused as refused:
+                errors = refused.errors if errors is None else errors + refused.errors
+        if errors is not None:
             raise InvalidParameters(errors)
         value = await function(*leading, **arguments)
         return value if filter is None else filter(value)

@@ -330,7 +330,8 @@ class Response:
         return [*lines, (CONTENT_LENGTH, b"%d" % length)]
 
     def _take_headers(self, headers: HeaderItems) -> None:
-        items = headers.items() if isinstance(headers, Mapping) else headers
+        given: Any = headers
+        items: Iterable[tuple[str, str]] = given.items() if isinstance(given, Mapping) else given
         own = self.headers
         replaced: set[str] = set()
         for name, value in items:

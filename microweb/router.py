@@ -275,9 +275,8 @@ class Router:
 
         Raises: as ``route``.
         """
-        if methods is None:
-            methods = getattr(view, "methods", None) or ("GET",)
-        self._add(rule, view, methods=check_methods(methods), **options)
+        named: Iterable[str] = methods if methods is not None else getattr(view, "methods", None) or ("GET",)
+        self._add(rule, view, methods=check_methods(named), **options)
 
     def _add(
         self,

@@ -137,7 +137,8 @@ def parse_pairs(raw: bytes) -> Iterable[tuple[str, str]]:
     text = raw.decode("utf-8", "replace")
     if "+" in text:
         text = text.replace("+", " ")
-    pairs = [field.partition("=")[::2] for field in text.split("&") if field]
+    fields = [field.partition("=") for field in text.split("&") if field]
+    pairs = [(name, value) for name, _, value in fields]
     if "%" in text:
         return [(unquote(name), unquote(value)) for name, value in pairs]
     return pairs

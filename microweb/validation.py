@@ -142,7 +142,7 @@ def find_problems(value: Any, hint: Any, error: Exception, *, strict: bool) -> l
     problems: list[Problem] = []
     search(value, hint, "", strict, problems)
     if not problems:
-        problems.append(explain(error, ""))
+        problems.append(explain(error, "", strict))
     return problems
 
 
@@ -175,7 +175,7 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
         try:
             msgspec.convert(value, hint, strict=strict, str_keys=True)
         except ValueError as error:
-            problems.append(explain(error, path))
+            problems.append(explain(error, path, strict))
 
 
 def is_walkable(hint: Any) -> bool:
@@ -191,13 +191,18 @@ def forbids_unknown(hint: Any) -> bool:
     return config is not None and bool(config.forbid_unknown_fields)
 
 
-def explain(error: Exception, path: str) -> Problem:
-    """msgspec's words as a place below ``path`` and a reason: ``expected int, got str``."""
+def explain(error: Exception, path: str, strict: bool) -> Problem:
+    """msgspec's words as a place below ``path`` and a reason: ``expected int, got str``.
+
+    From a place where everything is text (not ``strict``), that it is goes without saying.
+    """
     text, separator, inside = str(error).rpartition(" - at `")
     if not separator:
         text, inside = str(error), "$`"
     inside = inside.rstrip("`").removeprefix("$").removeprefix(".")
     text = text.replace("`", "")
+    if not strict:
+        text = text.removesuffix(", got str")
     reason = text[:1].lower() + text[1:]
     return (join(path, inside) if inside else path, reason)
 

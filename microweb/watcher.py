@@ -87,20 +87,17 @@ class _Watch:
 async def _until_disconnect_anyio(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     from anyio import create_task_group
 
-    left = False
+    results: list[T] = []
 
     async with create_task_group() as group:
 
         async def watch() -> None:
-            nonlocal left
             await request.connection.wait_disconnect()
-            left = True
             group.cancel_scope.cancel()
 
         group.start_soon(watch)
-        result = await work()
-        left = False
+        results.append(await work())
         group.cancel_scope.cancel()
-    if left:
+    if not results:
         raise ClientDisconnect("the client left while its answer was being made")
-    return result
+    return results[0]

@@ -50,6 +50,7 @@ def test_nothing_is_told_while_nothing_changes(tmp_path, polls):
 
 
 def test_a_file_that_does_not_count_is_not_told(tmp_path, polls):
+    (tmp_path / "views").mkdir()
     watch = begin(tmp_path, polls)
 
     write(tmp_path / "data.db", "data")

@@ -195,9 +195,11 @@ async def test_a_method_out_of_turn_is_a_runtime_error(what):
         if what == "again":
             await websocket.accept()
         with pytest.raises(RuntimeError, match="accept"):
-            await {"receive": websocket.receive, "send_text": lambda: websocket.send_text("x"), "again": websocket.accept}[
-                what
-            ]()
+            await {
+                "receive": websocket.receive,
+                "send_text": lambda: websocket.send_text("x"),
+                "again": websocket.accept,
+            }[what]()
         await websocket.close(4000)
 
     if what == "again":
@@ -242,7 +244,7 @@ async def test_an_http_route_is_no_websocket():
     assert (await denial(app)).status_code == 404
 
 
-@pytest.mark.parametrize(("value", "status"), [(None, 403), (Response("no", 401), 401), ({"a": 1}, 200)])
+@pytest.mark.parametrize(("value", "status"), [(None, 403), (("no", 401), 401), ({"a": 1}, 200)])
 async def test_what_is_returned_before_accept_refuses(value, status):
     app = App(__name__)
 
