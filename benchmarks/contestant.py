@@ -25,7 +25,7 @@ from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
-from benchmarks.exchange import Client, Lifespan, check, scope_maker
+from benchmarks.exchange import Lifespan, check, make_client, scope_maker
 from benchmarks.rows import ROWS, Row
 
 BATCH = 32
@@ -54,7 +54,7 @@ class Stand:
 
         `bare` leaves out the making of the scope.
         """
-        app, client, make_scope = self.app, Client(self.row.body), self.make_scope
+        app, client, make_scope = self.app, make_client(self.row.body), self.make_scope
         receive, send = client.receive, client.send
         batches = max(1, round(seconds * 1e9 / self.nanoseconds / BATCH))
         processor = clock = 0
@@ -90,6 +90,8 @@ class Contestant:
 
     def __init__(self, framework: str, new_event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.module = importlib.import_module(f"benchmarks.apps.{framework}")
+        # The apps of another question bring its rows with them.
+        self.rows: dict[str, Row] = getattr(self.module, "ROWS", ROWS)
         self.runner = asyncio.Runner(loop_factory=new_event_loop)
         self.stands: dict[tuple[str, str], Stand] = {}
         self.lifespans: list[Lifespan] = []
@@ -100,7 +102,7 @@ class Contestant:
 
     def variants(self, row: str) -> list[str]:
         """The ways in which the framework's app answers the row; empty when it takes no part."""
-        return list(self.module.VARIANTS.get(row, () if ROWS[row].among_variants else ("",)))
+        return list(self.module.VARIANTS.get(row, () if self.rows[row].among_variants else ("",)))
 
     def prepare(self, row: str, variant: str) -> None:
         self.runner.run(self._prepare(row, variant))
@@ -113,8 +115,8 @@ class Contestant:
         lifespan = Lifespan(app)
         await lifespan.start()
         self.lifespans.append(lifespan)
-        await check(app, ROWS[row])
-        stand = self.stands[row, variant] = Stand(app, ROWS[row])
+        await check(app, self.rows[row])
+        stand = self.stands[row, variant] = Stand(app, self.rows[row])
         await stand.warm_up()
 
     def round(self, row: str, variant: str, seconds: float, bare: bool) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from microweb.streaming import StreamingResponse
 from microweb.url import URL
 
 if TYPE_CHECKING:
+    from microweb.events import Event, EventStream
     from microweb.filenames import secure_filename
     from microweb.files import FileResponse, send_file, send_from_directory
     from microweb.flashing import flash, get_flashed_messages
@@ -43,6 +44,8 @@ __all__ = [
     "App",
     "ClientDisconnect",
     "Converter",
+    "Event",
+    "EventStream",
     "FileResponse",
     "HTTPException",
     "JSONResponse",
@@ -80,6 +83,8 @@ __all__ = [
 ]
 
 LAZY = {
+    "Event": "events",
+    "EventStream": "events",
     "FileResponse": "files",
     "MethodView": "views",
     "StaticFiles": "static",

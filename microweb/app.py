@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from microweb.sessions import Session, Sessions, SessionStore
     from microweb.templating import Templates
+    from microweb.websocketcomposition import WebSocketTarget
 
 __all__ = ["App"]
 

@@ -306,8 +306,11 @@ def error_of(miss: Miss[Placement], method: str) -> HTTPException:
 
 def add_layers(explanation: Explanation, placement: Placement, core: Layer, route: Route | None) -> None:
     """Put middleware, hooks and ``core`` in the order in which a request passes them."""
-    is_websocket = route is not None and route.methods is None
+    is_websocket = explanation.method == WEBSOCKET
     layers = explanation.layers
+    if is_websocket and explanation.status is not None:
+        layers.append(core)  # nothing is met by a websocket that nobody answers
+        return
     kind = "websocket" if is_websocket else "request"
     onion = "websocket_layers" if is_websocket else "layers"
     layers += read(placement, onion, "websocket middleware" if is_websocket else "middleware")

@@ -41,10 +41,9 @@ class FileWatch:
     folders and those of installed packages do not. ``polls`` is true from the beginning or once the
     notifications have failed.
 
-    >>> import tempfile
-    >>> watch = FileWatch([Path(tempfile.gettempdir()) / "shop"])
-    >>> watch.accepts("/elsewhere/app.py")
-    False
+    >>> watch = FileWatch(["/srv/shop"])
+    >>> watch.accepts("/srv/shop/views.py"), watch.accepts("/srv/shop/orders.db")
+    (True, False)
     """
 
     def __init__(self, folders: Iterable[str | Path], includes: Sequence[str] = (), *, polls: bool = False) -> None:

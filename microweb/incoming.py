@@ -13,7 +13,7 @@ from microweb.context import Globals
 from microweb.cookies import parse_cookies
 from microweb.errors import BadRequest
 from microweb.headers import RequestHeaders
-from microweb.mediatype import Accept, parse_media_type
+from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.threads import Worker
 from microweb.url import URL, parse_host, parse_query, quote_path
@@ -251,11 +251,6 @@ class Incoming:
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.get("cookie", ""))
         return self._cookies
-
-    @property
-    def accept(self) -> Accept:
-        """What the client would like: ``request.accept.best(["application/json", "text/html"])``."""
-        return Accept(self.headers.get("accept"))
 
     @property
     def authorization(self) -> Authorization | None:

@@ -15,7 +15,7 @@ from microweb.connection import Connection
 from microweb.errors import BadRequest, UnsupportedMediaType
 from microweb.headers import find_header
 from microweb.incoming import Incoming
-from microweb.mediatype import parse_media_type
+from microweb.mediatype import Accept, parse_media_type
 from microweb.multidict import MultiDict
 from microweb.threads import call_from_thread, current_worker
 
@@ -40,6 +40,11 @@ class HTTPIncoming(Incoming):
         """The method, upper case: ``"GET"``."""
         method: str = self.scope["method"]
         return method
+
+    @property
+    def accept(self) -> Accept:
+        """What the client would like: ``request.accept.best(["application/json", "text/html"])``."""
+        return Accept(self.headers.get("accept"))
 
     @property
     def max_content_length(self) -> int | None:

@@ -30,6 +30,8 @@ from microweb.lifespan import find_current_loop
 from microweb.limits import Limits
 from microweb.router import Router
 from microweb.supervisor import Child, Supervisor, can_run_again, command_line, say
+from microweb.websocketcomposition import compose_websockets
+from microweb.websocketwalk import enter_mounted
 
 if TYPE_CHECKING:
     from uvicorn import Config, Server
@@ -203,7 +205,10 @@ def check(app: App) -> None:
         seen.append(here)
         Limits.of(here.config)
         assembly = Assembly(here)
-        Composition(assembly, here).compose_all()
+        composition = Composition(assembly, here)
+        composition.compose_all()
+        if any(target.is_websocket for target in assembly.targets):
+            compose_websockets(composition, enter_mounted)
         mounted = [target.mount.target for target in assembly.targets if target.mount is not None]
         waiting += [inner for inner in mounted if isinstance(inner, Router) and inner not in seen]
 

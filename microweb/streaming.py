@@ -37,6 +37,11 @@ class StreamingResponse(Response):
 
     _source = ""
 
+    @staticmethod
+    def encode(chunk: Any) -> bytes:
+        """One piece of the body, other than ``bytes``, as it is sent."""
+        return encode_chunk(chunk)
+
     def __init__(
         self,
         body: AsyncIterable[str | bytes] | Iterable[str | bytes],
@@ -122,7 +127,7 @@ class StreamingResponse(Response):
         try:
             async for chunk in body:
                 if chunk.__class__ is not bytes:
-                    chunk = encode_chunk(chunk)
+                    chunk = self.encode(chunk)
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError:

@@ -9,7 +9,7 @@ State, and what the methods do in it::
     open       --close(), the client-->  closed    receive and send raise WebSocketDisconnect, close does nothing
 """
 
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from microweb import json
 from microweb.asgi import Message, Receive, Scope, Send
@@ -18,9 +18,6 @@ from microweb.headers import Headers
 from microweb.incoming import Incoming
 from microweb.requests import Request
 from microweb.responses import HeaderItems, Response
-
-if TYPE_CHECKING:
-    from microweb.app import App
 
 __all__ = ["WebSocket"]
 
@@ -48,7 +45,7 @@ class WebSocket(Incoming):
 
     def __init__(
         self,
-        app: "App",
+        app: Any,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -68,7 +65,8 @@ class WebSocket(Incoming):
     @property
     def scheme(self) -> str:
         """``"ws"`` or ``"wss"``."""
-        return self.scope.get("scheme", "ws")
+        scheme: str = self.scope.get("scheme", "ws")
+        return scheme
 
     @property
     def is_secure(self) -> bool:

@@ -4,7 +4,7 @@ Every error ends here. Before ``accept`` it is answered by the error handlers, a
 handshake; after it the websocket is closed with a code. Called by ``app.py``, and by itself for mounted apps.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.assembly import Target
@@ -24,9 +24,6 @@ from microweb.responses import Response
 from microweb.websocketcomposition import WebSocketTarget, make_missing
 from microweb.websockets import WebSocket
 
-if TYPE_CHECKING:
-    from microweb.app import App
-
 __all__ = ["enter_mounted", "serve_websocket"]
 
 CLOSE_CODES = {400: 1007, 413: 1009, 415: 1003, 422: 1007, 500: 1011}
@@ -34,7 +31,7 @@ CLOSE_CODES = {400: 1007, 413: 1009, 415: 1003, 422: 1007, 500: 1011}
 
 
 async def serve_websocket(
-    app: "App",
+    app: Any,
     scope: Scope,
     receive: Receive,
     send: Send,
@@ -59,9 +56,8 @@ async def serve_websocket(
             response = await end_with_error(websocket, error)
         try:
             if response is not None and websocket.state_of_connection == "connecting":
-                if websocket._notes is not None:
-                    response = await app._finish(websocket, response)
-                await websocket.deny(response)
+                finished: Response = await app._finish(websocket, response)
+                await websocket.deny(finished)
             await websocket.close()
         except ClientDisconnect:
             pass  # Nobody is left to be told.
@@ -71,7 +67,7 @@ async def serve_websocket(
         current.reset(token)
 
 
-def find_target(app: "App", scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
+def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
     """The route or mount for a websocket, or a miss."""
     path, raw_path = scope["path"], scope.get("raw_path")
     root = scope.get("root_path")
@@ -82,7 +78,7 @@ def find_target(app: "App", scope: Scope) -> tuple[WebSocketTarget, dict[str, An
     return app.websocket_targets.get(found) or make_missing(found), values
 
 
-def check_limits(app: "App", scope: Scope) -> None:
+def check_limits(app: Any, scope: Scope) -> None:
     """Refuse what a request would be refused for, whatever it asks.
 
     Raises:

@@ -182,6 +182,60 @@ def test_a_websocket_has_layers_of_its_own():
     assert [stage for stage, _ in stages(explanation)] == ["websocket view"]
 
 
+@pytest.mark.anyio
+async def test_the_layers_of_a_websocket_are_told_in_the_order_in_which_it_passes_them():
+    passed = []
+    app, chats = App("shop"), Router("chats", prefix="/ws")
+
+    @chats.websocket("/<room>")
+    async def chat(websocket, room):
+        passed.append("chat")
+        await websocket.accept()
+
+    @app.websocket_middleware
+    async def layer(websocket, call_next):
+        passed.append("layer")
+        await call_next(websocket)
+
+    @chats.before_websocket
+    def before():
+        passed.append("before")
+
+    @chats.teardown_websocket
+    async def teardown(error):
+        passed.append("teardown")
+
+    app.mount("", chats)
+    told = [name for _, name in stages(app.explain("WEBSOCKET", "/ws/tea"))]
+
+    async with Client(app) as client, client.websocket("/ws/tea"):
+        pass
+    assert told == passed == ["layer", "before", "chat", "teardown"]
+
+
+def test_a_websocket_that_nobody_answers_passes_nothing():
+    app = App("shop")
+
+    @app.websocket_middleware
+    async def layer(websocket, call_next): ...
+
+    explanation = app.explain("WEBSOCKET", "/ws")
+
+    assert (explanation.outcome, explanation.status) == ("not_found", 404)
+    assert [stage for stage, _ in stages(explanation)] == ["answer to a miss"]
+
+
+def test_a_websocket_into_a_mounted_app_passes_what_is_for_websockets():
+    app, inner = App("shop"), App("inner")
+    app.before_request(lambda: None)
+    app.before_websocket(lambda: None)
+    app.mount("/inner", inner)
+
+    explanation = app.explain("WEBSOCKET", "/inner/chat")
+
+    assert [stage for stage, _ in stages(explanation)] == ["before_websocket", "mounted app"]
+
+
 @pytest.mark.parametrize("arguments", [("GET", "hat"), ("GET", "/", "a b")])
 def test_what_cannot_be_asked_is_a_value_error(arguments):
     method, path, *host = arguments

@@ -298,6 +298,16 @@ def test_a_mistake_in_the_app_is_one_sentence():
     assert "has a parameter 'y' that nothing provides" in ended.value.code
 
 
+def test_a_mistake_in_a_websocket_is_one_sentence():
+    app = make_app()
+    app.websocket("/chat")(lambda websocket: None)
+
+    with pytest.raises(SystemExit) as ended:
+        app.run(port=0)
+
+    assert "must be `async def`" in ended.value.code
+
+
 @posix
 @pytest.mark.wire
 def test_a_lifespan_that_fails_ends_with_code_1_after_its_error_is_logged(capfd):

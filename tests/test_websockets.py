@@ -195,11 +195,11 @@ async def test_a_method_out_of_turn_is_a_runtime_error(what):
         if what == "again":
             await websocket.accept()
         with pytest.raises(RuntimeError, match="accept"):
-            await {
-                "receive": websocket.receive,
-                "send_text": lambda: websocket.send_text("x"),
-                "again": websocket.accept,
-            }[what]()
+            if what == "receive":
+                await websocket.receive()
+            elif what == "send_text":
+                await websocket.send_text("x")
+            await websocket.accept()
         await websocket.close(4000)
 
     if what == "again":
@@ -447,6 +447,23 @@ async def test_a_client_that_leaves_ends_the_view_without_a_log(caplog):
     assert caplog.records == []
 
 
+async def test_a_client_that_leaves_before_the_answer_is_no_error(caplog):
+    app, sent = echoing(), []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message["type"])
+        raise OSError
+
+    for path in ("/ws", "/none"):
+        await app({"type": "websocket", "path": path, "query_string": b"", "headers": []}, receive, send)
+
+    assert sent == ["websocket.accept", "websocket.close"]
+    assert caplog.records == []
+
+
 async def test_sending_to_a_client_that_left_is_a_disconnect(caplog):
     app, ends = App(__name__), []
 
@@ -684,6 +701,25 @@ async def test_mounted_files_have_no_websockets(tmp_path):
     app.mount("/files", StaticFiles(tmp_path))
 
     assert (await denial(app, "/files/x")).status_code == 404
+
+
+async def test_a_mounted_app_that_is_wrapped_is_entered_through_its_middleware():
+    outer, inner, seen = App("outer"), echoing(), []
+
+    def spy(app):
+        async def wrapped(scope, receive, send):
+            seen.append((scope["type"], scope["path"]))
+            await app(scope, receive, send)
+
+        return wrapped
+
+    inner.add_asgi_middleware(spy)
+    outer.mount("/in", inner)
+
+    async with connect(outer) as client, client.websocket("/in/ws") as ws:
+        await ws.send_text("x")
+        assert await ws.receive() == "x"
+    assert ("websocket", "/in/ws") in seen
 
 
 async def test_stored_sessions_are_there():

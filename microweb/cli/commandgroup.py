@@ -27,6 +27,7 @@ class CommandGroup(click.Group):
     inside the app's lifespan too, so that it finds in ``app.state`` what was made there; ``lifespan=False``
     is for commands that prepare what a lifespan needs.
 
+    >>> import click
     >>> from microweb import App
     >>> app = App(__name__)
     >>> @app.cli.command()

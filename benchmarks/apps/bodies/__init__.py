@@ -1,0 +1,1 @@
+"""The apps of `bodies.py`, one file a framework."""

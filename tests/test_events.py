@@ -1,0 +1,232 @@
+"""Server-sent events: their format, pings, and every way that a stream of them ends."""
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microweb import App, Event, EventStream
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+def parse(stream):
+    """The events of a stream, read as the HTML standard §9.2.6 says."""
+    events, data, name, identity = [], [], "", None
+    for line in stream.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if line == "":
+            if data:
+                events.append(("\n".join(data), name, identity))
+            data, name = [], ""
+        elif field == "data":
+            data.append(value)
+        elif field == "event":
+            name = value
+        elif field == "id":
+            identity = value
+    return events
+
+
+# The format -----------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1))
+def test_every_text_is_one_event_of_the_same_lines(text, name):
+    encoded = Event(text, event=name, id=name).encode().decode()
+
+    expected = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
+    assert parse(encoded) == [(expected, name, name)]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b", "\n"])
+@pytest.mark.parametrize("field", ["event", "id"])
+def test_no_line_gets_in_through_a_name_or_an_id(field, text):
+    with pytest.raises(ValueError, match=field):
+        Event("x", **{field: text})
+
+
+@pytest.mark.parametrize("retry", [-1, "1", 1.5])
+def test_a_retry_is_milliseconds(retry):
+    with pytest.raises(ValueError, match="retry"):
+        Event("x", retry=retry)
+
+
+def test_all_fields_are_written():
+    event = Event({"a": [1]}, event="news", id=3, retry=500)
+
+    assert event.encode() == b'id: 3\nevent: news\nretry: 500\ndata: {"a":[1]}\n\n'
+
+
+@pytest.mark.parametrize("ping", [0, -1])
+def test_a_ping_needs_some_time(ping):
+    with pytest.raises(ValueError, match="ping"):
+        EventStream([], ping=ping)
+
+
+# The stream -----------------------------------------------------------------------------------------
+
+
+async def fetch(make, **options):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return EventStream(make(), **options)
+
+    async with Client(app) as client:
+        return await client.get("/")
+
+
+async def test_items_of_every_kind_are_events():
+    async def items():
+        yield "text"
+        yield {"a": 1}
+        yield [2]
+        yield Event("x", event="e")
+
+    response = await fetch(items, headers={"x-own": "1"})
+
+    assert parse(response.text) == [("text", "", None), ('{"a":1}', "", None), ("[2]", "", None), ("x", "e", None)]
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["x-own"] == "1"
+
+
+async def test_a_plain_generator_works_too():
+    def items():
+        yield "one"
+        yield "two"
+
+    assert [data for data, _, _ in parse((await fetch(items)).text)] == ["one", "two"]
+
+
+async def test_pings_are_sent_while_nothing_happens():
+    app, ping_seen = App(__name__), anyio.Event()
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "first"
+            await ping_seen.wait()
+            yield "last"
+
+        return EventStream(items(), ping=0.01)
+
+    async with Client(app) as client, client.stream("GET", "/") as response:
+        text = ""
+        async for chunk in response.aiter_text():
+            text += chunk
+            if ": ping\n\n" in text:
+                ping_seen.set()
+
+    assert [data for data, _, _ in parse(text)] == ["first", "last"]
+
+
+async def test_a_client_that_leaves_while_nothing_happens_is_noticed(caplog):
+    app, closed = App(__name__), anyio.Event()
+
+    @app.get("/")
+    async def view():
+        async def items():
+            try:
+                yield "first"
+                await anyio.sleep_forever()
+            finally:
+                closed.set()
+
+        return EventStream(items())
+
+    async with Client(app) as client:
+        async with client.stream("GET", "/") as response:
+            async for _ in response.aiter_text():
+                break
+        with anyio.fail_after(10):
+            await closed.wait()
+    assert caplog.records == []
+
+
+async def test_a_shutdown_ends_the_stream_cleanly_and_closes_the_generator():
+    app, closed = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        async def items():
+            try:
+                yield "first"
+                await anyio.sleep_forever()
+            finally:
+                closed.append(True)
+
+        return EventStream(items())
+
+    text = ""
+    async with Client(app) as client, client.stream("GET", "/") as response:
+        async for chunk in response.aiter_text():
+            text += chunk
+            app.shutting_down.set()
+
+    assert parse(text) == [("first", "", None)]
+    assert closed == [True]
+
+
+async def test_a_generator_may_say_goodbye_at_the_shutdown():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "first"
+            await app.shutting_down.wait()
+            yield "goodbye"
+
+        return EventStream(items())
+
+    text = ""
+    async with Client(app) as client, client.stream("GET", "/") as response:
+        async for chunk in response.aiter_text():
+            text += chunk
+            app.shutting_down.set()
+
+    assert [data for data, _, _ in parse(text)] in (["first"], ["first", "goodbye"])
+
+
+async def test_an_error_in_the_generator_is_logged_once_and_breaks_the_stream(caplog):
+    async def items():
+        yield "first"
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await fetch(items)
+
+    assert [record.getMessage() for record in caplog.records] == ["unhandled error in GET /"]
+
+
+async def test_the_server_says_that_the_client_left_while_a_ping_is_sent(caplog):
+    app, closed = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        async def items():
+            try:
+                await anyio.sleep(0.05)
+                yield "late"
+            finally:
+                closed.append(True)
+
+        return EventStream(items(), ping=0.01)
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+
+    assert closed == [True]
+    assert caplog.records == []

@@ -1,0 +1,81 @@
+"""Websockets over real sockets: what uvicorn's two implementations make of the messages."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from microweb import App, abort
+
+pytestmark = pytest.mark.wire
+
+
+@contextmanager
+def serving(app, **options):
+    """Uvicorn in a thread of this process, on a port that the system chose; gives the URL."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()  # What comes before the server is ready waits.
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **options))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+        assert not thread.is_alive()
+
+
+@pytest.fixture(params=["websockets-sansio", "wsproto"])
+def site(request):
+    """The URL of an app with a few websockets."""
+    app = App(__name__)
+
+    @app.websocket("/echo")
+    async def echo(websocket):
+        await websocket.accept(headers={"x-hello": "1"})
+        async for message in websocket:
+            await (websocket.send_text if isinstance(message, str) else websocket.send_bytes)(message)
+
+    @app.websocket("/denied")
+    async def denied():
+        abort(401, headers={"www-authenticate": "Basic"})
+
+    @app.websocket("/broken")
+    async def broken(websocket):
+        await websocket.accept()
+        raise ValueError
+
+    with serving(app, ws=request.param) as url:
+        yield url
+
+
+def test_messages_come_back(site):
+    with connect(f"{site}/echo") as ws:
+        ws.send("text")
+        ws.send(b"bytes")
+
+        assert (ws.recv(10), ws.recv(10)) == ("text", b"bytes")
+        assert ws.response.headers["x-hello"] == "1"
+
+
+def test_a_denial_is_a_real_response(site):
+    with pytest.raises(InvalidStatus) as refused, connect(f"{site}/denied"):
+        pass
+
+    assert refused.value.response.status_code == 401
+    assert refused.value.response.headers["www-authenticate"] == "Basic"
+    assert b"Unauthorized" in refused.value.response.body
+
+
+def test_an_error_closes_with_1011(site):
+    with connect(f"{site}/broken") as ws, pytest.raises(ConnectionClosed) as closed:
+        ws.recv(10)
+
+    assert closed.value.rcvd.code == 1011
