@@ -8,7 +8,7 @@ how an app starts and stops, and what a program asks of it.
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,24 +18,28 @@ from microweb.assembly import Assembly, Target
 from microweb.composition import Composition
 from microweb.config import DEFAULTS, Config
 from microweb.context import AppContext, current
+from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.finder import Finder, make_finder
+from microweb.foreignlifespan import run_foreign
 from microweb.headers import encode_name, encode_value
 from microweb.incoming import Incoming
-from microweb.lifespan import Lifespan, ShutdownEvent
+from microweb.lifespan import Lifespan
 from microweb.limits import Limits
 from microweb.links import build_url
-from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign_entrance, run_foreign
+from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign_entrance
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.requests import Request
 from microweb.responses import Response, length_line
 from microweb.router import Router, find_place
-from microweb.threads import WorkerPool, ignore_variables
+from microweb.shutdownevent import ShutdownEvent
 from microweb.url import PATH, URL, quote_again, unquote
+from microweb.workers import WorkerPool
 
 if TYPE_CHECKING:
+    from microweb.channels import Channels
     from microweb.cli.commandrunner import CommandRunner
     from microweb.explanation import Explanation
     from microweb.testing import Client
@@ -101,6 +105,7 @@ class App(Router):
         self._templates: Templates | None = None
         self._templates_version = -1
         self._session_store: SessionStore | None = None
+        self._channels: Channels | None = None
         self.config = Config(self.root_path, DEFAULTS, on_change=self._config_changed)
         self.limits = Limits.of(self.config)
         """The config's figures, checked; renewed when handlers are composed."""
@@ -250,6 +255,7 @@ class App(Router):
                 if target.teardown is not None:
                     await target.teardown(request, notes.unhandled)
         if notes.answered is not None:
+            notes.answered[1]._error = None  # A layer may have replaced that answer.
             notes.answered = notes.unhandled = None
             if response is not None:
                 response._error = None
@@ -326,7 +332,7 @@ class App(Router):
     async def _enter(self, stack: AsyncExitStack, state: MutableMapping[str, Any]) -> None:
         """Build, freeze, then enter the lifespans: our own, in order, and those of mounted apps."""
         self._compose()
-        stack.callback(self._stopped)
+        stack.push_async_callback(self._stopped)
         for function in self._lifespans:
             given = await stack.enter_async_context(asynccontextmanager(function)(self))
             if isinstance(given, Mapping):
@@ -343,10 +349,10 @@ class App(Router):
                 await stack.enter_async_context(run_foreign(inner, state))
         self._open_gate()
 
-    def _stopped(self) -> None:
+    async def _stopped(self) -> None:
         self._close_gate()
         self._host = None
-        self.workers.close()
+        await self.workers.aclose()
 
     def _compose(self) -> None:
         """Give every target its handler. Called at start, and again after ``override()`` or a config write."""
@@ -453,6 +459,30 @@ class App(Router):
     def session_store(self, store: "SessionStore | None") -> None:
         self._session_store = store
         self._config_changed()
+
+    @property
+    def channels(self) -> "Channels":
+        """Publish and subscribe between views: within this process, unless ``RedisChannels`` were put here.
+
+        Those of a mounted app are its own.
+        """
+        if self._channels is None:
+            from microweb.channels import Channels
+
+            self._channels = Channels()
+        return self._channels
+
+    @channels.setter
+    def channels(self, channels: "Channels") -> None:
+        self._changed("set the channels")
+        self._channels = channels
+        if isinstance(channels, AbstractAsyncContextManager):
+
+            async def keep_channels_open(app: App) -> AsyncGenerator[None, None]:
+                async with channels:
+                    yield
+
+            self._lifespans.append(keep_channels_open)
 
     async def load_session_for_test(self, cookies: Mapping[str, str]) -> "Session":
         """The session that a request with these cookies would have."""

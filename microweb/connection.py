@@ -104,6 +104,22 @@ class Connection:
             return await self._read_on(reader, answer)
         return await self._read_on(reader, None)
 
+    async def read_on(self, reader: str, first: Awaitable[Message]) -> bytes:
+        """The whole body, after somebody else has called receive() for the first time, and got ``first``.
+
+        Raises: as ``read``.
+        """
+        self._reader = reader
+        declared, _ = find_body_headers(self._headers)
+        if declared is not None:
+            try:
+                self.check_declared(declared)
+            except StatusError:
+                # The message under way is not lost: whoever waits for the disconnect finds it.
+                self._held, self._idle = await first, False
+                raise
+        return await self._read_on(reader, first)
+
     async def _read_coded(self, reader: str, declared: bytes | None, coding: bytes) -> bytes:
         """The whole body, which may be encoded."""
         try:
@@ -285,8 +301,21 @@ class Connection:
     async def _await_message(self, answer: Awaitable[Message], timeout: float | None) -> Message:
         """Await one receive(), the only one under way."""
         self._busy, self._idle = True, False
+        message: Message
         try:
-            message = await within(answer, timeout)
+            if timeout is not None and isinstance(answer, CoroutineType) and _get_running_loop() is not None:
+                # PERF(multipart-1MiB): of a large body most messages are there already; a timer is set only for
+                # one that has to be waited for.
+                try:
+                    waiting_for = answer.send(None)
+                except StopIteration as stop:
+                    message = stop.value
+                else:
+                    # What @coroutine makes awaitable is a plain generator to type checkers.
+                    rest: Any = resume(answer, waiting_for)
+                    message = await within(rest, timeout)
+            else:
+                message = await within(answer, timeout)
         finally:
             self._busy = False
             self._notify()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Event", "EventStream"]
 
 PING = b": ping\n\n"
+FAREWELL = 0.25
+"""Seconds that an iterable has at the shutdown, for a last event, before it is cancelled."""
+
 END: Message = {"type": "http.response.body", "body": b""}
 
 
@@ -46,7 +49,7 @@ class Event:
         for name, value in (("event", event), ("id", None if id is None else str(id))):
             if value is not None and any(character in value for character in "\r\n\0"):
                 raise ValueError(f"the {name} of an event has no line breaks and no NUL, not {value!r}")
-        if retry is not None and (not isinstance(retry, int) or retry < 0):
+        if retry is not None and (retry.__class__ is not int or retry < 0):
             raise ValueError(f"the retry of an event is a number of milliseconds, 0 or more, not {retry!r}")
         self.data = data
         self.event = event
@@ -76,8 +79,9 @@ class EventStream(StreamingResponse):
     """An answer of server-sent events. Items are ``Event``, text, or anything with a JSON form.
 
     ``ping`` is how many seconds may pass without a byte: then a comment is sent, which pages do not see. When the
-    app shuts down the iterable is cancelled where it waits, and the answer ends as if it had ended. Proxies are
-    told not to transform, keep or buffer it.
+    app shuts down the iterable has a moment for a last event, if it waits for ``app.shutting_down``; then it is
+    cancelled where it waits, and the answer ends as if it had ended. Proxies are told not to transform, keep or
+    buffer it.
 
     >>> from microweb import App, EventStream, Request
     >>> app = App(__name__)
@@ -135,11 +139,13 @@ class EventStream(StreamingResponse):
 
     async def _keep_alive(self, request: Incoming, line: "Line", events: "anyio.CancelScope") -> None:
         """Send a ping whenever nothing was sent for a while, until the app shuts down."""
-        from anyio import move_on_after
+        from anyio import move_on_after, sleep
 
         while True:
             with move_on_after(line.last_used + self.ping - monotonic()):
                 await request.app.shutting_down.wait()
+            if request.app.shutting_down.is_set():
+                await sleep(FAREWELL)
                 events.cancel()
                 return
             if monotonic() - line.last_used >= self.ping:

@@ -5,6 +5,7 @@ every layer that the request would pass. It calls no view, hook or layer and fre
 which layers run is decided in ``composition.py``; here it is told.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import partial
@@ -154,12 +155,17 @@ ANSWERS = {
 
 
 def align(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows as lines, their columns as wide as they have to be."""
-    table = [tuple(row) for row in rows]
+    """Rows as lines, their columns as wide as they have to be, files as seen from the working directory."""
+    table = [tuple(map(shorten, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width) for row in table
     ]
+
+
+def shorten(cell: str) -> str:
+    """A place without the working directory; anything else as it is."""
+    return cell.removeprefix(os.path.join(os.getcwd(), ""))  # noqa: PTH109, PTH118 - with the separator
 
 
 # Asking the table --------------------------------------------------------------------------------

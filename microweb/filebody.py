@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from microweb.threads import run_blocking
+from microweb.workers import run_blocking
 
 __all__ = ["CHUNK", "BinaryFile", "FileBody", "FileChanged", "Piece"]
 

@@ -67,10 +67,21 @@ async def read_form(request: Any) -> Form:
     form: Form | None = request._form
     if form is not None:
         return form if form.is_complete else await wait_for(form)
-    content_type = find_header(request.scope["headers"], b"content-type")
-    if content_type == URLENCODED:
-        # PERF(form): what browsers send, letter by letter.
-        return await read_urlencoded(request)
+    content_type = coding = None
+    for name, line in request.scope["headers"]:
+        if name == b"content-type":
+            content_type = line
+        elif name == b"content-encoding":
+            coding = line
+    if content_type == URLENCODED and coding is None:
+        # PERF(form-urlencoded): what browsers send, letter by letter.
+        body = request.read_whole("form()")
+        if body.__class__ is not bytes:
+            body = await body
+        limits = request.limits
+        fields = parse_urlencoded(body, max_parts=limits.max_form_parts, max_field=limits.max_form_memory_size)
+        request._form = form = Form(fields)
+        return form
     kind = parse_media_type(content_type.decode("latin-1"))[0] if content_type is not None else ""
     if kind == "application/x-www-form-urlencoded":
         return await read_urlencoded(request)

@@ -15,8 +15,8 @@ from microweb.errors import BadRequest
 from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
-from microweb.threads import Worker
 from microweb.url import URL, parse_host, parse_query, quote_path
+from microweb.workers import Worker
 
 if TYPE_CHECKING:
     from microweb.app import App

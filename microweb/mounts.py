@@ -11,14 +11,13 @@ from microweb.asgi import Scope
 from microweb.assembly import Target
 from microweb.context import current
 from microweb.foreign import ASGIResponse
-from microweb.lifespan import run_foreign
 from microweb.onion import Handler
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.routetable import split_mount
 from microweb.url import quote_path
 
-__all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope", "run_foreign"]
+__all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope"]
 
 
 def is_mountable_inside(app: Any) -> bool:

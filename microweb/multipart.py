@@ -69,6 +69,8 @@ class MultipartReader:
         self._parser = Parser(boundary, max_header_count=max_headers, max_header_size=max_header_size, strict=True)
         self._ended = False
         self._boundary = b"--" + boundary
+        self._delimiter = b"\r\n--" + boundary
+        self._part: Part | None = None
         # As if a line had ended before the body: the first delimiter may stand at its very beginning.
         self._preamble: bytes | None = b"\r\n"
         self._held = b""
@@ -96,10 +98,18 @@ class MultipartReader:
             chunk, self._held = chunk[:-1], b"\r"
         if not chunk:
             return
+        if self._part is not None and self._is_content(chunk):
+            self._part.bytes_received += len(chunk)
+            yield chunk
+            return
         try:
             for event in self._parser.parse(chunk):
                 if isinstance(event, Part):
                     self._count(event)
+                    # One with a length of its own is left to the parser, which checks it.
+                    self._part = None if "content-length" in event.headers else event
+                elif event is None:
+                    self._part = None
                 yield event
         except package.StrictParserError as error:
             if str(error) != EPILOGUE:
@@ -133,6 +143,18 @@ class MultipartReader:
             raise BadRequest("The form is malformed: its first boundary is not at the beginning of a line.")
         self._preamble = None
         return seen[start:]
+
+    def _is_content(self, chunk: bytes) -> bool:
+        """Whether all of ``chunk`` belongs to the part that the parser is in.
+
+        PERF(multipart-1MiB): asked from behind, a chunk without a boundary is found to have none in a sixth of the
+        time; the parser asks from the front, which takes more time than everything else about a large file.
+        """
+        delimiter = self._delimiter
+        if self._parser._buffer or chunk.rfind(delimiter) >= 0:
+            return False
+        start = chunk.rfind(b"\r", max(0, len(chunk) - len(delimiter) + 1))
+        return start < 0 or not delimiter.startswith(chunk[start:])
 
     def _count(self, part: Part) -> None:
         self._parts += 1

@@ -46,7 +46,7 @@ class Parameter:
     our markers.
     """
 
-    __slots__ = ("alias", "default", "dependency", "fill", "forbids_unknown", "name", "place", "type")
+    __slots__ = ("alias", "decode", "default", "dependency", "fill", "forbids_unknown", "name", "place", "type")
 
     def __init__(
         self,
@@ -67,6 +67,8 @@ class Parameter:
         self.default = default
         """The value that stands for a missing one; ``inspect.Parameter.empty`` if it must be there."""
         self.fill = fill
+        self.decode: Callable[[bytes, int], Any] | None = None
+        """Of a parameter that is the whole JSON body: from its bytes and the greatest depth to the value."""
         self.forbids_unknown = forbids_unknown
         self.dependency = dependency
         """What ``Depends`` names, planned; a ``resolving.Node``."""
@@ -326,7 +328,11 @@ def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
         except Invalid as invalid:
             raise refuse_invalid("body", "", invalid) from None
 
-    return Parameter(name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown)
+    parameter = Parameter(
+        name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
+    )
+    parameter.decode = decode
+    return parameter
 
 
 def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Parameter:

@@ -15,7 +15,7 @@ from microweb.context import AppContext, Context, Globals, current
 from microweb.errors import OutsideContextError
 from microweb.incoming import Incoming
 from microweb.requests import Request, SyncRequest
-from microweb.threads import current_worker
+from microweb.workers import current_worker
 
 if TYPE_CHECKING:
     from microweb.sessions import Session

@@ -7,17 +7,20 @@ worker threads: plain values everywhere. Both are faces of one state (they share
 Built by the walk in ``app.py``, once per request; mounted apps get a child that shares the body.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from asyncio import _get_running_loop
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from microweb import json
-from microweb.connection import Connection
+from microweb.asgi import Message
+from microweb.connection import Connection, give_back, resume
 from microweb.errors import BadRequest, UnsupportedMediaType
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept, parse_media_type
 from microweb.multidict import MultiDict
-from microweb.threads import call_from_thread, current_worker
+from microweb.workers import call_from_thread, current_worker
 
 if TYPE_CHECKING:
     from microweb.formreading import Form, FormPart
@@ -33,7 +36,10 @@ class HTTPIncoming(Incoming):
 
     _connection: Connection | None = None
     _json_value: Any = None
+    _whole_body: bytes | None = None
+    """The body, where it was read without a ``Connection``."""
     _form: "Form | None" = None
+    _read_form_of: "ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None]" = None
 
     @property
     def method(self) -> str:
@@ -69,7 +75,35 @@ class HTTPIncoming(Incoming):
             )
             if limits.decode_request_bodies:
                 self._connection.decodes = True
+            if self._whole_body is not None:
+                self._connection.cached = self._whole_body
         return self._connection
+
+    def read_whole(self, reader: str) -> "bytes | Coroutine[Any, Any, bytes]":
+        """The body if it is there at once in one message, else what to await for it.
+
+        Only for who knows that there is no Content-Encoding. PERF(typed-body): nothing is made but the bytes.
+
+        Raises: as ``Connection.read``, when awaited.
+        """
+        if self._connection is not None or self._whole_body is not None or _get_running_loop() is None:
+            return self.connection.read(reader)
+        answer = self._receive()
+        if not isinstance(answer, CoroutineType):
+            return self.connection.read_on(reader, answer)
+        try:
+            waiting_for = answer.send(None)
+        except StopIteration as stop:
+            message: Message = stop.value
+            if not message.get("more_body") and message["type"] == "http.request":
+                body: bytes = message.get("body", b"")
+                limit = self._target.max_content_length
+                if limit is None or len(body) <= limit:
+                    self._whole_body = body
+                    return body
+            return self.connection.read_on(reader, give_back(message))
+        rest: Any = resume(answer, waiting_for)  # awaitable, which type checkers do not see
+        return self.connection.read_on(reader, rest)
 
 
 class Request(HTTPIncoming):
@@ -156,19 +190,20 @@ class Request(HTTPIncoming):
             RequestEntityTooLarge: it is larger than ``max_content_length``, a field than ``MAX_FORM_MEMORY_SIZE``,
                 or there are more than ``MAX_FORM_PARTS`` parts or ``MAX_FORM_FILES`` files.
         """
-        # Form code is loaded with the first form: most of the time a program starts, there is none to read.
-        from microweb.formreading import read_form
-
-        return (await read_form(self)).fields
+        form = self._form
+        if form is None or not form.is_complete:
+            form = await (HTTPIncoming._read_form_of or load_form_reader())(self)
+        return form.fields
 
     async def files(self) -> "MultiDict[UploadFile]":
         """The files of the form in the body; read once, closed when the request is over.
 
         Raises: as ``form``; HTTPException (507) when the disk is full.
         """
-        from microweb.formreading import read_form
-
-        return (await read_form(self)).files
+        form = self._form
+        if form is None or not form.is_complete:
+            form = await (HTTPIncoming._read_form_of or load_form_reader())(self)
+        return form.files
 
     def parts(self) -> "AsyncIterator[FormPart]":
         """The parts of a multipart form as they arrive, fields and files, none of them stored.
@@ -279,9 +314,8 @@ class SyncRequest(HTTPIncoming):
     def _read_form(self) -> "Form":
         form = self._form
         if form is None or not form.is_complete:
-            from microweb.formreading import read_form
-
-            form = self._await(read_form, self)
+            form = self._await(HTTPIncoming._read_form_of or load_form_reader(), self)
+        assert form is not None
         return form
 
     @property
@@ -297,6 +331,17 @@ class SyncRequest(HTTPIncoming):
                 "`await request.body()` (or json(), form()) in the view first"
             )
         return call_from_thread(function, *args)
+
+
+def load_form_reader() -> "Callable[[HTTPIncoming], Coroutine[Any, Any, Form]]":
+    """Load the code for forms, with the first form that a program reads.
+
+    PERF(form-urlencoded): kept on the class, for an import that has nothing to do costs as much as a short form.
+    """
+    from microweb.formreading import read_form
+
+    HTTPIncoming._read_form_of = staticmethod(read_form)
+    return read_form
 
 
 def is_json(content_type: bytes | None) -> bool:

@@ -25,12 +25,21 @@ from microweb.errors import InvalidParameters, SetupError
 from microweb.filtering import make_filter
 from microweb.formreading import read_form
 from microweb.markers import Body, Depends
-from microweb.parameters import MISSING, Parameter, Refused, read_body, read_parameter, split_hint
+from microweb.parameters import (
+    MISSING,
+    Parameter,
+    Refused,
+    read_body,
+    read_parameter,
+    refuse_invalid,
+    split_hint,
+)
 from microweb.plan import Plan
-from microweb.requests import SyncRequest
+from microweb.requests import SyncRequest, is_json, not_json
 from microweb.responses import Response
 from microweb.signatures import Signature, read_signature
 from microweb.structs import find_fields
+from microweb.validation import Invalid
 
 __all__ = ["BoundPlan", "Node", "Resolution", "make_bound_plan", "make_chain", "make_guard"]
 
@@ -378,6 +387,9 @@ class BoundPlan(Plan):
     def _make_bound_call(self) -> Callable[..., Any]:
         node = self.node
         if len(self.nodes) == 1 and not node.is_threaded and iscoroutinefunction(self.original):
+            parameter = node.parameters[0]
+            if len(node.parameters) == 1 and parameter.decode is not None and parameter.required and not node.checks:
+                return make_body_call(self.original, parameter.name, parameter.decode, self.filter)
             return make_direct_call(self.original, node, self.filter)
 
         async def bound(request: Any, *leading: Any) -> Any:
@@ -417,6 +429,39 @@ async def close_after(resolution: Resolution, error: BaseException) -> None:
             raise left
     finally:
         del left, error
+
+
+def make_body_call(
+    function: Callable[..., Any], name: str, decode: Callable[[bytes, int], Any], filter: Any
+) -> Callable[..., Any]:
+    """The call of a coroutine function that takes the JSON body and nothing else. PERF(typed-body)"""
+
+    async def bound(request: Any, *leading: Any) -> Any:
+        content_type = coding = None
+        for header, line in request.scope["headers"]:
+            if header == b"content-type":
+                content_type = line
+            elif header == b"content-encoding":
+                coding = line
+        if content_type != b"application/json" and not is_json(content_type):
+            raise not_json(request)
+        if coding is None:
+            body = request.read_whole("the body parameter")
+            if body.__class__ is not bytes:
+                body = await body
+        else:
+            body = await request.connection.read("the body parameter")
+        try:
+            value = decode(body, request._target.limits.json_max_depth)
+        except Invalid as invalid:
+            raise InvalidParameters(refuse_invalid("body", "", invalid).errors) from None
+        if leading:
+            value = await function(*leading, **{name: value})
+        else:
+            value = await function(**{name: value})
+        return value if filter is None else filter(value)
+
+    return bound
 
 
 def make_direct_call(function: Callable[..., Any], node: Node, filter: Any) -> Callable[..., Any]:

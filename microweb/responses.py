@@ -191,7 +191,10 @@ class Response:
         """
         error = self.error
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # Its traceback holds this frame.
 
     # Cookies and caching -----------------------------------------------------------------------
 

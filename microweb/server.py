@@ -26,8 +26,8 @@ from microweb.assembly import Assembly
 from microweb.composition import Composition
 from microweb.errors import SetupError
 from microweb.filewatch import FileWatch, find_source_folders
-from microweb.lifespan import find_current_loop
 from microweb.limits import Limits
+from microweb.loops import find_current_loop
 from microweb.router import Router
 from microweb.supervisor import Child, Supervisor, can_run_again, command_line, say
 from microweb.websocketcomposition import compose_websockets

@@ -27,8 +27,8 @@ from microweb.limits import DEFAULTS, Limits
 from microweb.mediatype import AcceptEncoding
 from microweb.requests import Request
 from microweb.responses import Response
-from microweb.threads import run_blocking
 from microweb.url import quote_path
+from microweb.workers import run_blocking
 
 __all__ = ["StaticFiles"]
 

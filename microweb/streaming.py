@@ -14,9 +14,9 @@ from microweb.asgi import Send
 from microweb.context import current
 from microweb.errors import ClientDisconnect
 from microweb.incoming import Incoming
+from microweb.iteration import iterate
 from microweb.requests import Request
 from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers
-from microweb.threads import iterate
 from microweb.watcher import until_disconnect
 
 __all__ = ["StreamingResponse"]
@@ -104,9 +104,16 @@ class StreamingResponse(Response):
         """Close the body and what a middleware wrapped around it. Harmless when it has ended."""
         try:
             if self.iterable is not self._first_iterable:
-                await close_iterable(self.iterable)
+                await self._close(self.iterable)
         finally:
-            await close_iterable(self._first_iterable)
+            await self._close(self._first_iterable)
+
+    async def _close(self, iterable: AsyncIterable[str | bytes] | Iterable[str | bytes]) -> None:
+        if self._owner is None or isinstance(iterable, AsyncIterable):
+            await close_iterable(iterable)
+        else:
+            # Never started, or left in the middle by a wrapper: its code may block, so it ends in the thread.
+            await iterate(self._owner.worker, iterable, label=self._source).aclose()
 
     @classmethod
     def of_generator(cls, generator: AsyncIterable[Any], request: Incoming, source: str) -> "StreamingResponse":
@@ -168,7 +175,7 @@ async def close_iterable(iterable: object) -> None:
         return
     close = getattr(iterable, "close", None)
     if close is not None:
-        # One that ran in a thread was closed there by iterate(); this is for one that never started.
+        # One that ran in a thread was closed there by iterate(); this is for one that no request has sent.
         close()
 
 

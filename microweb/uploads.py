@@ -20,7 +20,7 @@ from microweb.errors import BadRequest, HTTPException
 from microweb.filenames import secure_filename
 from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
-from microweb.threads import run_blocking
+from microweb.workers import run_blocking
 
 __all__ = ["SyncUploadFile", "UploadFile"]
 
@@ -53,10 +53,12 @@ class Upload:
         self.size = 0
         """Bytes received."""
         self._spool_size = spool_size
-        self._file: IO[bytes] = BytesIO()
+        self._pieces: list[bytes] = []
+        """What has not gone into the file: all of it, if it is small and nobody has looked yet."""
+        self._waiting = 0
         self._on_disk = False
-        self._unwritten: list[bytes] = []
-        self._unwritten_size = 0
+        self._opened: IO[bytes] | None = None
+        self._is_closed = False
 
     @property
     def mimetype(self) -> str:
@@ -66,7 +68,17 @@ class Upload:
     @property
     def closed(self) -> bool:
         """Whether its content is gone."""
-        return self._file.closed
+        return self._is_closed
+
+    @property
+    def _file(self) -> IO[bytes]:
+        """The content as a file. What is in memory becomes one when it is first asked for: one copy, of any size."""
+        if self._opened is None:
+            self._opened = BytesIO(b"".join(self._pieces))
+            self._pieces = []
+            if self._is_closed:
+                self._opened.close()
+        return self._opened
 
     def __bool__(self) -> bool:
         return bool(self.filename)
@@ -78,27 +90,20 @@ class Upload:
 
     async def _receive(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        if not self._on_disk:
-            if self.size <= self._spool_size:
-                self._file.write(chunk)
-                return
+        self._pieces.append(chunk)
+        if self.size > self._spool_size:
             self._on_disk = True
-            # What is in memory goes first. The file is made with the first write.
-            assert isinstance(self._file, BytesIO)
-            self._unwritten.append(self._file.getvalue())
-            self._file = BytesIO()
-        self._unwritten.append(chunk)
-        self._unwritten_size += len(chunk)
-        if self._unwritten_size >= WRITE_SIZE:
-            await self._write_out()
+            self._waiting += len(chunk)
+            if self._waiting >= WRITE_SIZE:
+                await self._write_out()
 
     async def _complete(self) -> None:
-        if self._unwritten:
+        if self._on_disk:
             await self._write_out()
-        self._file.seek(0)
+            self._file.seek(0)
 
     async def _write_out(self) -> None:
-        chunks, self._unwritten, self._unwritten_size = self._unwritten, [], 0
+        chunks, self._pieces, self._waiting = self._pieces, [], 0
         try:
             await run_blocking(self._write, chunks)
         except OSError as error:
@@ -108,14 +113,14 @@ class Upload:
             raise HTTPException(507, "There is no room for this upload.") from None
 
     def _write(self, chunks: list[bytes]) -> None:
-        if isinstance(self._file, BytesIO):
+        if self._opened is None:
             from tempfile import TemporaryFile
 
             # Without a name, so that nothing is left even if the process is killed.
-            self._file = TemporaryFile(prefix="microweb-upload-")  # noqa: SIM115 - the request closes it
-        self._file.writelines(chunks)
+            self._opened = TemporaryFile(prefix="microweb-upload-")  # noqa: SIM115 - the request closes it
+        self._opened.writelines(chunks)
         # A full disk is met here, not when somebody reads.
-        self._file.flush()
+        self._opened.flush()
 
     def _copy(self, target: IO[bytes]) -> None:
         place = self._file.tell()
@@ -152,9 +157,11 @@ class Upload:
         return path
 
     def _close(self) -> None:
-        self._unwritten = []
+        self._pieces = []
+        self._is_closed = True
         try:
-            self._file.close()
+            if self._opened is not None:
+                self._opened.close()
         except OSError:
             pass  # What a full disk did not take is written again by close(); nobody wants it any more.
 

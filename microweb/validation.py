@@ -83,7 +83,7 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
 
     def decode(body: bytes, max_depth: int) -> Any:
         # PERF(typed-body): json.loads, with what is decided at the start left out.
-        if len(body) > max_depth * 2:
+        if len(body) > max_depth * 2 and body.count(b"{") + body.count(b"[") > max_depth:
             json.check_depth(body, max_depth)
         try:
             return decode_typed(body)

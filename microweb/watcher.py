@@ -88,6 +88,7 @@ async def _until_disconnect_anyio(request: Request, work: Callable[[], Awaitable
     from anyio import create_task_group
 
     results: list[T] = []
+    failure: Exception | None = None
 
     async with create_task_group() as group:
 
@@ -96,8 +97,13 @@ async def _until_disconnect_anyio(request: Request, work: Callable[[], Awaitable
             group.cancel_scope.cancel()
 
         group.start_soon(watch)
-        results.append(await work())
+        try:
+            results.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it in another
+            failure = error
         group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
     if not results:
         raise ClientDisconnect("the client left while its answer was being made")
     return results[0]

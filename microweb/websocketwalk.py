@@ -16,6 +16,7 @@ from microweb.errors import (
     NotFound,
     RequestHeaderFieldsTooLarge,
     RequestURITooLarge,
+    WebSocketDisconnect,
 )
 from microweb.finder import find_host
 from microweb.incoming import below_root
@@ -95,7 +96,10 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
     """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, ClientDisconnect):
+    if isinstance(error, WebSocketDisconnect):
+        return None
+    if isinstance(error, ClientDisconnect) and websocket.state_of_connection != "connecting":
+        await websocket.close(1013, str(error))  # A channel gave it up as too slow: it may try again.
         return None
     if websocket.state_of_connection == "connecting":
         response = await websocket.app.answer_error(websocket, error)
@@ -110,10 +114,7 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
         raise error
     else:
         await websocket.app.report(websocket, error)
-    try:
-        await websocket.close(code, reason)
-    except ClientDisconnect:
-        pass
+    await websocket.close(code, reason)
     return None
 
 

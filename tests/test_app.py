@@ -4,14 +4,17 @@ import asyncio
 import gc
 import logging
 import sqlite3
+import threading
 from contextvars import ContextVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from microweb import App, Request, Response, Router, SetupError, after_this_request, g, request
 from microweb.errors import FrozenError
 from microweb.testing import Client
+from microweb.workers import call_from_thread, run_blocking
 
 pytestmark = pytest.mark.anyio
 
@@ -697,6 +700,33 @@ def test_an_app_serves_on_one_loop_after_the_other():
 
         asyncio.run(app(SCOPE | {"path": "/"}, never, send))
         assert sent[1]["body"] == b"home"
+
+
+async def test_a_thread_that_asks_the_loop_while_the_app_stops_gets_its_answers(caplog):
+    app = App(__name__)
+    opened, answers = threading.Event(), []
+
+    def ask() -> None:
+        entered.set()
+        opened.wait(10)
+        # More questions than the loop has turns before it comes to the end of the stop.
+        for number in range(200):
+            call_from_thread(anyio.lowlevel.checkpoint)
+            answers.append(number)
+
+    @app.lifespan
+    async def resource(app):
+        yield
+        opened.set()
+
+    async with anyio.create_task_group() as tasks:
+        entered = threading.Event()
+        async with Client(app):
+            tasks.start_soon(app.workers.pick().run, ask)
+            await run_blocking(entered.wait, 10)
+        assert len(answers) == 200
+
+    assert "left behind" not in caplog.text
 
 
 async def test_an_unknown_scope_type_is_an_error():

@@ -1,5 +1,7 @@
 """``App.explain``: what it says is what happens."""
 
+from pathlib import Path
+
 import pytest
 
 from microweb import App, Router, SetupError
@@ -428,7 +430,9 @@ def test_the_text_of_a_view_names_each_layer_with_its_place():
 
     assert text.startswith("GET /shop/hat\n")
     assert "value       item = 'hat'" in text
-    assert all(layer.name in text and layer.place in text for layer in explanation.layers)
+    places = [layer.place.removeprefix(f"{Path.cwd()}/") for layer in explanation.layers]
+    assert all(f" {place}\n" in text for place in places)
+    assert all(f" {layer.name} " in text for layer in explanation.layers)
     assert text.index("ValueError") < text.index("the built-in page")
     assert not any(line != line.rstrip() for line in text.splitlines())
 

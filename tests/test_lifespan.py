@@ -11,7 +11,10 @@ import pytest
 import trio
 
 from microweb.errors import ServiceUnavailable
-from microweb.lifespan import ForeignLifespan, Lifespan, LifespanFailed, ShutdownEvent, run_foreign
+from microweb.failures import LifespanFailed
+from microweb.foreignlifespan import ForeignLifespan, run_foreign
+from microweb.lifespan import Lifespan
+from microweb.shutdownevent import ShutdownEvent
 
 
 @pytest.fixture(params=["asyncio", "trio"])

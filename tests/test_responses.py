@@ -405,6 +405,34 @@ async def test_a_generator_that_a_layer_replaced_is_closed():
     assert closed == ["closed"]
 
 
+async def test_a_blocking_body_that_a_layer_replaced_is_closed_in_the_worker_thread():
+    app = App(__name__)
+    threads = []
+
+    class Body:
+        def __iter__(self):
+            raise AssertionError("not sent")
+
+        def close(self):
+            threads.append(threading.get_ident())
+
+    @app.middleware
+    async def replace(request, call_next):
+        await call_next(request)
+        return "instead"
+
+    @app.get("/")
+    def view():
+        threads.append(threading.get_ident())
+        return StreamingResponse(Body())
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "instead"
+    assert len(threads) == 2
+    assert set(threads) != {threading.get_ident()}
+    assert len(set(threads)) == 1
+
+
 async def test_a_layer_may_wrap_a_streamed_body():
     app = App(__name__)
 

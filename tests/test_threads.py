@@ -26,18 +26,14 @@ import pytest
 import sniffio
 import trio
 
-import microweb.threads
-from microweb.threads import (
-    CallerCancelled,
-    Worker,
-    WorkerPool,
-    call_from_thread,
-    current_worker,
-    ignore_variables,
-    iterate,
-    run_blocking,
-    run_sync,
-)
+import microweb.contextvariables
+import microweb.helperloops
+import microweb.workers
+from microweb.contextvariables import ignore_variables
+from microweb.helperloops import run_sync
+from microweb.iteration import iterate
+from microweb.threads import CallerCancelled
+from microweb.workers import Worker, WorkerPool, call_from_thread, current_worker, run_blocking
 
 BACKENDS: list[Any] = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -472,7 +468,7 @@ async def test_no_async_library_seems_to_run_in_a_thread(worker: Worker) -> None
 
 @pytest.mark.anyio
 async def test_calls_work_where_sniffio_is_not_loaded(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microweb.threads, "_library_marker", None)
+    monkeypatch.setattr(microweb.contextvariables, "_library_marker", None)
     monkeypatch.setitem(sys.modules, "sniffio", None)
 
     assert await worker.run(int) == 0
@@ -694,7 +690,7 @@ def test_outside_of_a_worker_thread_there_is_nobody_to_ask() -> None:
 async def test_a_request_may_take_longer_than_a_look_at_the_loop(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microweb.threads, "_LOOP_CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(microweb.workers, "_LOOP_CHECK_SECONDS", 0.001)
 
     async def take_time() -> str:
         await run_blocking(threading.Event().wait, 0.02)
@@ -1036,7 +1032,7 @@ def test_cancelling_a_task_twice_is_still_one_cancellation(worker: Worker) -> No
 def test_without_anyio_a_cancelled_call_is_awaited_as_well() -> None:
     program = """if True:
         import asyncio, sys, threading
-        from microweb.threads import WorkerPool, run_blocking
+        from microweb.workers import WorkerPool, run_blocking
         entered, opened, left = threading.Event(), threading.Event(), []
         def block():
             entered.set(); opened.wait(10); left.append(1)
@@ -1155,7 +1151,7 @@ def test_a_thread_that_asks_a_closed_loop_is_told_that_nobody_is_there(pool: Wor
 def test_a_thread_that_waits_for_a_loop_learns_that_it_ended(
     pool: WorkerPool, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microweb.threads, "_LOOP_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(microweb.workers, "_LOOP_CHECK_SECONDS", 0.01)
     told = threading.Event()
 
     def numbers() -> Iterator[int]:
@@ -1376,6 +1372,19 @@ async def test_closing_asynchronously_lets_a_thread_ask_its_task(pool: WorkerPoo
 
 
 @pytest.mark.anyio
+async def test_a_cancelled_close_ends_the_threads_all_the_same(pool: WorkerPool) -> None:
+    await pool.pick().run(int)
+    (thread,) = live_threads()
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await pool.aclose()
+    thread.join(10)
+
+    assert not thread.is_alive()
+
+
+@pytest.mark.anyio
 async def test_a_pool_can_be_closed_from_one_of_its_threads(pool: WorkerPool) -> None:
     await pool.pick().run(pool.close)
     pool.close()
@@ -1411,7 +1420,8 @@ def test_a_pool_that_nobody_refers_to_ends_its_threads() -> None:
 def test_a_forked_child_gets_threads_of_its_own() -> None:
     program = """if True:
         import asyncio, os
-        from microweb.threads import WorkerPool, run_blocking, run_sync
+        from microweb.helperloops import run_sync
+        from microweb.workers import WorkerPool, run_blocking
         pool = WorkerPool()
         worker = pool.pick()
         async def main():
@@ -1434,7 +1444,8 @@ def test_a_forked_child_gets_threads_of_its_own() -> None:
 def test_the_interpreter_ends_with_threads_still_at_work() -> None:
     program = """if True:
         import asyncio, threading
-        from microweb.threads import WorkerPool, run_blocking, run_sync
+        from microweb.helperloops import run_sync
+        from microweb.workers import WorkerPool, run_blocking
         pool, entered = WorkerPool(), threading.Event()
         async def main():
             block = lambda: entered.set() or threading.Event().wait()
@@ -1452,7 +1463,7 @@ def test_the_interpreter_ends_with_threads_still_at_work() -> None:
         check=True,
     )
 
-    assert b"microweb/threads.py" not in ended.stderr
+    assert b"microweb/" not in ended.stderr
 
 
 # --- Everything at once -----------------------------------------------------------------------------
@@ -1956,7 +1967,7 @@ def test_stopped_helper_loops_cancel_their_tasks_and_come_again() -> None:
 
     left: list[asyncio.Task[None]] = []
     run_sync(leave_a_task_behind)
-    microweb.threads._stop_helper_loops()
+    microweb.helperloops._stop_helper_loops()
 
     assert left[0].cancelled()
     assert run_sync(paint, "red") == "painted red"
@@ -1994,7 +2005,7 @@ def test_an_interrupt_cancels_what_run_sync_waits_for() -> None:
 
 
 def test_importing_the_module_loads_no_async_library() -> None:
-    program = "import sys, microweb.threads; print(sorted({'anyio', 'trio', 'sniffio'} & set(sys.modules)))"
+    program = "import sys, microweb.helperloops, microweb.iteration; print(sorted({'anyio', 'trio', 'sniffio'} & set(sys.modules)))"
 
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=30)
 

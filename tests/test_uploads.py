@@ -200,8 +200,8 @@ async def test_closing_an_unwritten_file_of_a_full_disk_is_quiet():
         def close(self):
             raise OSError("No space left on device")
 
-    file._file.close()
-    file._file = Full()
+    file._opened.close()
+    file._opened = Full()
     await file.close()
 
-    assert file._unwritten == []
+    assert file.closed

@@ -58,6 +58,21 @@ async def test_text_and_bytes_come_back():
         assert await ws.receive() == b"\x00\xff"
 
 
+async def test_each_kind_may_be_asked_for():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.send_json([await websocket.receive_text(), len(await websocket.receive_bytes())])
+
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        await ws.send_text("a")
+        await ws.send_bytes(b"bc")
+
+        assert await ws.receive_json() == ["a", 2]
+
+
 async def test_json_and_typed_messages():
     @dataclass
     class Point:

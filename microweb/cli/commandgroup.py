@@ -126,8 +126,8 @@ def run_on_loop(app: "App", ctx: click.Context, call: Callable[[], Awaitable[Any
     """What the coroutine gives; inside the app's lifespan, if asked for."""
     import asyncio
 
-    from microweb.lifespan import find_current_loop
-    from microweb.threads import run_sync
+    from microweb.helperloops import run_sync
+    from microweb.loops import find_current_loop
 
     async def main() -> Any:
         # click keeps its context per thread, and this may be another one.

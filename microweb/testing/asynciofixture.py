@@ -3,12 +3,10 @@
 Loaded by ``plugin.py`` only where pytest-asyncio is.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest_asyncio
-
-from microweb.testing.plugin import open_client
 
 if TYPE_CHECKING:
     from microweb.testing.client import Client
@@ -22,15 +20,18 @@ def make_fixture(scope: Scope) -> Any:
     """A client that lives in the loop of ``scope`` and is started anew for every test."""
 
     @pytest_asyncio.fixture(loop_scope=scope, name=f"_microweb_asyncio_client_{scope}")
-    async def asyncio_client(self: object, app: Any) -> AsyncIterator["Client"]:
-        async with open_client(app) as opened:
+    async def asyncio_client(self: "AsyncioClients", app: Any) -> AsyncIterator["Client"]:
+        async with self.open_client(app) as opened:
             yield opened
 
     return asyncio_client
 
 
 class AsyncioClients:
-    """Holds the fixtures for pytest to find."""
+    """Holds the fixtures for pytest to find; ``open_client`` makes a client for an app."""
+
+    def __init__(self, open_client: "Callable[[Any], Client]") -> None:
+        self.open_client = open_client
 
     in_function_loop = make_fixture("function")
     in_class_loop = make_fixture("class")

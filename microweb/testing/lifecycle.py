@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
-from microweb.lifespan import LifespanFailed
+from microweb.failures import LifespanFailed
 from microweb.testing.call import AppHangs, find_app_error
 from microweb.testing.detached import DetachedTask
 from microweb.testing.lint import Lint, LintError

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.has_plugin("asyncio"):
         from microweb.testing.asynciofixture import AsyncioClients
 
-        config.pluginmanager.register(AsyncioClients(), "microweb-asyncio")
+        config.pluginmanager.register(AsyncioClients(open_client), "microweb-asyncio")
 
 
 @pytest.fixture

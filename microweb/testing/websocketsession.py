@@ -198,7 +198,6 @@ class WebSocketSession(AppCall):
     def _end(self, code: int, reason: str) -> None:
         self.close_code = code
         self.close_reason = reason
-        self._inbox.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self._release()
 
     # The app's side ----------------------------------------------------------------------------------

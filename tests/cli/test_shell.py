@@ -19,6 +19,7 @@ APP = """
 def shell(project, monkeypatch):
     project.write("app.py", APP)
     monkeypatch.delenv("PYTHONSTARTUP", raising=False)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # the prompt would leave one behind
 
     def run(*lines, options=("--plain",), **more):
         return project.run("shell", *options, input="\n".join([*lines, ""]), **more)

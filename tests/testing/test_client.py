@@ -118,6 +118,12 @@ async def test_a_client_may_be_opened_and_closed_by_different_tasks():
     assert events == ["start", "stop"]
 
 
+async def test_a_client_is_opened_once():
+    async with Client(hello) as client:
+        with pytest.raises(RuntimeError, match="more than once"):
+            await client.__aenter__()
+
+
 async def test_aclose_is_enough_and_may_come_twice():
     events = []
     client = await Client(with_lifespan(events)).__aenter__()

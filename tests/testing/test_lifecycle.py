@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from microweb.lifespan import LifespanFailed
+from microweb.failures import LifespanFailed
 from microweb.testing import AppHangs, Client, LintError, lifecycle
 from microweb.testing.lifecycle import Lifecycle
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from microweb.errors import WebSocketDisconnect
-from microweb.lifespan import LifespanFailed
+from microweb.failures import LifespanFailed
 from microweb.testing import AppHangs, LintError, SyncClient, WebSocketDenied
 
 pytestmark = pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -95,9 +95,15 @@ def test_outside_of_its_block_it_says_how_to_open_it(backend):
         client.get("/")
 
 
+def test_a_client_is_opened_once(backend):
+    with connect(echo, backend) as client, pytest.raises(RuntimeError, match="more than once"):
+        client.__enter__()
+
+
 def test_closing_twice_is_quiet(backend):
     with connect(echo, backend) as client:
         client.close()
+        assert client.is_closed
 
 
 def test_a_stream_is_read_chunk_by_chunk(backend):
@@ -230,6 +236,47 @@ def test_an_exchange_uploads_from_an_iterator(backend):
         assert exchange.response().read() == b"ab"
 
 
+def test_leaving_an_exchange_disconnects_and_raises_the_apps_error(backend):
+    async def app(scope, receive, send):
+        await receive()
+        await receive()
+        raise KeyError("while cleaning up")
+
+    with connect(app, backend) as client, pytest.raises(KeyError, match="cleaning up"), client.exchange("GET", "/"):
+        pass
+
+
+def test_an_exchange_can_wait_for_the_end_of_the_app(backend):
+    events = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await receive()
+        await anyio.wait_all_tasks_blocked()
+        events.append("ended")
+
+    with connect(app, backend) as client, client.exchange("GET", "/") as exchange:
+        exchange.disconnect()
+        exchange.wait_ended()
+        assert events == ["ended"]
+
+
+def test_an_upload_that_blocks_holds_nobody(backend):
+    released = threading.Event()
+
+    def body():
+        yield b"first"
+        assert released.wait(30)
+
+    async def app(scope, receive, send):
+        await receive()
+        await respond(send, b"enough", 413)
+
+    with connect(app, backend) as client:
+        assert client.post("/", content=body()).status_code == 413
+    released.set()
+
+
 def test_an_exchange_gives_its_response(backend):
     async def app(scope, receive, send):
         await respond(send, b"hello", headers=[(b"set-cookie", b"a=1")])
@@ -286,8 +333,9 @@ def test_a_websocket_is_closed_or_dropped(backend):
             websocket.close(4000, "enough")
         with client.websocket("/") as websocket:
             websocket.disconnect()
-
-    assert codes == [4000, 1006]
+        with client.websocket("/"):
+            pass
+        assert codes == [4000, 1006, 1000]
 
 
 def test_a_denied_websocket_raises(backend):

@@ -132,6 +132,23 @@ async def test_a_denial_can_be_a_whole_response():
     assert response.headers["www-authenticate"] == "Basic"
 
 
+async def test_after_a_denial_an_app_receives_a_disconnect():
+    received = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 401})
+        await send({"type": "websocket.http.response.body"})
+        received.append(await receive())
+
+    async with connect(app) as client:
+        with pytest.raises(WebSocketDenied):
+            async with client.websocket("/"):
+                pass
+
+    assert received == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
 async def test_an_error_before_the_answer_is_raised():
     async def app(scope, receive, send):
         raise KeyError("broken")
@@ -200,6 +217,13 @@ async def test_text_bytes_and_json_go_both_ways():
         assert await websocket.receive_text() == "text"
         assert await websocket.receive_bytes() == b"bytes"
         assert await websocket.receive_json() == {"é": [1, None]}
+
+
+async def test_json_is_sent_as_compact_text():
+    async with connect(echo) as client, client.websocket("/") as websocket:
+        await websocket.send_json({"é": [1, None]})
+
+        assert await websocket.receive() == '{"é":[1,null]}'
 
 
 async def test_receive_takes_what_comes():

@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from microweb import App, session
-from microweb.testing import Client, SyncClient
+from microweb import App, WebSocketDisconnect, session
+from microweb.testing import Client, SyncClient, WebSocketDenied
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +179,67 @@ async def test_an_app_starts_any_number_of_times():
             pass
 
     assert len(starts) == 3
+
+
+async def test_a_websocket_view_talks_to_the_test():
+    app = App(__name__)
+
+    @app.websocket("/echo")
+    async def echo(websocket):
+        await websocket.accept()
+        async for message in websocket:
+            await websocket.send_text(message)
+
+    async with Client(app) as client, client.websocket("/echo") as websocket:
+        await websocket.send_text("hello")
+        assert await websocket.receive_text() == "hello"
+
+
+async def test_an_error_in_a_websocket_view_is_raised_in_the_test():
+    app = App(__name__)
+
+    @app.websocket("/")
+    async def broken(websocket):
+        await websocket.accept()
+        raise KeyError("broken")
+
+    async with Client(app) as client:
+        with pytest.raises(KeyError, match="broken"):
+            async with client.websocket("/") as websocket:
+                await websocket.receive()
+    async with Client(app, raise_errors=False) as client, client.websocket("/") as websocket:
+        with pytest.raises(WebSocketDisconnect, match="1011"):
+            await websocket.receive()
+
+
+async def test_a_websocket_to_nowhere_is_a_404():
+    async with Client(App(__name__)) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/nowhere"):
+                pass
+
+    assert denied.value.response.status_code == 404
+
+
+async def test_a_view_with_cancel_on_disconnect_ends_when_its_client_leaves():
+    app = App(__name__)
+    events = []
+    entered = anyio.Event()
+
+    @app.get("/slow", cancel_on_disconnect=True)
+    async def slow():
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            events.append("cleaned up")
+
+    async with Client(app) as client, client.exchange("GET", "/slow") as exchange:
+        await entered.wait()
+        await anyio.wait_all_tasks_blocked()
+        exchange.disconnect()
+        await exchange.wait_ended()
+        assert events == ["cleaned up"]
 
 
 async def test_a_session_is_prepared_and_inspected():

@@ -1,0 +1,186 @@
+"""Channels through Redis: every process on the same Redis gets what any of them publishes.
+
+One connection listens for the whole process and feeds the subscriptions of ``hub.py``; Redis keeps the history.
+Needs redis-py (``pip install microweb-asgi[redis]``), which runs on asyncio alone.
+"""
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Any, Self
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from microweb import json
+from microweb.channels.hub import Channels, last
+from microweb.channels.subscription import Subscription
+from microweb.errors import BadRequest
+
+__all__ = ["RedisChannels"]
+
+logger = logging.getLogger("microweb.channels")
+
+PUBLISH = """
+local number = redis.call('INCR', KEYS[2])
+local numbered = number .. ':' .. ARGV[1]
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+if tonumber(ARGV[2]) > 0 then
+    redis.call('RPUSH', KEYS[3], numbered)
+    redis.call('LTRIM', KEYS[3], -ARGV[2], -1)
+    redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
+redis.call('PUBLISH', KEYS[1], numbered)
+"""
+"""Number, keep and publish in one step, so that who joins meanwhile can tell which messages it has already."""
+
+LOST = (exceptions.ConnectionError, exceptions.TimeoutError)
+RETRY = 1.0
+"""Seconds between attempts to reach a Redis that is gone."""
+
+
+class RedisChannels(Channels):
+    """Channels shared by all processes that use the same ``url`` and ``prefix``.
+
+    The app opens them when it starts and closes them when it stops. ``lifetime`` is how many seconds the history of
+    a silent channel is kept. While Redis is gone ``publish`` and ``subscribe`` raise redis-py's errors and
+    subscribers wait; what others publish in that time is lost to them.
+
+    >>> from microweb import App
+    >>> app = App(__name__)
+    >>> app.channels = RedisChannels("redis://localhost:6379/0")
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "microweb:",
+        history: int = 100,
+        lifetime: int = 86_400,
+    ) -> None:
+        super().__init__(history=0)
+        self.url = url
+        self.prefix = prefix
+        self.kept = history
+        self.lifetime = lifetime
+        self._redis: Redis | None = None
+        self._listener: PubSub | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._joining: dict[Subscription, int | None] = {}
+        """The subscriptions that wait for their history, with the number of the first message after it."""
+
+    async def __aenter__(self) -> Self:
+        self._redis = Redis.from_url(self.url)
+        self._listener = self._redis.pubsub()
+        # A channel of its own: a listener without any has no connection.
+        await self._listener.subscribe(self.prefix)
+        self._reader = asyncio.create_task(self._read(self._listener))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        redis, listener, reader = self._redis, self._listener, self._reader
+        self._redis = self._listener = self._reader = None
+        assert redis is not None
+        assert listener is not None
+        assert reader is not None
+        reader.cancel()
+        await asyncio.wait([reader])
+        await listener.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+        await redis.aclose()
+
+    async def publish(self, channel: str, message: Any) -> None:
+        """Give ``message``, anything with a JSON form, to every subscriber in every process; waits for Redis alone.
+
+        Raises:
+            TypeError: the message has no JSON form.
+            redis.exceptions.RedisError: Redis cannot be reached.
+            RuntimeError: the app has not started.
+        """
+        keys = [self.prefix + channel, self._key("number", channel), self._key("history", channel)]
+        arguments: list[Any] = [json.dumps(message), self.kept, self.lifetime]
+        await self._open_redis().eval(PUBLISH, len(keys), *keys, *arguments)
+
+    async def join(self, subscription: Subscription) -> list[Any]:
+        """Begin to deliver to a subscription; gives the history that it asked for."""
+        redis, listener, channel = self._open_redis(), self._listener, subscription.channel
+        assert listener is not None
+        await super().join(subscription)
+        self._joining[subscription] = None
+        try:
+            confirmed = self._confirmed.get(channel)
+            if confirmed is None:
+                confirmed = self._confirmed[channel] = asyncio.Event()
+                await listener.subscribe(self.prefix + channel)
+            await confirmed.wait()
+            if not subscription.history:
+                return []
+            lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
+            first = self._joining[subscription]
+            earlier = [read_numbered(line) for line in lines]
+            return last([message for number, message in earlier if first is None or number < first], subscription)
+        except BaseException:
+            await self.leave(subscription)
+            raise
+        finally:
+            self._joining.pop(subscription, None)
+
+    async def leave(self, subscription: Subscription) -> None:
+        """Deliver no more to a subscription."""
+        from anyio import CancelScope
+
+        await super().leave(subscription)
+        channel = subscription.channel
+        if self.count(channel) or self._confirmed.pop(channel, None) is None or self._listener is None:
+            return
+        with CancelScope(shield=True):
+            try:
+                await self._listener.unsubscribe(self.prefix + channel)
+            except LOST:
+                pass  # Redis has forgotten us with the connection.
+
+    def _open_redis(self) -> Redis:
+        if self._redis is None:
+            raise RuntimeError("RedisChannels are opened when the app starts: set `app.channels` before that")
+        return self._redis
+
+    def _key(self, kind: str, channel: str) -> str:
+        return f"{self.prefix}{kind}:{channel}"
+
+    async def _read(self, listener: PubSub) -> None:
+        while True:
+            try:
+                async for message in listener.listen():
+                    self._take(message)
+            except LOST as error:
+                logger.warning("the channels have lost Redis and try again in %g s: %s", RETRY, error)
+                await asyncio.sleep(RETRY)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        channel = message["channel"].decode().removeprefix(self.prefix)
+        if message["type"] == "subscribe" and channel in self._confirmed:
+            self._confirmed[channel].set()
+        elif message["type"] == "message":
+            try:
+                number, value = read_numbered(message["data"])
+            except (ValueError, BadRequest) as error:
+                logger.warning("a message on %r is not ours: %s", channel, error)
+                return
+            for subscription, first in self._joining.items():
+                if subscription.channel == channel and first is None:
+                    self._joining[subscription] = number
+            self.deliver(channel, value)
+
+
+def read_numbered(line: bytes | str) -> tuple[int, Any]:
+    """A message and its number, as ``PUBLISH`` writes them.
+
+    Raises:
+        ValueError, BadRequest: somebody else wrote it.
+    """
+    number, _, data = (line.encode() if isinstance(line, str) else line).partition(b":")
+    return int(number), json.loads(data)

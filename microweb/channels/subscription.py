@@ -1,0 +1,94 @@
+"""One subscriber of one channel: a bounded queue between a publisher that never waits and a loop that does.
+
+Made by ``Channels.subscribe``.
+"""
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from microweb.errors import ClientDisconnect
+
+if TYPE_CHECKING:
+    from anyio import Event
+
+__all__ = ["OnFull", "Subscription", "TooSlow"]
+
+OnFull = Literal["drop_oldest", "disconnect"]
+
+
+class TooSlow(ClientDisconnect):
+    """A subscriber with ``on_full="disconnect"`` was ``size`` messages behind. Not logged: it is the client's pace."""
+
+
+class Hub(Protocol):
+    """Where a subscription enters and leaves."""
+
+    dropped: int
+
+    async def join(self, subscription: "Subscription") -> list[Any]:
+        """Begin to deliver; the messages before that the subscription asked for."""
+        ...
+
+    async def leave(self, subscription: "Subscription") -> None:
+        """Deliver no more."""
+        ...
+
+
+class Subscription:
+    """The messages of one channel, as an async iterator inside of ``async with``.
+
+    ``dropped`` counts those that it was too slow for.
+    """
+
+    __slots__ = ("_hub", "_overrun", "_queue", "_waiting", "channel", "dropped", "history", "on_full", "size")
+
+    def __init__(self, hub: Hub, channel: str, size: int, on_full: OnFull, history: int) -> None:
+        self.channel = channel
+        self.size = size
+        self.on_full = on_full
+        self.history = history
+        self.dropped = 0
+        self._hub = hub
+        self._queue: deque[Any] = deque()
+        self._overrun = False
+        self._waiting: Event | None = None
+
+    async def __aenter__(self) -> Self:
+        earlier = await self._hub.join(self)
+        self._queue.extendleft(reversed(earlier))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._hub.leave(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            if self._overrun:
+                raise TooSlow(f"a subscriber of {self.channel!r} was more than {self.size} messages behind")
+            if self._queue:
+                return self._queue.popleft()
+            from anyio import Event
+
+            self._waiting = Event()
+            await self._waiting.wait()
+
+    def offer(self, message: Any) -> None:
+        """Take a message without waiting; called by the hub, on the loop."""
+        if len(self._queue) >= self.size:
+            self.dropped += 1
+            self._hub.dropped += 1
+            if self.on_full == "disconnect":
+                self._overrun = True
+            else:
+                self._queue.popleft()
+        if not self._overrun:
+            self._queue.append(message)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set()

@@ -1,0 +1,36 @@
+"""A time limit for every answer of an app or a router; a single route has ``timeout=``."""
+
+from collections.abc import Awaitable, Callable
+
+from microweb import Request, Response
+from microweb.errors import GatewayTimeout
+
+__all__ = ["Timeout"]
+
+
+class Timeout:
+    """Answer 504 when ``call_next`` takes longer than ``seconds``, and cancel the view where it waits.
+
+    The body of a streamed answer is sent afterwards and takes as long as it takes. A ``def`` view that is under way
+    cannot be stopped in its thread: its answer is dropped when it comes.
+
+    >>> from microweb import App
+    >>> app = App(__name__)
+    >>> app.add_middleware(Timeout(30))
+
+    Raises:
+        ValueError: ``seconds`` is not more than 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if seconds <= 0:
+            raise ValueError(f"a timeout is a number of seconds, more than 0, not {seconds!r}")
+        self.seconds = seconds
+
+    async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """The answer, if it comes in time."""
+        from anyio import move_on_after
+
+        with move_on_after(self.seconds):
+            return await call_next(request)
+        raise GatewayTimeout(f"No answer within {self.seconds:g} seconds.")

@@ -1,0 +1,196 @@
+"""Channels through a real Redis, started for these tests."""
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from microweb import App
+from microweb.testing import Client
+from tests.programs import find_free_port, wait_until
+
+redis = pytest.importorskip("redis")
+
+from microweb.channels.redis import RedisChannels  # noqa: E402 - only where redis-py is installed
+
+pytestmark = [pytest.mark.anyio, pytest.mark.wire]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    """redis-py runs on asyncio alone."""
+    return "asyncio"
+
+
+@contextmanager
+def running_redis(port, folder):
+    """A Redis that keeps nothing, for the time of a ``with`` block."""
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("MICROWEB_REQUIRE_SERVICES") == "1":
+            pytest.fail("redis-server is not installed, and MICROWEB_REQUIRE_SERVICES=1 asks for it")
+        pytest.skip("redis-server is not installed")
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with redis.Redis(port=port) as client:
+
+            def answers():
+                try:
+                    return client.ping()
+                except redis.ConnectionError:
+                    return False
+
+            wait_until(answers, "Redis")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """The URL of a Redis that lives as long as this file's tests."""
+    with running_redis(find_free_port(), tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+async def take(messages, count):
+    with anyio.fail_after(30):
+        return [await anext(messages) for _ in range(count)]
+
+
+async def test_what_one_process_publishes_another_receives(url):
+    async with (
+        RedisChannels(url) as here,
+        RedisChannels(url) as there,
+        here.subscribe("one") as mine,
+        there.subscribe("one") as theirs,
+        there.subscribe("two") as other,
+    ):
+        await here.publish("one", {"n": 1})
+        await here.publish("two", "gr\u00fc\u00df")
+
+        assert await take(mine, 1) == await take(theirs, 1) == [{"n": 1}]
+        assert await take(other, 1) == ["gr\u00fc\u00df"]
+
+
+async def test_late_joiners_of_any_process_get_the_last_messages(url):
+    async with RedisChannels(url, history=3) as here, RedisChannels(url, history=3) as there:
+        for number in range(5):
+            await here.publish("late", number)
+
+        async with there.subscribe("late", history=10) as messages, there.subscribe("late") as none:
+            await here.publish("late", 5)
+
+            assert await take(messages, 4) == [2, 3, 4, 5]
+            assert await take(none, 1) == [5]
+
+
+async def test_no_message_is_missed_or_doubled_while_somebody_joins(url):
+    async with RedisChannels(url, history=1000) as here, RedisChannels(url) as there:
+
+        async def publish():
+            for number in range(200):
+                await here.publish("busy", number)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(publish)
+            for _ in range(20):
+                async with there.subscribe("busy", history=1000, size=1000) as messages:
+                    got = await take(messages, 5)
+                    assert got == [0, 1, 2, 3, 4]
+            async with there.subscribe("busy", history=1000, size=1000) as messages:
+                assert await take(messages, 200) == list(range(200))
+
+
+async def test_the_last_one_to_leave_ends_the_subscription(url):
+    async with RedisChannels(url) as channels:
+        for _ in range(2):
+            async with channels.subscribe("brief") as messages, channels.subscribe("brief"):
+                await channels.publish("brief", 1)
+                assert await take(messages, 1) == [1]
+
+        assert channels.count("brief") == 0
+        assert channels._confirmed == {}
+
+
+async def test_a_lost_connection_is_made_again(url, caplog):
+    async with RedisChannels(url) as channels, channels.subscribe("lost") as messages:
+        await channels._redis.client_kill_filter(_type="pubsub", skipme=True)
+        got = []
+
+        async def listen():
+            got.extend(await take(messages, 1))
+            tasks.cancel_scope.cancel()
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listen)
+                while True:
+                    await channels.publish("lost", "again")
+                    await anyio.sleep(0.05)
+
+    assert got == ["again"]
+
+
+async def test_a_redis_that_comes_back_is_found_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("microweb.channels.redis.RETRY", 0.05)
+    port = find_free_port()
+    with running_redis(port, tmp_path) as url:
+        channels = RedisChannels(url)
+        await channels.__aenter__()
+        messages = await channels.subscribe("gone").__aenter__()
+
+    with anyio.fail_after(30):
+        while "have lost Redis" not in caplog.text:
+            await anyio.sleep(0.05)
+        with running_redis(port, tmp_path):
+            while not messages._queue:
+                await channels.publish("gone", "back")
+                await anyio.sleep(0.05)
+            assert await take(messages, 1) == ["back"]
+            await messages.__aexit__(None, None, None)
+        await channels.__aexit__(None, None, None)
+
+
+async def test_what_others_write_on_a_channel_is_passed_over(url, caplog):
+    async with RedisChannels(url) as channels, channels.subscribe("foreign") as messages:
+        for line in ("hello", "1:{", ""):
+            await channels._redis.publish("microweb:foreign", line)
+        await channels.publish("foreign", "ours")
+
+        assert await take(messages, 1) == ["ours"]
+    assert caplog.text.count("not ours") == 3
+
+
+async def test_the_app_opens_and_closes_them(url):
+    app = App(__name__)
+    app.channels = RedisChannels(url)
+
+    @app.get("/")
+    async def view():
+        async with app.channels.subscribe("app") as messages:
+            await app.channels.publish("app", "through redis")
+            return await anext(messages)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "through redis"
+
+    with pytest.raises(RuntimeError, match="when the app starts"):
+        await app.channels.publish("app", 1)
+
+
+async def test_a_redis_that_is_not_there_stops_the_start():
+    app = App(__name__)
+    app.channels = RedisChannels(f"redis://127.0.0.1:{find_free_port()}/0")
+
+    with pytest.raises(Exception, match=r"(?i)start|connect"):
+        async with Client(app):
+            pass

@@ -1,0 +1,542 @@
+"""The fine print of the walk: what holds where two rules meet.
+
+The rules themselves are held in the test file of the part that they belong to; here stand the crossings.
+"""
+
+import gc
+import logging
+from contextvars import ContextVar
+from functools import partial, wraps
+from threading import Event, current_thread
+
+import anyio
+import pytest
+
+from microweb import (
+    App,
+    Request,
+    Response,
+    Router,
+    SetupError,
+    StreamingResponse,
+    abort,
+    after_this_request,
+    g,
+    redirect,
+)
+from microweb.testing import Client
+from microweb.workers import WorkerPool
+
+pytestmark = pytest.mark.anyio
+
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.4"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "root_path": "",
+    "query_string": b"",
+    "headers": [(b"host", b"example.org")],
+}
+
+
+async def walk(app, path="/", method="GET", receive=None):
+    """Serve one request; the messages that were sent."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app(dict(SCOPE, path=path, raw_path=path.encode(), method=method), receive or anyio.sleep_forever, send)
+    return sent
+
+
+class Body:
+    """An endless body that tells when it is closed, started or not."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return "chunk"
+
+    async def aclose(self):
+        self.events.append("closed")
+
+
+# Layers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "make_value",
+    [
+        lambda: "text ☃",
+        lambda: b"\0bytes",
+        lambda: {"a": [1, None]},
+        list,
+        lambda: "",
+        lambda: ("created", 201, {"x-a": "b"}),
+        lambda: ("", 204),
+        lambda: Response("r", 404, {"set-cookie": "a=b"}),
+        lambda: redirect("/there"),
+        lambda: None,
+        lambda: 5,
+        lambda: abort(418),
+        lambda: 1 / 0,
+    ],
+)
+async def test_an_answer_is_the_same_with_and_without_layers(make_value, method, caplog):
+    def make_app():
+        app = App(__name__, static_folder=None)
+        app.get("/")(view)
+        return app
+
+    async def view():
+        return make_value()
+
+    bare, hooked, layered = make_app(), make_app(), make_app()
+    hooked.after_request(lambda response: None)
+    layered.middleware(pass_on)
+    caplog.set_level(logging.CRITICAL)
+
+    answers = [await walk(app, method=method) for app in (bare, hooked, layered)]
+
+    assert answers[0] == answers[1] == answers[2]
+
+
+async def pass_on(request, call_next):
+    return await call_next(request)
+
+
+async def test_call_next_may_be_called_again_and_the_body_is_there_again():
+    app = App(__name__)
+
+    @app.middleware
+    async def twice(request, call_next):
+        first, second = await call_next(request), await call_next(request)
+        return {"first": first.body.decode(), "second": second.body.decode(), "same": first is second}
+
+    @app.post("/")
+    async def echo(request):
+        return await request.body()
+
+    async with Client(app) as client:
+        answer = (await client.post("/", content=b"abc")).json()
+
+    assert answer == {"first": "abc", "second": "abc", "same": False}
+
+
+async def test_a_middleware_that_returns_nothing_is_named(caplog):
+    app = App(__name__)
+
+    @app.middleware
+    async def forgetful(request, call_next):
+        await call_next(request)
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    async with Client(app, raise_errors=False) as client:
+        response = await client.get("/")
+
+    assert response.status_code == 500
+    assert "forgetful returned None" in str(caplog.records[0].exc_info[1])
+
+
+async def test_what_a_middleware_answers_itself_gets_after_this_request_but_no_hooks():
+    app = App(__name__)
+
+    @app.middleware
+    async def refuse(request, call_next):
+        after_this_request(mark)
+        return "refused", 403
+
+    def mark(response):
+        response.headers["x-marked"] = "this"
+
+    @app.after_request
+    def hook(response):
+        response.headers["x-marked"] = "hook"
+
+    async with Client(app) as client:
+        response = await client.get("/")
+
+    assert (response.status_code, response.headers["x-marked"]) == (403, "this")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/r/none", 404), ("DELETE", "/r/x/", 405), ("OPTIONS", "/r/x/", 200), ("GET", "/r/x", 308)],
+)
+async def test_every_kind_of_miss_passes_the_layers_of_its_router_with_no_route(method, path, status):
+    app, router = App(__name__), Router("r", __name__, prefix="/r")
+    seen = []
+
+    @router.middleware
+    async def layer(request, call_next):
+        seen.append(("layer", request.route, request.endpoint))
+        return await call_next(request)
+
+    @router.before_request
+    async def hook(request):
+        seen.append(("hook", request.route, request.endpoint))
+
+    @router.get("/x/")
+    async def known():
+        return ""
+
+    app.mount("", router)
+    async with Client(app) as client:
+        response = await client.request(method, path)
+
+    assert response.status_code == status
+    assert seen == [("layer", None, None), ("hook", None, None)]
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+async def test_an_error_out_of_a_task_group_is_the_error_inside():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(refuse)
+
+    async def refuse():
+        abort(403)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).status_code == 403
+
+
+async def test_the_error_is_dropped_from_the_response_when_the_request_is_over(caplog):
+    app = App(__name__)
+    kept = []
+
+    @app.middleware
+    async def keep(request, call_next):
+        response = await call_next(request)
+        kept.append((response, type(response.error)))
+        return response
+
+    @app.get("/")
+    async def broken():
+        raise ValueError("broken")
+
+    caplog.set_level(logging.CRITICAL)
+    await walk(app)
+
+    assert [(response.error, kind) for response, kind in kept] == [(None, ValueError)]
+
+
+async def reraise(request, call_next):
+    response = await call_next(request)
+    response.raise_for_error()
+    return response
+
+
+async def replace(request, call_next):
+    await call_next(request)
+    return "instead"
+
+
+async def replace_at_last(request, call_next):
+    after_this_request(lambda response: Response("instead"))
+    return await call_next(request)
+
+
+@pytest.mark.parametrize("path", ["/coroutine", "/thread", "/refused", "/stream", "/inner/", "/bubbling/"])
+@pytest.mark.parametrize(
+    "layers", [[], [reraise], [replace], [replace, reraise], [replace_at_last]], ids=lambda layers: str(len(layers))
+)
+async def test_no_layer_makes_an_error_a_reference_cycle(path, layers, caplog):
+    app, inner, bubbling = (App(__name__, static_folder=None) for _ in range(3))
+
+    async def fail():
+        raise ValueError("broken")
+
+    @app.get("/thread")
+    def fail_in_thread():
+        raise ValueError("broken")
+
+    @app.get("/refused")
+    async def refuse():
+        abort(403)
+
+    @app.get("/stream")
+    async def stream():
+        yield "all is well"
+
+    app.get("/coroutine")(fail)
+    inner.get("/")(fail)
+    bubbling.get("/")(fail)
+    app.mount("/inner", inner)
+    app.mount("/bubbling", bubbling, errors="bubble")
+    for layer in layers:
+        app.middleware(layer)
+    caplog.set_level(logging.CRITICAL)
+    await walk(app, path)
+    found = []
+    for _ in range(3):  # A thread that an earlier test left may drop something meanwhile; a cycle comes each time.
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await walk(app, path)
+            found.append(gc.collect())
+        finally:
+            gc.enable()
+
+    assert min(found) == 0
+
+
+# Bodies and the client's departure ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 304), ("GET", 204), ("HEAD", 200)])
+async def test_a_body_that_is_not_sent_is_closed_before_teardown(method, status):
+    app = App(__name__)
+    events = []
+
+    @app.get("/")
+    async def view():
+        return StreamingResponse(Body(events), status)
+
+    @app.teardown_request
+    async def torn_down(error):
+        events.append("torn down")
+
+    sent = await walk(app, method=method)
+
+    assert [message.get("body") for message in sent] == [None, b""]
+    assert events == ["closed", "torn down"]
+
+
+async def test_a_body_is_closed_when_the_request_is_cancelled_before_its_first_step():
+    app = App(__name__)
+    events = []
+
+    @app.middleware
+    async def slow(request, call_next):
+        response = await call_next(request)
+        scope.cancel()
+        await anyio.sleep_forever()
+        return response
+
+    @app.get("/")
+    async def view():
+        return StreamingResponse(Body(events))
+
+    @app.teardown_request
+    async def torn_down(error):
+        events.append(f"torn down {error}")
+
+    with anyio.CancelScope() as scope:
+        await walk(app)
+
+    assert scope.cancelled_caught
+    assert events == ["closed", "torn down None"]
+
+
+async def test_waiting_for_the_client_to_leave_takes_nothing_from_the_body():
+    app = App(__name__)
+    messages = [
+        {"type": "http.request", "body": b"whole ", "more_body": True},
+        {"type": "http.request", "body": b"body", "more_body": False},
+    ]
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        if not messages:
+            await anyio.sleep_forever()
+        return messages.pop(0)
+
+    @app.post("/", cancel_on_disconnect=True)
+    async def view(request: Request):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        return await request.body()
+
+    sent = await walk(app, method="POST", receive=receive)
+
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"whole body")
+
+
+async def test_a_request_that_its_client_left_is_a_499_for_the_layers_and_nothing_for_server_and_log(caplog):
+    app = App(__name__)
+    seen = []
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        return {"type": "http.disconnect"}
+
+    @app.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        seen.append((response.status_code, type(response.error).__name__))
+        return response
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def view():
+        await anyio.sleep_forever()
+
+    assert await walk(app, receive=receive) == []
+    assert seen == [(499, "ClientDisconnect")]
+    assert caplog.records == []
+
+
+# Threads ------------------------------------------------------------------------------------------
+
+
+async def test_a_function_is_async_if_what_it_wraps_is():
+    app = App(__name__)
+    threads = []
+
+    def noted(function):
+        @wraps(function)
+        def wrapper(*args, **values):
+            threads.append(current_thread())
+            return function(*args, **values)
+
+        return wrapper
+
+    class View:
+        async def __call__(self):
+            return current_thread().name
+
+    async def named(prefix):
+        return prefix + current_thread().name
+
+    @app.get("/wrapped")
+    @noted
+    async def wrapped():
+        return current_thread().name
+
+    app.add_route("/partial", partial(named, ""))
+    app.add_route("/object", View())
+
+    async with Client(app) as client:
+        names = {(await client.get(path)).text for path in ("/wrapped", "/partial", "/object")}
+
+    assert names == {current_thread().name}
+    assert threads == [current_thread()]
+
+
+async def test_an_awaitable_that_comes_out_of_a_thread_is_awaited_on_the_loop():
+    app = App(__name__)
+
+    @app.before_request
+    def before():
+        g.hook_thread = current_thread()
+        return finish(None)
+
+    @app.get("/")
+    def view():
+        return finish(current_thread())
+
+    @app.after_request
+    def after(response):
+        return finish(response)
+
+    async def finish(value):
+        if isinstance(value, Response | None):
+            return value
+        return {"view on the loop": value is loop_thread, "end on the loop": current_thread() is loop_thread}
+
+    loop_thread = current_thread()
+    async with Client(app) as client:
+        answer = (await client.get("/")).json()
+
+    assert answer == {"view on the loop": False, "end on the loop": True}
+
+
+@pytest.mark.parametrize("register", [lambda app, layer: app.middleware(layer), lambda app, layer: app.get("/")(layer)])
+async def test_a_def_function_that_would_have_to_wait_is_refused_at_the_start(register):
+    app = App(__name__)
+
+    def function(request: Request, call_next=None):
+        raise AssertionError("never called")
+
+    register(app, function)
+
+    with pytest.raises(SetupError, match=r"async.*test_semantics\.py:\d+"):
+        app.build_finder()
+
+
+async def test_concurrent_requests_in_threads_keep_their_own_g_and_variables():
+    app = App(__name__, config={"SYNC_THREADS": 3})
+    name_of = ContextVar("name_of", default="nobody")
+
+    @app.before_request
+    def before(request):
+        g.name = request.args["name"]
+        name_of.set(g.name)
+
+    @app.middleware
+    async def layer(request, call_next):
+        response = await call_next(request)
+        response.headers["x-seen"] = f"{g.name} {name_of.get()}"
+        return response
+
+    @app.get("/thread")
+    def in_thread():
+        return f"{g.name} {name_of.get()}"
+
+    @app.get("/coroutine")
+    async def in_coroutine():
+        await anyio.lowlevel.checkpoint()
+        return f"{g.name} {name_of.get()}"
+
+    wrong = []
+    async with Client(app) as client, anyio.create_task_group() as tasks:
+
+        async def ask(name):
+            for path in ("/thread", "/coroutine"):
+                response = await client.get(path, params={"name": name})
+                if not response.text == response.headers["x-seen"] == f"{name} {name}":
+                    wrong.append((name, path, response.text, response.headers["x-seen"]))
+
+        for number in range(20):
+            tasks.start_soon(ask, f"guest{number}")
+
+    assert wrong == []
+    assert name_of.get() == "nobody"
+
+
+async def test_a_view_that_waits_for_a_thread_is_named_in_the_log(caplog):
+    app = App(__name__, config={"SYNC_THREADS": 1})
+    app.workers = WorkerPool(1, wait_warning=0.0)
+    entered, released = anyio.Event(), Event()
+
+    @app.get("/slow")
+    async def enter(request):
+        async def let_go():
+            entered.set()
+
+        return await request.worker.run(released.wait, 10) and "released"
+
+    @app.get("/queued")
+    def queued_view():
+        return "done"
+
+    try:
+        async with Client(app) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, "/slow")
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(client.get, "/queued")
+            await anyio.wait_all_tasks_blocked()
+            released.set()
+    finally:
+        released.set()
+
+    (record,) = [record for record in caplog.records if "waited" in record.getMessage()]
+    assert "queued_view" in record.getMessage()
+    assert "SYNC_THREADS" in record.getMessage()
