@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from microweb.app import App
 from microweb.conversion import make_response
 from microweb.errors import ClientDisconnect, HTTPException, SetupError, WebSocketDisconnect, abort
+from microweb.markers import Body, Cookie, Depends, Form, Header, Query
 from microweb.patterns import Converter
 from microweb.proxies import (
     after_this_request,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         stream_template,
         stream_template_string,
     )
+    from microweb.uploads import SyncUploadFile, UploadFile
     from microweb.views import MethodView
     from microweb.websockets import WebSocket
 
@@ -42,14 +44,20 @@ __version__ = "0.1.0"
 __all__ = [
     "URL",
     "App",
+    "Body",
     "ClientDisconnect",
     "Converter",
+    "Cookie",
+    "Depends",
     "Event",
     "EventStream",
     "FileResponse",
+    "Form",
     "HTTPException",
+    "Header",
     "JSONResponse",
     "MethodView",
+    "Query",
     "Request",
     "Response",
     "Router",
@@ -57,6 +65,8 @@ __all__ = [
     "StaticFiles",
     "StreamingResponse",
     "SyncRequest",
+    "SyncUploadFile",
+    "UploadFile",
     "WebSocket",
     "WebSocketDisconnect",
     "abort",
@@ -88,6 +98,8 @@ LAZY = {
     "FileResponse": "files",
     "MethodView": "views",
     "StaticFiles": "static",
+    "SyncUploadFile": "uploads",
+    "UploadFile": "uploads",
     "WebSocket": "websockets",
     "flash": "flashing",
     "get_flashed_messages": "flashing",

@@ -22,7 +22,6 @@ from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.finder import Finder, make_finder
-from microweb.foreignlifespan import run_foreign
 from microweb.headers import encode_name, encode_value
 from microweb.incoming import Incoming
 from microweb.lifespan import Lifespan
@@ -41,6 +40,7 @@ from microweb.workers import WorkerPool
 if TYPE_CHECKING:
     from microweb.channels import Channels
     from microweb.cli.commandrunner import CommandRunner
+    from microweb.debugger import Debugger
     from microweb.explanation import Explanation
     from microweb.testing import Client
 
@@ -125,8 +125,9 @@ class App(Router):
         self._asgi_middleware: list[tuple[Callable[..., ASGIApp], dict[str, Any]]] = []
         self._runtime = Lifespan(
             self._enter,
-            grace=lambda: self.limits.graceful_timeout,
-            background_timeout=lambda: self.limits.background_timeout,
+            # Asked for before anything is composed, so ``limits`` may be older than the config.
+            grace=lambda: Limits.of(self.config).graceful_timeout,
+            background_timeout=lambda: Limits.of(self.config).background_timeout,
             stopped=self._close_gate,
         )
         self._host: App | None = None
@@ -137,6 +138,7 @@ class App(Router):
         self._overrides: dict[Any, Any] = {}
         self._entry: ASGIApp | None = None
         self._websocket_targets: Mapping[Target, WebSocketTarget] | None = None
+        self._debugger: Debugger | None = None
 
     # The walk ------------------------------------------------------------------------------------
 
@@ -296,6 +298,15 @@ class App(Router):
         scope[PASSED] = self
         await self._entry(scope, receive, send)
 
+    async def _pass_debugger(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where every call goes in debug: to the debugger's consoles, else on through the middleware or to us."""
+        if self._debugger is not None and scope["type"] == "http" and self._debugger.is_asked(scope):
+            return await self._debugger(scope, receive, send)
+        if self._entry is not None:
+            return await self._pass_middleware(scope, receive, send)
+        scope[PASSED] = self
+        return await self(scope, receive, send)
+
     async def _start(self) -> None:
         """Compose, and run the lifespans if no server did."""
         if self._runtime.started or self._host is not None or self._has_nothing_to_enter():
@@ -313,7 +324,10 @@ class App(Router):
         return self._loop is not None and not self._lifespans and not self.assembly.has_mounted_apps
 
     def _open_gate(self) -> None:
-        self._gate = self._pass_middleware if self._entry is not None else None
+        if self._debugger is not None:
+            self._gate = self._pass_debugger
+        else:
+            self._gate = self._pass_middleware if self._entry is not None else None
 
     def _close_gate(self) -> None:
         self._gate = self._pass_gate
@@ -346,7 +360,13 @@ class App(Router):
                     inner._host = self
                     await inner._enter(stack, state)
             else:
+                from microweb.foreignlifespan import run_foreign
+
                 await stack.enter_async_context(run_foreign(inner, state))
+        if self.debug and self._host is None:
+            from microweb.debugger import LoopWatch
+
+            stack.enter_context(LoopWatch(App.__call__))
         self._open_gate()
 
     async def _stopped(self) -> None:
@@ -375,6 +395,12 @@ class App(Router):
         for placement in assembly.placements:
             placement.router.frozen = True
         self._websocket_targets = None
+        if not self.debug:
+            self._debugger = None
+        elif self._debugger is None:
+            from microweb.debugger import Debugger
+
+            self._debugger = Debugger(self)
         if any(target.is_websocket for target in assembly.targets):
             self._websocket_targets = self.websocket_targets
         self._composed = True
@@ -507,8 +533,12 @@ class App(Router):
         return make_foreign_entrance(target, self.answer_error)
 
     def render_error(self, request: Request, error: BaseException) -> Response | None:
-        """The page of an unhandled error; None for the built-in one."""
-        return None
+        """The page of an unhandled error; None for the built-in one. The outermost app's debugger makes it."""
+        outermost: Incoming = request
+        while outermost.parent is not None:
+            outermost = outermost.parent
+        debugger = outermost.app._debugger
+        return debugger.render(request, error) if debugger is not None and self.debug else None
 
     async def notify(self, event: str, **details: Any) -> None:
         """Tell the observers of ``event``."""

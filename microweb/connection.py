@@ -378,15 +378,16 @@ async def within(answer: Awaitable[Message], seconds: float | None) -> Message:
 
 @coroutine
 def resume(step: Coroutine[Any, Any, Message], waiting_for: Any) -> Generator[Any, Any, Message]:
-    """The rest of a coroutine whose first step gave ``waiting_for``; asyncio only."""
+    """The rest of a coroutine whose first step gave ``waiting_for``."""
     try:
         while True:
             try:
-                yield waiting_for
+                answer = yield waiting_for
             except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as `await` would
                 waiting_for = step.throw(error)
             else:
-                waiting_for = step.send(None)
+                # trio answers with what it was asked for, asyncio with None.
+                waiting_for = step.send(answer)
     except StopIteration as stop:
         message: Message = stop.value
         return message

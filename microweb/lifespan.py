@@ -30,9 +30,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVarTuple
 
 from microweb.asgi import Receive, Scope, Send
-from microweb.backgroundtasks import BackgroundTasks
 from microweb.errors import ServiceUnavailable
-from microweb.exitsteps import ExitSteps
 from microweb.failures import LifespanFailed, as_one, describe, name_of
 from microweb.loops import (
     LoopWatch,
@@ -51,6 +49,7 @@ from microweb.shutdownevent import ShutdownEvent
 if TYPE_CHECKING:
     import anyio
 
+    from microweb.exitsteps import ExitSteps
     from microweb.loops import Loop
 
 __all__ = ["Lifespan"]
@@ -284,6 +283,8 @@ class _Run:
     def __init__(self, lifespan: Lifespan, loop: "Loop", state: State) -> None:
         import anyio
 
+        from microweb.backgroundtasks import BackgroundTasks
+
         self.lifespan = lifespan
         self.loop = loop
         self.state = state
@@ -379,6 +380,8 @@ class _Run:
 
     async def _start_and_stop(self, scope: "anyio.CancelScope") -> None:
         import anyio
+
+        from microweb.exitsteps import ExitSteps
 
         steps = ExitSteps()
         failure = await self._enter(steps)

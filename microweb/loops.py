@@ -2,10 +2,6 @@
 
 anyio has no words for such a task, nor for a loop itself. Called by the lifespan and what belongs to it,
 and by the server and the command line, which ask whether a loop is running.
-
-A loop can end in three ways: it cancels every task (``asyncio.run``; a task of ours may take that as a
-request to stop: ``loop_ends``), it cancels its system tasks (``trio.run``), or it is closed and says
-nothing (``loop.close()``, noticed by a watch).
 """
 
 import asyncio

@@ -46,7 +46,7 @@ class Parameter:
     our markers.
     """
 
-    __slots__ = ("alias", "decode", "default", "dependency", "fill", "forbids_unknown", "name", "place", "type")
+    __slots__ = ("alias", "decode", "default", "dependency", "fill", "forbids_unknown", "name", "place", "quick", "type")
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class Parameter:
         self.fill = fill
         self.decode: Callable[[bytes, int], Any] | None = None
         """Of a parameter that is the whole JSON body: from its bytes and the greatest depth to the value."""
+        self.quick: Callable[[bytes], Any] | None = None
+        """The same for the body that is right and not too deep, where msgspec alone reads it."""
         self.forbids_unknown = forbids_unknown
         self.dependency = dependency
         """What ``Depends`` names, planned; a ``resolving.Node``."""
@@ -332,6 +334,8 @@ def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
         name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
     )
     parameter.decode = decode
+    if not is_pydantic(kind) and not marker.forbid_unknown:
+        parameter.quick = json.find_decoder(kind).decode
     return parameter
 
 

@@ -7,7 +7,6 @@ worker threads: plain values everywhere. Both are faces of one state (they share
 Built by the walk in ``app.py``, once per request; mounted apps get a child that shares the body.
 """
 
-from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
@@ -86,17 +85,17 @@ class HTTPIncoming(Incoming):
 
         Raises: as ``Connection.read``, when awaited.
         """
-        if self._connection is not None or self._whole_body is not None or _get_running_loop() is None:
+        if self._connection is not None or self._whole_body is not None:
             return self.connection.read(reader)
-        answer = self._receive()
-        if not isinstance(answer, CoroutineType):
+        answer: Any = self._receive()
+        if answer.__class__ is not CoroutineType:
             return self.connection.read_on(reader, answer)
         try:
             waiting_for = answer.send(None)
         except StopIteration as stop:
             message: Message = stop.value
-            if not message.get("more_body") and message["type"] == "http.request":
-                body: bytes = message.get("body", b"")
+            body: bytes | None = message.get("body")  # A disconnect has none.
+            if body is not None and not message.get("more_body"):
                 limit = self._target.max_content_length
                 if limit is None or len(body) <= limit:
                     self._whole_body = body
@@ -148,19 +147,21 @@ class Request(HTTPIncoming):
             BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``.
         """
         # PERF(walk.echo): one pass over the headers for the lines that matter.
-        content_type = length = coding = None
+        content_type = coding = None
         for name, line in self.scope["headers"]:
             if name == b"content-type":
                 content_type = line
-            elif name == b"content-length":
-                length = line
             elif name == b"content-encoding":
                 coding = line
         if content_type != b"application/json" and not force and not is_json(content_type):
             if silent:
                 return None
             raise not_json(self)
-        body = await self.connection.read("json()", length if coding is None else None)
+        if coding is None:
+            read = self.read_whole("json()")
+            body = read if isinstance(read, bytes) else await read
+        else:
+            body = await self.connection.read("json()")
         try:
             if type is None:
                 return json.loads(body, max_depth=self.limits.json_max_depth)

@@ -72,9 +72,8 @@ class Seat:
 
     __slots__ = ("_crew", "_thread")
 
-    def __init__(self, crew: "Crew") -> None:
-        self._crew = crew
-        self._thread: WorkerThread | None = None
+    _crew: "Crew"
+    _thread: "WorkerThread | None"
 
 
 class Job(ABC):

@@ -37,7 +37,10 @@ async def test_work_runs_when_the_client_has_left():
             yield "first"
             await anyio.sleep_forever()
 
-        request.after_response(done.set)
+        async def work():
+            done.set()
+
+        request.after_response(work)
         return EventStream(body())
 
     async with Client(app) as client:

@@ -1,4 +1,4 @@
-"""Tests of ``microweb.threads``: calls, answers, cancellation, iterators and helper loops, on three loops."""
+"""Worker threads, calls, answers, cancellation, iterators and helper loops, on three loops."""
 
 import asyncio
 import gc
@@ -2005,7 +2005,10 @@ def test_an_interrupt_cancels_what_run_sync_waits_for() -> None:
 
 
 def test_importing_the_module_loads_no_async_library() -> None:
-    program = "import sys, microweb.helperloops, microweb.iteration; print(sorted({'anyio', 'trio', 'sniffio'} & set(sys.modules)))"
+    program = """if True:
+        import sys, microweb.helperloops, microweb.iteration
+        print(sorted({'anyio', 'trio', 'sniffio'} & set(sys.modules)))
+    """
 
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=30)
 

@@ -18,6 +18,7 @@ from microweb.debugger.records import ErrorRecord
 from microweb.errorhandlers import PROBLEM, default_answer, wants_html
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, MethodNotAllowed, NotFound
 from microweb.headers import find_header
+from microweb.incoming import below_root
 from microweb.requests import Request
 from microweb.responses import JSONResponse, Response
 from microweb.url import quote_path
@@ -130,7 +131,7 @@ class Debugger:
     def is_asked(self, scope: Scope) -> bool:
         """Whether a request is for the consoles, not for the app."""
         path: str = scope["path"]
-        return path.endswith(PATH) and path == scope.get("root_path", "").rstrip("/") + PATH
+        return path.endswith(PATH) and below_root(scope.get("root_path", ""), path, None)[0] == PATH
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to the consoles."""
@@ -149,7 +150,7 @@ class Debugger:
         if not is_local(request.scope):
             raise NotFound
         if request.method != "POST":
-            raise MethodNotAllowed(allow=["POST"])
+            raise MethodNotAllowed(allow=("POST",))
         if not is_same_origin(request) or not self.access.has_token(request):
             raise Forbidden("This request does not come from an error page of this process; reload the page.")
         if not self.has_consoles:
