@@ -121,6 +121,16 @@ async def test_the_last_one_to_leave_ends_the_subscription(url):
         assert channels._confirmed == {}
 
 
+async def test_who_is_cancelled_while_joining_leaves_nothing(url):
+    async with RedisChannels(url) as channels:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with channels.subscribe("cancelled"):
+                raise AssertionError("not reached")
+
+        assert (channels.count("cancelled"), channels._confirmed, channels._joining) == (0, {}, {})
+
+
 async def test_a_lost_connection_is_made_again(url, caplog):
     async with RedisChannels(url) as channels, channels.subscribe("lost") as messages:
         await channels._redis.client_kill_filter(_type="pubsub", skipme=True)

@@ -58,7 +58,9 @@ class LoopWatch:
                 if self._ended.is_set():
                     return
             if held_by is not None:
-                logger.warning("%s held the event loop for %d ms at %s", held_by[0], (monotonic() - asked) * 1000, held_by[1])
+                logger.warning(
+                    "%s held the event loop for %d ms at %s", held_by[0], (monotonic() - asked) * 1000, held_by[1]
+                )
 
     def _look(self) -> tuple[str, str] | None:
         """Who holds the loop, and where; None if the program has no part in it."""
@@ -73,8 +75,11 @@ class LoopWatch:
             if frame.f_code is self._walk:
                 target = frame.f_locals.get("target")
                 plan = getattr(target, "plan", None)
+                request = frame.f_locals.get("request")
                 if plan is not None:
                     return f"the view {plan.label}", place
+                if request is not None:  # A view of a mounted app, for instance.
+                    return repr(request), place
         return "a task outside of any view", place
 
 

@@ -25,6 +25,7 @@ SOURCE_LINES = 5
 LONGEST_VALUE = 400
 LONGEST_LINE = 300
 LONGEST_MESSAGE = 4_000
+LONGEST_TEXT = 30_000
 MOST_VARIABLES = 60
 FIRST_FRAMES, LAST_FRAMES = 15, 35
 """Of a longer traceback (endless recursion has a thousand frames) the first and the last ones are shown."""
@@ -86,8 +87,10 @@ class ErrorRecord:
     def __init__(self, key: str, error: BaseException, request: Request) -> None:
         self.key = key
         self.request = request
-        self.exceptions = [ExceptionRecord(found, relation) for found, relation in islice(chain(error), MOST_EXCEPTIONS)]
-        self.text = "".join(traceback.format_exception(error, limit=-LAST_FRAMES))
+        self.exceptions = [
+            ExceptionRecord(found, relation) for found, relation in islice(chain(error), MOST_EXCEPTIONS)
+        ]
+        self.text = cut_middle("".join(traceback.format_exception(error, limit=-LAST_FRAMES)))
         self.frames = [frame for each in self.exceptions for frame in each.frames]
         self.details = list(describe_request(request))
 
@@ -198,6 +201,14 @@ def message_of(error: BaseException) -> str:
 def shorten(text: str, length: int) -> str:
     """``text``, cut if it is longer."""
     return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"
+
+
+def cut_middle(text: str) -> str:
+    """A traceback without its middle, if it is long: what matters stands at its ends."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = LONGEST_TEXT // 2
+    return f"{text[:half]}\n… ({len(text) - 2 * half:,} characters are left out)\n{text[-half:]}"
 
 
 # The request -------------------------------------------------------------------------------------

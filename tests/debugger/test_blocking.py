@@ -1,0 +1,85 @@
+"""The watch on the event loop: who held it, and where it says so."""
+
+import logging
+import threading
+import time
+
+import anyio
+import pytest
+
+from microweb import App
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+def hold(seconds: float) -> None:
+    """Hold the thread, as a blocking call would."""
+    time.sleep(seconds)
+
+
+async def wait_for_line(caplog) -> str:
+    with anyio.fail_after(10):
+        while not (lines := [record.getMessage() for record in caplog.records if "held" in record.getMessage()]):
+            await anyio.sleep(0.01)
+    return lines[0]
+
+
+def watches() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "microweb loop watch"]
+
+
+async def test_a_view_that_blocks_is_named_with_file_and_line(caplog):
+    app = App(__name__, debug=True)
+
+    @app.get("/")
+    async def slow_home():
+        hold(0.4)
+        return "done"
+
+    with caplog.at_level(logging.WARNING, "microweb"):
+        async with Client(app) as client:
+            await client.get("/")
+            line = await wait_for_line(caplog)
+
+    assert "the view " in line
+    assert "slow_home" in line
+    assert f"{__file__}:{hold.__code__.co_firstlineno + 2} in hold" in line
+
+
+async def test_a_view_of_a_mounted_app_is_named_by_its_request(caplog):
+    inner, outer = App("inner"), App("outer", debug=True)
+
+    @inner.get("/")
+    async def slow_home():
+        hold(0.4)
+        return "done"
+
+    outer.mount("/inner", inner)
+    async with Client(outer) as client:
+        await client.get("/inner/")
+        line = await wait_for_line(caplog)
+
+    assert "<Request GET /inner/> held the event loop" in line
+
+
+async def test_code_outside_of_any_view_is_told_too(caplog):
+    async with Client(App(__name__, debug=True)):
+        hold(0.4)
+        line = await wait_for_line(caplog)
+
+    assert line.startswith("a task outside of any view held the event loop for ")
+
+
+async def test_the_watch_ends_with_the_app():
+    async with Client(App(__name__, debug=True)):
+        (thread,) = watches()
+
+    with anyio.fail_after(10):
+        while thread.is_alive():
+            await anyio.sleep(0.01)
+
+
+async def test_without_debug_nothing_watches():
+    async with Client(App(__name__)):
+        assert watches() == []

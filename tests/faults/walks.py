@@ -1,0 +1,603 @@
+"""The awkward views: apps that open something, wait everywhere, and must release it whatever happens.
+
+Each ``build_*`` makes an app with its view at ``/``; ``WALKS`` lists them with the request that each gets. Two are
+controls, which show that the count can fail: called by ``test_faults.py``, never by a user.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+
+from microweb import (
+    App,
+    EventStream,
+    FileResponse,
+    Request,
+    StreamingResponse,
+    SyncRequest,
+    WebSocket,
+    render_template_string,
+    send_file,
+    session,
+    stream_template_string,
+)
+from microweb.markers import Depends
+
+LARGE = b"x" * 70_000
+"""More than a trip to a worker thread brings at once, so that each piece is a trip of its own."""
+
+pause = anyio.lowlevel.checkpoint
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One request, and the app that it goes to."""
+
+    name: str
+    build: Callable
+    method: str = "GET"
+    headers: tuple = ()
+    body: tuple = ()
+    type: str = "http"
+    spec_version: str = "2.4"
+    is_steady: bool = True
+    """Whether two walks suspend equally often; not where threads of our own read files at their pace."""
+    works_on: bool = False
+    """Whether something of it may go on after the request."""
+    leaves_after: int | None = None
+    """After how many sends the client leaves, if ever."""
+
+    def scope(self):
+        return {
+            "type": self.type,
+            "asgi": {"version": "3.0", "spec_version": self.spec_version},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"host", b"testserver"), *self.headers],
+            "client": ("127.0.0.1", 1),
+            "server": ("testserver", 80),
+            "subprotocols": [],
+            "state": {},
+        }
+
+    def messages(self):
+        if self.type == "websocket":
+            return [{"type": "websocket.connect"}] + [{"type": "websocket.receive", "text": text} for text in self.body]
+        last = len(self.body) - 1
+        return [
+            {"type": "http.request", "body": chunk, "more_body": number < last}
+            for number, chunk in enumerate(self.body or (b"",))
+        ]
+
+
+def make_app():
+    return App(
+        __name__,
+        secret_key="a key that is long enough for a test",
+        config={"UPLOAD_SPOOL_SIZE": 1000, "SYNC_THREADS": 2},
+        static_folder=None,
+    )
+
+
+def build_json(stage):
+    app = make_app()
+
+    @app.post("/")
+    async def view(request: Request):
+        with stage.opened("view"):
+            data = await request.json()
+            await pause()
+            return {"got": data}
+
+    return app
+
+
+def build_form(stage):
+    app = make_app()
+
+    @app.post("/")
+    async def view(request: Request):
+        with stage.opened("view"):
+            form = await request.form()
+            return {"title": form["title"]}
+
+    return app
+
+
+def build_upload(stage):
+    app = make_app()
+
+    @app.post("/")
+    async def view(request: Request):
+        with stage.opened("view"):
+            files = await request.files()
+            content = await files["file"].read(10)
+            await pause()
+            return {"begins": content.decode(), "size": files["file"].size}
+
+    return app
+
+
+def build_parts(stage):
+    app = make_app()
+
+    @app.post("/")
+    async def view(request: Request):
+        with stage.opened("view"):
+            async for part in request.parts():
+                async for _ in part.chunks():
+                    await pause()
+                    return "the first piece is enough"
+            return "nothing"
+
+    return app
+
+
+def build_stream(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view():
+        with stage.opened("generator"):
+            for number in range(3):
+                await pause()
+                yield f"{number}\n"
+
+    return app
+
+
+def build_nested_stream(stage):
+    app = make_app()
+
+    async def lines():
+        with stage.opened("inner generator"):
+            for number in range(3):
+                await pause()
+                yield f"{number}\n"
+
+    async def upper(inner):
+        with stage.opened("outer generator"):
+            try:
+                async for line in inner:
+                    yield line.upper()
+            finally:
+                await inner.aclose()
+
+    @app.middleware
+    async def wrap(request, call_next):
+        response = await call_next(request)
+        if response.is_streamed:
+            response.iterable = upper(response.iterable)
+        return response
+
+    @app.get("/")
+    async def view():
+        return StreamingResponse(lines())
+
+    return app
+
+
+def build_sync_stream(stage):
+    app = make_app()
+
+    @app.get("/")
+    def view():
+        with stage.opened("generator"):
+            for _ in range(3):
+                stage.wait_for_task()
+                yield LARGE
+
+    return app
+
+
+def build_thread(stage):
+    app = make_app()
+
+    @app.before_request
+    def before(request: SyncRequest):
+        stage.wait_for_task()
+
+    @app.post("/")
+    def view(request: SyncRequest):
+        with stage.opened("view"):
+            stage.wait_for_task()
+            return {"got": request.json}
+
+    @app.teardown_request
+    def after(error):
+        pass
+
+    return app
+
+
+def build_file(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view(request: Request):
+        with stage.opened("view"):
+            await pause()
+        return FileResponse(__file__)
+
+    return app
+
+
+def build_file_object(stage):
+    app = make_app()
+
+    class Slow(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def read(self, size=-1):
+            stage.wait_for_task()
+            self.count = getattr(self, "count", 0) + 1
+            return b"piece" if self.count < 3 else b""
+
+        def close(self):
+            if not self.closed:
+                stage.left["file object"] -= 1
+            super().close()
+
+    @app.get("/")
+    async def view(request: Request):
+        await pause()
+        stage.left["file object"] += 1
+        return await send_file(Slow(), mimetype="text/plain")
+
+    return app
+
+
+def build_template(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view():
+        with stage.opened("view"):
+            await pause()
+            return render_template_string("{{ request.path }} {% for n in range(3) %}{{ n }}{% endfor %}")
+
+    return app
+
+
+def build_streamed_template(stage):
+    app = make_app()
+
+    def numbers():
+        with stage.opened("generator in a template"):
+            for _ in range(3):
+                stage.wait_for_task()
+                yield "x" * 70_000
+
+    @app.get("/")
+    async def view():
+        return stream_template_string("{% for n in numbers() %}{{ n }}{% endfor %}", numbers=numbers)
+
+    return app
+
+
+def build_session(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view():
+        with stage.opened("view"):
+            session["visits"] = session.get("visits", 0) + 1
+            await pause()
+            return str(session["visits"])
+
+    return app
+
+
+def build_background(stage):
+    app = make_app()
+
+    async def work(name):
+        with stage.opened(name):
+            for _ in range(3):
+                await pause()
+
+    @app.get("/")
+    async def view(request: Request):
+        request.after_response(work, "after the response")
+        app.add_background_task(work, "beside the request")
+        await pause()
+        return "started"
+
+    return app
+
+
+def build_mounted_app(stage):
+    outer, inner = make_app(), build_nested_stream(stage)
+    outer.mount("/", inner)
+    return outer
+
+
+def build_mounted_foreign(stage):
+    app = make_app()
+
+    async def foreign(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise ValueError("no lifespan here")
+        with stage.opened("foreign app"):
+            await receive()
+            await pause()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            await send({"type": "http.response.body", "body": b"b"})
+
+    app.mount("/", foreign)
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-seen"] = "1"
+        return response
+
+    return app
+
+
+def build_middleware(stage):
+    app = make_app()
+
+    def layer(name):
+        async def middleware(request, call_next):
+            with stage.opened(name):
+                await pause()
+                response = await call_next(request)
+                await pause()
+                return response
+
+        return middleware
+
+    for name in ("outer", "middle", "inner"):
+        app.middleware(layer(name))
+
+    @app.errorhandler(500)
+    async def sorry(error):
+        await pause()
+        return "sorry", 500
+
+    @app.after_request
+    async def after(response):
+        await pause()
+        return response
+
+    @app.teardown_request
+    async def teardown(error):
+        await pause()
+
+    @app.get("/")
+    async def view(request: Request):
+        await pause()
+        return "view"
+
+    return app
+
+
+def build_dependency(stage):
+    app = make_app()
+
+    async def pool():
+        with stage.opened("outer dependency"):
+            await pause()
+            yield "pool"
+            await pause()
+
+    async def connection(pool: Annotated[str, Depends(pool)]):
+        with stage.opened("inner dependency"):
+            await pause()
+            yield pool + " connection"
+            await pause()
+
+    @app.get("/")
+    async def view(connection: Annotated[str, Depends(connection)]):
+        await pause()
+        return connection
+
+    return app
+
+
+def build_sync_dependency(stage):
+    app = make_app()
+
+    def connection():
+        with stage.opened("dependency in a thread"):
+            stage.wait_for_task()
+            yield "connection"
+            stage.wait_for_task()
+
+    @app.get("/")
+    async def view(connection: Annotated[str, Depends(connection)]):
+        await pause()
+        return connection
+
+    return app
+
+
+def build_streaming_dependency(stage):
+    app = make_app()
+
+    async def connection():
+        with stage.opened("dependency"):
+            await pause()
+            yield "connection"
+            await pause()
+
+    @app.get("/")
+    async def view(connection: Annotated[str, Depends(connection)]):
+        with stage.opened("generator"):
+            for _ in range(2):
+                await pause()
+                yield connection
+
+    return app
+
+
+def build_cancelled_view(stage):
+    app = make_app()
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def view(request: Request):
+        with stage.opened("view"):
+            for _ in range(3):
+                await pause()
+            return "done"
+
+    return app
+
+
+def build_events(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view(request: Request):
+        async def events():
+            with stage.opened("events"):
+                for number in range(3):
+                    await pause()
+                    yield {"number": number}
+
+        return EventStream(events())
+
+    return app
+
+
+def build_idle_events(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view(request: Request):
+        async def events():
+            with stage.opened("events"):
+                yield "the only one"
+                await anyio.sleep_forever()
+
+        return EventStream(events())
+
+    return app
+
+
+def build_websocket(stage):
+    app = make_app()
+
+    @app.before_websocket
+    async def before(websocket: WebSocket):
+        await pause()
+
+    @app.teardown_websocket
+    async def teardown(error):
+        await pause()
+
+    @app.websocket("/")
+    async def echo(websocket: WebSocket):
+        with stage.opened("websocket"):
+            await websocket.accept()
+            async for message in websocket:
+                await pause()
+                await websocket.send_text(message)
+
+    return app
+
+
+def build_clean_control(stage):
+    async def app(scope, receive, send):
+        with stage.opened("everything"):
+            await receive()
+            await pause()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    return Bare(app)
+
+
+def build_leaking_control(stage):
+    """Leaves a generator open when its send fails, a file when it is cancelled or meets an error."""
+    kept = []
+
+    async def numbers():
+        for number in range(3):
+            yield number
+
+    async def app(scope, receive, send):
+        await receive()
+        body = numbers()
+        kept.append(body)
+        file = io.open(__file__, "rb")  # noqa: SIM115, UP020 - not closed on every way out: that is the point
+        kept.append(file)
+        await pause()
+        async for _ in body:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        file.close()
+
+    return Bare(app, kept)
+
+
+class Bare:
+    """A plain ASGI app, with as much of ours as the count asks for."""
+
+    def __init__(self, app, kept=()):
+        self.app = app
+        self.kept = kept
+        self.workers = make_app().workers
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            for thing in self.kept:
+                await thing.aclose() if hasattr(thing, "aclose") else thing.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await self.app(scope, receive, send)
+
+
+JSON = ((b"content-type", b"application/json"),)
+FORM = ((b"content-type", b"application/x-www-form-urlencoded"),)
+MULTIPART = ((b"content-type", b"multipart/form-data; boundary=b"),)
+FILE = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n',
+    b"y" * 3000,
+    b"z" * 300_000,
+    b"\r\n--b--\r\n",
+)
+
+WALKS = [
+    Walk("json", build_json, "POST", JSON, (b'{"a"', b": 1}")),
+    Walk("form", build_form, "POST", FORM, (b"title=", b"x")),
+    Walk("upload", build_upload, "POST", MULTIPART, FILE, is_steady=False),
+    Walk("parts", build_parts, "POST", MULTIPART, FILE),
+    Walk("stream", build_stream),
+    Walk("stream, watched", build_stream, spec_version="2.3"),
+    Walk("stream, wrapped", build_nested_stream),
+    Walk("sync stream", build_sync_stream),
+    Walk("sync stream, watched", build_sync_stream, spec_version="2.3"),
+    Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}")),
+    Walk("file", build_file, is_steady=False),
+    Walk("file object", build_file_object, is_steady=False),
+    Walk("template", build_template),
+    Walk("streamed template", build_streamed_template),
+    Walk("session", build_session),
+    Walk("background", build_background, works_on=True),
+    Walk("mounted app", build_mounted_app),
+    Walk("mounted foreign app", build_mounted_foreign),
+    Walk("three middlewares", build_middleware),
+    Walk("dependencies", build_dependency),
+    Walk("sync dependency", build_sync_dependency),
+    Walk("dependency of a stream", build_streaming_dependency),
+    Walk("cancel on disconnect", build_cancelled_view),
+    Walk("events", build_events),
+    Walk("idle events", build_idle_events, leaves_after=2),
+    Walk("websocket", build_websocket, body=("one", "two"), type="websocket", leaves_after=3),
+]
+CLEAN_CONTROL = Walk("clean control", build_clean_control)
+LEAKING_CONTROL = Walk("leaking control", build_leaking_control)
