@@ -204,6 +204,10 @@ class App(Router):
             pass  # Nobody is left to answer, and it is nobody's mistake.
         except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
             await self._answer_late(request, error, send)
+        except BaseException as error:
+            if target.teardown is not None:
+                request.notes.unhandled = error  # A cancelled request is not one that went well.
+            raise
         finally:
             if request._notes is not None or target.teardown is not None:
                 await self._close(request, target, response)
@@ -247,6 +251,7 @@ class App(Router):
         if notes.closers or target.teardown is not None:
             from anyio import CancelScope
 
+            interrupted = None
             with CancelScope(shield=True):
                 while notes.closers:
                     close = notes.closers.pop()
@@ -254,13 +259,19 @@ class App(Router):
                         await close()
                     except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
                         self.log_failure("closing what a request had opened failed", error)
+                    except BaseException as error:  # noqa: BLE001 - raised again when everything is closed
+                        # A native cancellation passes through anyio's shield; what is left must be closed all the same.
+                        interrupted = error
                 if target.teardown is not None:
                     await target.teardown(request, notes.unhandled)
+                if interrupted is not None:
+                    raise interrupted
         if notes.answered is not None:
             notes.answered[1]._error = None  # A layer may have replaced that answer.
-            notes.answered = notes.unhandled = None
+            notes.answered = None
             if response is not None:
                 response._error = None
+        notes.unhandled = None
 
     async def answer_error(self, request: Incoming, error: Exception) -> Response:
         """The response that ``error`` becomes here; never raises an ``Exception``."""
@@ -582,6 +593,11 @@ class App(Router):
     def shutting_down(self) -> ShutdownEvent:
         """Set when the server begins to stop: ``is_set()``, ``await wait()``."""
         return self._host.shutting_down if self._host is not None else self._runtime.shutting_down
+
+    @property
+    def lifespan_state(self) -> Mapping[str, Any]:
+        """What the lifespans have yielded; ``request.state`` is the request's own copy of it."""
+        return self._host.lifespan_state if self._host is not None else self._runtime.state
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
         """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.

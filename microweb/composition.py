@@ -376,7 +376,9 @@ def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:
     return layer, f"middleware {describe(layer)}"
 
 
-def make_error_handler(registration: Registration, overrides: Mapping[Any, Any]) -> tuple[Callable[[Any, BaseException], Awaitable[Any]], str]:
+def make_error_handler(
+    registration: Registration, overrides: Mapping[Any, Any]
+) -> tuple[Callable[[Any, BaseException], Awaitable[Any]], str]:
     """An error handler to be awaited, and its name for error texts."""
     plan = make_plan(registration.function, what="error handler", leading=1, overrides=overrides)
     call, label = plan.call, f"error handler {plan.label}"
@@ -391,6 +393,8 @@ def make_error_handler(registration: Registration, overrides: Mapping[Any, Any])
 def make_preprocessing(registrations: list[Registration]) -> Plan:
     """All ``url_value_preprocessor`` functions as one stage before the hooks."""
     functions = [registration.function for registration in registrations]
+    for registration in registrations:
+        check_plain(registration, "url_value_preprocessor")
 
     async def preprocess(request: Any) -> None:
         for function in functions:
@@ -399,10 +403,24 @@ def make_preprocessing(registrations: list[Registration]) -> Plan:
     return Plan.of_endpoint(preprocess, "url_value_preprocessor")
 
 
+def check_plain(registration: Registration, what: str) -> None:
+    """Refuse an ``async def`` where a value is needed at once.
+
+    Raises:
+        SetupError: it is one.
+    """
+    if is_async(registration.function):
+        raise SetupError(
+            f"the {what} function {describe(registration.function)} must be a plain def: it only changes the values it "
+            f"is given ({registration.place}); what has to be awaited belongs into a before_request function"
+        )
+
+
 def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Teardown:
     """All teardown hooks as one coroutine function that never raises an ``Exception``."""
 
     async def teardown(request: Any, error: BaseException | None) -> None:
+        interrupted = None
         for plan in plans:
             try:
                 if plan.is_async:
@@ -413,8 +431,12 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
                     await value
             except Exception as failure:  # noqa: BLE001 - the other hooks must still run
                 services.log_failure(f"the teardown function {plan.label} failed", failure)
+            except BaseException as failure:  # noqa: BLE001 - raised again when all hooks have run
+                interrupted = failure
         if listened:
             await services.notify("context_torn_down", request=request, error=error)
+        if interrupted is not None:
+            raise interrupted
 
     return teardown
 

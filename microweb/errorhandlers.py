@@ -155,7 +155,8 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
 def list_errors(errors: list[dict[str, str]], escape: Callable[[str], str]) -> str:
     """The refused values of an ``InvalidParameters`` as an HTML list."""
     lines = [
-        f"<li>{escape(error['in'])} <b>{escape(error['name'])}</b>: {escape(error['reason'])}</li>\n" for error in errors
+        f"<li>{escape(error['in'])} <b>{escape(error['name'])}</b>: {escape(error['reason'])}</li>\n"
+        for error in errors
     ]
     return f"<ul>\n{''.join(lines)}</ul>\n"
 
@@ -190,4 +191,5 @@ class StockAnswers:
         response._content_type = stock._content_type
         response._headers = None if stock._headers is None else stock._headers.copy()
         response._error = self.make_error
+        response._owner = request
         return response

@@ -337,7 +337,11 @@ class Incoming:
     @property
     def state(self) -> MutableMapping[str, Any]:
         """This request's copy of what the lifespans put into the server's state (``scope["state"]``)."""
-        return self.scope.setdefault("state", {})  # type: ignore[no-any-return]
+        state: MutableMapping[str, Any] | None = self.scope.get("state")
+        if state is None:
+            # Without lifespan events there is no server's copy: this one is ours.
+            state = self.scope["state"] = dict(self.app.lifespan_state)
+        return state
 
     @property
     def g(self) -> Globals:

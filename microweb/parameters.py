@@ -20,9 +20,17 @@ from microweb.multidict import MultiDict
 from microweb.requests import is_json, not_json
 from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct, takes_text
 from microweb.uploads import SyncUploadFile, UploadFile
-from microweb.validation import Invalid, find_problems, make_body_decoder, make_text_converter
+from microweb.validation import (
+    Invalid,
+    check_type,
+    find_problems,
+    make_body_decoder,
+    make_completer,
+    make_quick_decoder,
+    make_text_converter,
+)
 
-__all__ = ["Parameter", "Refused", "read_body", "read_parameter", "split_hint"]
+__all__ = ["Parameter", "Refused", "read_parameter", "split_hint"]
 
 MISSING: Any = inspect.Parameter.empty
 FILES = (UploadFile, SyncUploadFile)
@@ -46,7 +54,18 @@ class Parameter:
     our markers.
     """
 
-    __slots__ = ("alias", "decode", "default", "dependency", "fill", "forbids_unknown", "name", "place", "quick", "type")
+    __slots__ = (
+        "alias",
+        "decode",
+        "default",
+        "dependency",
+        "fill",
+        "forbids_unknown",
+        "name",
+        "place",
+        "quick",
+        "type",
+    )
 
     def __init__(
         self,
@@ -330,12 +349,10 @@ def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
         except Invalid as invalid:
             raise refuse_invalid("body", "", invalid) from None
 
-    parameter = Parameter(
-        name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
-    )
+    parameter = Parameter(name, "body", type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown)
     parameter.decode = decode
     if not is_pydantic(kind) and not marker.forbid_unknown:
-        parameter.quick = json.find_decoder(kind).decode
+        parameter.quick = make_quick_decoder(kind)
     return parameter
 
 
@@ -374,13 +391,17 @@ def make_plain_converter(kind: Any) -> Callable[[Any], Any]:
         return convert
     import msgspec
 
-    json.find_decoder(kind)
+    check_type(kind)
+    complete = make_completer(kind, {})
 
     def convert_plain(value: Any) -> Any:
         try:
-            return msgspec.convert(value, kind, str_keys=True)
+            converted = msgspec.convert(value, kind, str_keys=True)
         except ValueError as error:
             raise Invalid(find_problems(value, kind, error, strict=True)) from None
+        if complete is not None:
+            complete(converted)
+        return converted
 
     return convert_plain
 

@@ -6,7 +6,7 @@ real class. In ``def`` code, which runs in a worker thread, ``request`` is the `
 
 import operator
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.app import App
@@ -198,7 +198,12 @@ def after_this_request(function: Function) -> Function:
     Raises:
         OutsideContextError: there is no current request.
     """
-    find_incoming("after_this_request").on_finish(function)
+    incoming = find_incoming("after_this_request")
+    if is_async(function):
+        incoming.on_finish(function)
+    else:
+        # As every def callable of a request: in its worker thread, where a connection that it opened still works.
+        incoming.on_finish(partial(incoming.worker.run, function))
     return function
 
 

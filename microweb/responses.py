@@ -90,7 +90,7 @@ class Response:
         self._content_type = self._default_content_type
         if body:
             self.body = body
-        if status != 200:
+        if status.__class__ is not int or status != 200:
             self.status_code = status
         if content_type is not None:
             self._content_type = encode_value(content_type, "content-type")
@@ -177,6 +177,8 @@ class Response:
         if error is not None and not isinstance(error, BaseException):
             # A miss makes its NotFound only for whoever looks at it. PERF(walk.not_found)
             error = self._error = error()
+            if self._owner is not None:
+                self._owner.notes.answered = (error, self)
         return error
 
     @error.setter
@@ -324,7 +326,7 @@ class Response:
             raise ClientDisconnect("the client left while its answer was being sent") from None
 
     def _lines(self, length: int) -> RawHeaders:
-        lines = self.headers.raw
+        lines = without_framing(self.headers.raw)
         declared = [value for name, value in lines if name == CONTENT_LENGTH]
         if declared and not length and declared[0].isdigit() and len(declared) == 1:
             return lines  # An answer to HEAD that says how long the body would be.
@@ -380,6 +382,14 @@ class AbandonedResponse(Response):
 
     async def send(self, request: Incoming, send: Send) -> None:
         """Send nothing: nobody is there."""
+
+
+def without_framing(lines: RawHeaders) -> RawHeaders:
+    """The header lines without Transfer-Encoding: how a body is framed is the server's to say (RFC 9112 §6.1).
+
+    A view that copies the headers of another server's answer would otherwise send both that and Content-Length.
+    """
+    return [line for line in lines if line[0] != b"transfer-encoding"]
 
 
 def without_body_headers(lines: RawHeaders, status: int) -> RawHeaders:

@@ -262,7 +262,10 @@ class Router:
         return self.route(rule, methods=("DELETE",), **options)
 
     def websocket(self, rule: str, **options: Any) -> Callable[[Function], Function]:
-        """Register the decorated view for websockets on ``rule``; the options are those of ``route``."""
+        """Register the decorated view for websockets on ``rule``; the options are those of ``route``.
+
+        ``timeout`` is the seconds that the client may be silent while the view receives.
+        """
 
         def register(view: Function) -> Function:
             self._add(rule, view, methods=None, **options)

@@ -16,7 +16,7 @@ from microweb.errors import ClientDisconnect
 from microweb.incoming import Incoming
 from microweb.iteration import iterate
 from microweb.requests import Request
-from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers
+from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers, without_framing
 from microweb.watcher import until_disconnect
 
 __all__ = ["StreamingResponse"]
@@ -72,7 +72,7 @@ class StreamingResponse(Response):
         if self._headers is None and self._content_type is not None:
             lines = [(b"content-type", self._content_type)]
         else:
-            lines = self.headers.raw
+            lines = without_framing(self.headers.raw)
         request._started = True
         if status in BODYLESS or request.scope["method"] == "HEAD":
             if status in BODYLESS:

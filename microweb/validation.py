@@ -15,7 +15,16 @@ from microweb import json
 from microweb.errors import BadRequest
 from microweb.structs import LISTS, choices, find_fields, is_pydantic, is_struct, takes_text
 
-__all__ = ["Invalid", "find_problems", "find_unknown", "make_body_decoder", "make_text_converter"]
+__all__ = [
+    "Invalid",
+    "check_type",
+    "find_problems",
+    "find_unknown",
+    "make_body_decoder",
+    "make_completer",
+    "make_quick_decoder",
+    "make_text_converter",
+]
 
 MOST_PROBLEMS = 100
 """Mistakes listed at most: a longer list helps nobody, and the body may hold millions."""
@@ -35,6 +44,96 @@ class Invalid(ValueError):
         self.problems = problems
 
 
+# Types ---------------------------------------------------------------------------------------------
+
+
+def check_type(hint: Any) -> None:
+    """Refuse a type that no value from a request can have.
+
+    Raises:
+        TypeError: msgspec cannot read it, or a class in it is none of those that it knows.
+    """
+    json.find_decoder(hint)
+    waiting: list[Any] = [msgspec.inspect.type_info(hint)]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, msgspec.inspect.CustomType):
+            raise TypeError(f"{node.cls.__qualname__} is no type that a value in a request can have")
+        if isinstance(node, tuple):
+            waiting += node
+        elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field):
+            waiting += [getattr(node, name) for name in node.__struct_fields__]
+
+
+def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
+    """A function that puts defaults into decoded dataclasses; None if the type holds none that need it.
+
+    msgspec leaves fields with a plain default to the class, which keeps them out of the instance's ``__dict__``, and
+    so out of every JSON that is made of it. ``known`` are the completers under way, by type.
+    """
+    completers = [found for choice in choices(hint) if (found := make_choice_completer(choice, known)) is not None]
+    if len(completers) < 2:
+        return completers[0] if completers else None
+
+    def complete_any(value: Any) -> None:
+        for complete in completers:
+            complete(value)
+
+    return complete_any
+
+
+def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
+    kind, arguments = get_origin(choice) or choice, get_args(choice)
+    if is_struct(choice):
+        if choice in known:
+            holder = known[choice]
+            return lambda value: holder[0](value) if holder else None
+        known[choice] = []
+        defaults = find_class_defaults(kind)
+        inner = [(each.name, make_completer(each.hint, known)) for each in find_fields(choice)]
+        nested = [(name, complete) for name, complete in inner if complete is not None]
+        if not defaults and not nested:
+            return None
+
+        def complete_fields(value: Any) -> None:
+            if isinstance(value, dict):
+                for name, complete in nested:
+                    if name in value:
+                        complete(value[name])
+            elif isinstance(value, kind):
+                if defaults:
+                    value.__dict__.update({**defaults, **value.__dict__})
+                for name, complete in nested:
+                    complete(getattr(value, name))
+
+        known[choice].append(complete_fields)
+        return complete_fields
+    complete_item = make_completer(arguments[-1 if kind is dict else 0], known) if arguments and kind in ITEMS else None
+    if complete_item is None:
+        return None
+
+    def complete_items(value: Any) -> None:
+        if isinstance(value, kind):
+            for item in value.values() if isinstance(value, dict) else value:
+                complete_item(item)
+
+    return complete_items
+
+
+ITEMS = LISTS | {dict}
+
+
+def find_class_defaults(kind: Any) -> dict[str, Any]:
+    """The fields of a dataclass whose default is an attribute of the class, by name."""
+    if not hasattr(kind, "__dataclass_fields__") or "__slots__" in kind.__dict__:
+        return {}
+    return {name: getattr(kind, name) for name in kind.__dataclass_fields__ if hasattr(kind, name)}
+
+
 # Text ----------------------------------------------------------------------------------------------
 
 
@@ -50,17 +149,21 @@ def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
         return None
     if is_pydantic(hint):
         return make_pydantic_converter(hint)
-    json.find_decoder(hint)
+    check_type(hint)
     convert = msgspec.convert
+    complete = make_completer(hint, {})
     is_switch = bool in choices(hint) and not takes_text(hint)
 
     def convert_text(value: Any) -> Any:
         if is_switch:
             value = SWITCHES.get(value.lower(), value)
         try:
-            return convert(value, hint, strict=False)
+            converted = convert(value, hint, strict=False)
         except ValueError as error:
             raise Invalid(find_problems(value, hint, error, strict=False)) from None
+        if complete is not None:
+            complete(converted)
+        return converted
 
     return convert_text
 
@@ -78,8 +181,9 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
     """
     if is_pydantic(hint):
         return make_pydantic_decoder(hint)
-    decode_typed = json.find_decoder(hint).decode
+    decode_typed = make_quick_decoder(hint)
     loads = json.loads
+    complete = make_completer(hint, {})
 
     def decode(body: bytes, max_depth: int) -> Any:
         # PERF(typed-body): json.loads, with what is decided at the start left out.
@@ -90,7 +194,10 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
         except (ValueError, RecursionError):
             pass
         try:
-            return loads(body, hint, max_depth=max_depth)
+            value = loads(body, hint, max_depth=max_depth)
+            if complete is not None:
+                complete(value)
+            return value
         except BadRequest as error:
             cause = error.__cause__
             if not isinstance(cause, msgspec.ValidationError):
@@ -109,6 +216,26 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
         return value
 
     return decode_known
+
+
+def make_quick_decoder(hint: Any) -> Callable[[bytes], Any]:
+    """msgspec's own decoding of JSON that is right; raises ``ValueError`` or ``RecursionError`` for all else.
+
+    Raises:
+        TypeError: the type is none that it reads.
+    """
+    check_type(hint)
+    decode: Callable[[bytes], Any] = json.find_decoder(hint).decode
+    complete = make_completer(hint, {})
+    if complete is None:
+        return decode
+
+    def decode_whole(body: bytes) -> Any:
+        value = decode(body)
+        complete(value)
+        return value
+
+    return decode_whole
 
 
 def find_unknown(value: Any, hint: Any, path: str = "") -> list[str]:

@@ -2,10 +2,12 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
 
 from microweb import App, Request, Response, Router, SetupError, WebSocketDisconnect, abort, current_app, g, websocket
+from microweb.markers import Depends, Header, Query
 from microweb.testing import Client, WebSocketDenied
 from microweb.websockets import WebSocket
 
@@ -238,6 +240,24 @@ async def test_the_websocket_is_like_a_request():
         values = await ws.receive_json()
 
     assert values == ["2", "1", {"name": "ada"}, "view", "ws://testserver/ws/ada?q=2", False, True, True, None]
+
+
+async def test_parameters_are_bound_as_for_a_request():
+    app, closed = App(__name__), []
+
+    async def user(x_user: Annotated[str, Header()]):
+        yield f"user {x_user}"
+        closed.append(x_user)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket, who: Annotated[str, Depends(user)], q: Annotated[int, Query()] = 3):
+        await websocket.accept()
+        await websocket.send_json([q, who])
+
+    async with connect(app, headers={"x-user": "ada"}) as client, client.websocket("/ws?q=7") as ws:
+        assert await ws.receive_json() == [7, "user ada"]
+    assert closed == ["ada"]
+    assert (await denial(app, "/ws?q=x", headers={"x-user": "ada"})).status_code == 422
 
 
 async def test_a_miss_is_a_404_from_the_error_handlers():

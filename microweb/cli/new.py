@@ -10,7 +10,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -52,7 +52,10 @@ def check_name(ctx: click.Context, _: click.Parameter, value: str) -> str:
 
 def is_free(name: str) -> bool:
     """Whether a package of that name would hide nothing."""
-    return not (keyword.iskeyword(name) or name in sys.stdlib_module_names or name in RESERVED)
+    taken = (
+        name in RESERVED or name in sys.stdlib_module_names or keyword.iskeyword(name) or keyword.issoftkeyword(name)
+    )
+    return not taken and name not in packages_distributions()
 
 
 @click.command("new", short_help="Write a new project.")
@@ -119,7 +122,7 @@ def render_project(
 
 
 def find_requirement() -> str:
-    """What pip has to be given to install the microweb that runs here: the checkout or address it came from, or its name.
+    """What pip installs the microweb that runs here from: a checkout, an address, or its name.
 
     How an installer notes the origin: PEP 610.
     """

@@ -22,7 +22,7 @@ __all__ = ["Access", "is_local", "is_same_origin"]
 MOST_WRONG_PINS = 10
 SHORTEST_PIN = 6
 COOKIE = "microweb_debugger"
-TOKEN_HEADER = "x-microweb-debugger"
+PAGE_HEADER = "x-microweb-debugger"
 FORWARDING = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
@@ -50,7 +50,7 @@ class Access:
 
     def has_token(self, request: Request) -> bool:
         """Whether the request comes from a page that this process made."""
-        return same(request.headers.get(TOKEN_HEADER, ""), self.token)
+        return same(request.headers.get(PAGE_HEADER, ""), self.token)
 
     def has_ticket(self, request: Request) -> bool:
         """Whether the right PIN was given before."""

@@ -90,7 +90,7 @@ class Stepped:
                     resume = partial(self.coroutine.throw, error)
                 else:
                     resume = partial(self.coroutine.send, value)
-                    if self.points == self.at and self.error is not None:
+                    if self.points == self.at and self.error is not None and not waits_for_children(self.coroutine):
                         # What it waited for has happened, and is an error.
                         resume = partial(self.coroutine.throw, self.error)
                 self.stage.task_waits.clear()
@@ -112,6 +112,7 @@ class Peer:
     sends: int = 0
     receives: int = 0
     gone: bool = False
+    status: int | None = None
     left: object = field(default_factory=anyio.Event)
 
     async def receive(self):
@@ -128,6 +129,7 @@ class Peer:
 
     async def send(self, message):
         self.sends += 1
+        self.status = message.get("status", self.status)
         await anyio.lowlevel.checkpoint()
         if self.sends == self.send_at:
             if self.send_fault == "server error":
@@ -158,6 +160,7 @@ class Outcome:
     points: int
     sends: int
     receives: int
+    status: int | None
     left: dict
 
     def reaches(self, fault):
@@ -188,7 +191,7 @@ class Theatre:
             await anyio.lowlevel.checkpoint()
             turns -= 1
             left = self.count_left() - before
-        return Outcome(stepped.points, peer.sends, peer.receives, dict(left))
+        return Outcome(stepped.points, peer.sends, peer.receives, peer.status, dict(left))
 
     async def serve(self, fault):
         walk, kind = self.walk, fault.kind
@@ -255,9 +258,19 @@ class Theatre:
                 frame = thing.ag_frame
             else:
                 continue
-            if frame is not None:
+            # trio waits for its own sockets in a task of its own.
+            if frame is not None and not frame.f_globals.get("__name__", "").startswith("trio._core"):
                 left[f"{kind.__name__} {thing.__qualname__}"] += 1
         return left
+
+
+def waits_for_children(coroutine):
+    """Whether it waits at the end of a trio nursery: no error can come out of that wait but a cancellation."""
+    while coroutine is not None:
+        if getattr(coroutine, "__name__", "") == "_nested_child_finished":
+            return True
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
+    return False
 
 
 def is_asyncio():
@@ -294,7 +307,7 @@ def no_collection(folder):
 def play_all(walk, folder, backend, kinds=FAULTS, step=1):
     """Every fault of these kinds in turn at every ``step``-th place.
 
-    Returns how often a walk without a fault suspended, sent and received; how many faults of each kind struck; and
+    Returns how often a walk without a fault suspended, sent and received, and its status; how many faults of each kind struck; and
     what was left, by fault.
     """
     # The loop's coroutines and the app's own stay the same from walk to walk: they are in the count before each.
@@ -328,4 +341,4 @@ async def play_faults(walk, folder, kinds, step):
                         break
                     struck[kind] += 1
                     at += step
-    return (clean.points, clean.sends, clean.receives), dict(struck), left
+    return (clean.points, clean.sends, clean.receives, clean.status), dict(struck), left

@@ -194,6 +194,7 @@ def build_sync_stream(stage):
             for _ in range(3):
                 stage.wait_for_task()
                 yield LARGE
+            stage.wait_for_task()
 
     return app
 
@@ -276,6 +277,7 @@ def build_streamed_template(stage):
             for _ in range(3):
                 stage.wait_for_task()
                 yield "x" * 70_000
+            stage.wait_for_task()
 
     @app.get("/")
     async def view():

@@ -10,7 +10,7 @@ from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
 
-MODULE = '''
+MODULE = """
 from microweb import Router, render_template, url_for
 
 blog = Router("blog", __name__, template_folder="templates", static_folder="static")
@@ -26,7 +26,7 @@ async def show(number):
 @blog.errorhandler(404)
 def missing(error):
     return "no such post", 404
-'''
+"""
 
 
 async def test_the_blog_stands_under_its_prefix(tmp_path, monkeypatch):

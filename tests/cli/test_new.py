@@ -1,0 +1,304 @@
+import importlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import Distribution
+
+import pytest
+
+from microweb.cli import new
+from microweb.cli.new import PARTS, find_requirement, render_project
+from microweb.testing import SyncClient
+from tests.programs import Program, find_free_port, get
+
+MAKE = shutil.which("make")
+EVERYTHING_OUT = ("--no-templates", "--no-docker", "--no-systemd")
+needs_make = pytest.mark.skipif(MAKE is None, reason="make is not installed")
+
+
+def list_files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def run_python(*arguments, folder):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+class Installed(Distribution):
+    """A distribution whose installer noted this of its origin."""
+
+    def __init__(self, origin):
+        self.origin = origin
+
+    def read_text(self, filename):
+        return None if self.origin is None else json.dumps(self.origin)
+
+    def locate_file(self, path):
+        raise NotImplementedError
+
+
+# What is written -----------------------------------------------------------------------------------
+
+
+def test_the_new_project_answers(project, monkeypatch):
+    result = project.run("new", "shop")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    monkeypatch.syspath_prepend(str(project.folder / "shop"))
+    app = importlib.import_module("shop").create_app({"SECRET_KEY": "a key of sixteen bytes"})
+    with SyncClient(app, follow_redirects=True) as client:
+        assert client.get("/api/greetings/Ada").json() == {"greeting": "Hello, Ada!"}
+        assert "<h1>Hello, Ada!</h1>" in client.post("/", data={"visitor": "Ada"}).text
+
+
+@pytest.mark.parametrize("options", [(), EVERYTHING_OUT], ids=["whole", "small"])
+def test_the_new_projects_own_tests_pass(project, options):
+    project.run("new", "shop", *options)
+
+    done = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=project.folder / "shop")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
+
+
+def test_the_commands_find_the_app_of_a_new_project(project):
+    project.run("new", "shop")
+    os.chdir(project.folder / "shop")
+
+    output = project.run("routes").stdout
+
+    assert "api.health" in output
+    assert "pages.introduce" in output
+
+
+def test_every_word_of_the_skeleton_is_filled_in(project):
+    project.run("new", "shop")
+
+    for path in (project.folder / "shop").rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert not any(mark in text for mark in ("[[", "]]", "[%", "%]", "[#", "#]")), path
+            assert "package" not in path.name
+            assert text.endswith("\n")
+            assert not text.endswith("\n\n")
+            assert path.suffix != ".py" or compile(text, path, "exec")
+
+
+def test_the_project_file_asks_for_microweb_by_its_name(project):
+    project.run("new", "shop")
+
+    project_file = tomllib.loads((project.folder / "shop" / "pyproject.toml").read_text())
+
+    assert project_file["project"]["name"] == "shop"
+    assert project_file["project"]["dependencies"] == ["microweb-asgi[standard]"]
+    assert project_file["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["shop"]
+
+
+def test_each_project_gets_a_secret_key_of_its_own_that_only_its_owner_reads(project):
+    project.run("new", "shop")
+    project.run("new", "shed")
+
+    keys = [(project.folder / name / ".env").read_text().rpartition("=")[2].strip() for name in ("shop", "shed")]
+
+    assert keys[0] != keys[1]
+    assert min(map(len, keys)) >= 40
+    assert stat.S_IMODE((project.folder / "shop" / ".env").stat().st_mode) == 0o600
+    assert ".env" in (project.folder / "shop" / ".gitignore").read_text().split()
+    assert ".env" in (project.folder / "shop" / ".dockerignore").read_text().split()
+
+
+def test_the_files_of_the_skeleton_are_those_of_the_project(project):
+    project.run("new", "shop")
+
+    assert list_files(project.folder / "shop") == {
+        *(".dockerignore", ".env", ".gitignore", "Dockerfile", "Makefile", "README.md", "asgi.py", "compose.yaml"),
+        *("deployment/nginx.conf", "deployment/shop.service", "pyproject.toml"),
+        *("shop/__init__.py", "shop/api.py", "shop/defaults.py", "shop/factory.py", "shop/pages.py"),
+        *("shop/static/style.css", "shop/templates/base.html", "shop/templates/home.html"),
+        *("tests/conftest.py", "tests/test_api.py", "tests/test_pages.py"),
+    }
+
+
+# What is left out ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "gone"),
+    [
+        ("templates", {"shop/pages.py", "tests/test_pages.py", "shop/templates/home.html", "shop/static/style.css"}),
+        ("docker", {"Dockerfile", ".dockerignore", "compose.yaml", "deployment/nginx.conf"}),
+        ("systemd", {"deployment/shop.service"}),
+    ],
+)
+def test_an_option_leaves_its_part_out_and_no_word_of_it_stays(part, gone):
+    whole, without = dict(render_project("shop")), dict(render_project("shop", **{part: False}))
+
+    assert gone <= set(whole) - set(without)
+    words = {"templates": "pages", "docker": "docker", "systemd": "service"}
+    assert not [path for path, text in without.items() if words[part] in text.lower()]
+
+
+def test_every_part_has_files():
+    sources = [path.relative_to(new.SKELETON).as_posix() for path in new.SKELETON.rglob("*.jinja")]
+
+    for starts in PARTS.values():
+        assert all(any(source.startswith(start) for source in sources) for start in starts)
+
+
+# What is refused -----------------------------------------------------------------------------------
+
+
+def test_an_existing_folder_is_left_alone(project):
+    project.write("shop/notes.txt", "mine")
+
+    result = project.run("new", "shop")
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: 'shop' exists already, and nothing in it was touched; take another name\n"
+    assert list_files(project.folder) == {"shop/notes.txt"}
+
+
+def test_an_existing_file_is_left_alone_too(project):
+    project.write("shop", "mine")
+
+    assert project.run("new", "shop").exit_code == 1
+    assert (project.folder / "shop").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(project):
+    (project.folder / "shop").symlink_to("elsewhere")
+
+    assert project.run("new", "shop").exit_code == 1
+    assert not (project.folder / "elsewhere").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(project):
+    name = "s" * 300
+
+    result = project.run("new", name)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: the folder {name!r} cannot be made: File name too long\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("my-shop", "; 'my_shop' would do"),
+        ("My Shop", "; 'my_shop' would do"),
+        ("2shop", "; 'shop' would do"),
+        ("shop_", "; 'shop' would do"),
+        ("../shop", "; 'shop' would do"),
+        ("shop\n", "; 'shop' would do"),
+        ("läden", "; 'l_den' would do"),
+        ("Class", ""),
+        ("7", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_no_package_name_is_refused_with_one_that_is(project, name, hint):
+    result = project.run("new", name)
+
+    assert result.exit_code == 2
+    assert f"{name!r} is no name for a Python package" in result.stderr
+    assert result.stderr.endswith(f"no underscore at the end{hint}\n")
+    assert list_files(project.folder) == set()
+
+
+@pytest.mark.parametrize("name", ["class", "match", "json", "tests", "asgi", "microweb", "click"])
+def test_a_name_that_would_hide_another_package_is_refused(project, name):
+    result = project.run("new", name)
+
+    assert result.exit_code == 2
+    assert f"{name!r} means something else to Python or in the project; take another name" in result.stderr
+
+
+# Where microweb comes from -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement"),
+    [
+        (None, "microweb-asgi"),
+        ({"url": "file:///srv/my%20code/microweb", "dir_info": {"editable": True}}, "/srv/my code/microweb"),
+        ({"url": "https://a.example/m.whl", "archive_info": {}}, "microweb-asgi @ https://a.example/m.whl"),
+        (
+            {"url": "https://a.example/m", "vcs_info": {"vcs": "git", "commit_id": "a1b2"}},
+            "microweb-asgi @ git+https://a.example/m@a1b2",
+        ),
+    ],
+)
+def test_a_project_takes_microweb_from_where_this_one_came_from(monkeypatch, origin, requirement):
+    monkeypatch.setattr(new, "distribution", lambda name: Installed(origin))
+
+    assert find_requirement() == requirement
+    assert f"\nMICROWEB ?= {requirement}\n" in dict(render_project("shop"))["Makefile"]
+
+
+def test_a_microweb_that_was_never_installed_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setattr(new, "DISTRIBUTION", "a-distribution-that-is-not-installed")
+
+    assert find_requirement() == "a-distribution-that-is-not-installed"
+
+
+@pytest.mark.parametrize("path", ["/srv/$(shell id)", "/srv/it's", "/srv/a#b", "/srv/a\nb:"])
+def test_an_origin_that_a_makefile_cannot_hold_is_left_out(monkeypatch, path):
+    origin = {"url": f"file://{path.replace('#', '%23')}", "dir_info": {}}
+    monkeypatch.setattr(new, "distribution", lambda name: Installed(origin))
+
+    assert find_requirement() == "microweb-asgi"
+
+
+# The Makefile --------------------------------------------------------------------------------------
+
+
+@needs_make
+def test_make_alone_lists_what_there_is(project):
+    project.run("new", "shop")
+
+    listed = subprocess.run([MAKE], cwd=project.folder / "shop", capture_output=True, text=True, check=True).stdout
+
+    lines = [line.split()[:2] for line in listed.splitlines()]
+    assert lines == [["make", name] for name in ("help", "run", "test", "uvicorn", "gunicorn", "granian", "wheels")]
+
+
+@needs_make
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--no-templates",), EVERYTHING_OUT], ids=" ".join)
+def test_make_test_passes_with_a_python_that_has_all(project, options):
+    project.run("new", "shop", *options)
+
+    make = [MAKE, "test", f"PYTHON={sys.executable}"]
+    done = subprocess.run(make, cwd=project.folder / "shop", capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (project.folder / "shop" / ".venv").exists()
+
+
+@needs_make
+@pytest.mark.slow
+def test_make_test_passes_in_an_environment_of_its_own(project):
+    project.run("new", "shop")
+
+    done = subprocess.run([MAKE, "test"], cwd=project.folder / "shop", capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.folder / "shop" / ".venv" / "bin" / "microweb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.wire
+def test_uvicorn_serves_the_project_by_its_start_line(project):
+    project.run("new", "shop")
+    port = find_free_port()
+
+    line = ("-m", "uvicorn", "asgi:app", "--env-file", ".env", "--port", str(port), "--timeout-graceful-shutdown", "15")
+    with Program(*line, cwd=project.folder / "shop"):
+        page = get(f"http://127.0.0.1:{port}/")
+
+    assert "<h1>Hello!</h1>" in page

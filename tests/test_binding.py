@@ -1,0 +1,915 @@
+"""Parameters filled from the request: from where, as what, and every mistake listed."""
+
+import dataclasses
+import datetime
+import enum
+import uuid
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NewType, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microweb import (
+    App,
+    Body,
+    Cookie,
+    Depends,
+    Form,
+    Header,
+    Query,
+    Request,
+    SetupError,
+    SyncRequest,
+    SyncUploadFile,
+    UploadFile,
+)
+from microweb.binding import make_plan
+from microweb.errors import InvalidParameters
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Line(msgspec.Struct):
+    article: str
+    price: float
+
+
+class Order(msgspec.Struct):
+    id: int
+    lines: list[Line] = []
+    note: str | None = None
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Named(TypedDict):
+    name: str
+
+
+@attrs.define
+class Box:
+    width: int
+    label: str = "box"
+
+
+class Model(pydantic.BaseModel):
+    id: int
+    tags: list[str] = []
+
+
+UserId = NewType("UserId", int)
+
+
+async def call(view, method="GET", url="/", path="/", options=None, **request):
+    """The answer of an app with only this view."""
+    app = App(__name__)
+    app.add_route(path, view, methods=[method], **(options or {}))
+    async with Client(app) as client:
+        return await client.request(method, url, **request)
+
+
+async def values(view, url, **request):
+    answer = await call(view, url=url, **request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def errors(view, url="/", **request):
+    answer = await call(view, url=url, **request)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
+    return [(error["in"], error["name"], error["reason"]) for error in answer.json()["errors"]]
+
+
+# Query parameters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (str, "a b", "a b"),
+        (str, "", ""),
+        (int, "-5", -5),
+        (float, "1.5", 1.5),
+        (bool, "true", True),
+        (bool, "0", False),
+        (bool, "on", True),
+        (bool, "No", False),
+        (Decimal, "1.10", Decimal("1.10")),
+        (datetime.date, "2024-02-29", datetime.date(2024, 2, 29)),
+        (datetime.datetime, "2024-02-29T12:00:00Z", datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC)),
+        (uuid.UUID, "12345678-1234-5678-1234-567812345678", uuid.UUID(int=0x12345678123456781234567812345678)),
+        (Colour, "blue", Colour.BLUE),
+        (Literal["a", "b"], "b", "b"),
+        (int | None, "3", 3),
+        (int | bool, "3", 3),
+        (UserId, "7", 7),
+        (Annotated[int, msgspec.Meta(ge=1)], "1", 1),
+        (list[int], "4", [4]),
+        (tuple[int, ...], "4", (4,)),
+        (set[str], "x", {"x"}),
+    ],
+)
+async def test_a_query_parameter_has_the_type_of_its_annotation(kind, text, expected):
+    seen = []
+
+    async def view(value: kind):
+        seen.append(value)
+        return "ok"
+
+    answer = await call(view, url="/", params={"value": text})
+
+    assert (answer.status_code, seen) == (200, [expected])
+
+
+async def test_lists_take_all_values_of_a_name():
+    async def view(tag: list[str], n: list[int] | None = None):
+        return [tag, n]
+
+    assert await values(view, "/?tag=a&tag=b") == [["a", "b"], None]
+    assert await values(view, "/?tag=a&n=1&n=2") == [["a"], [1, 2]]
+
+
+async def test_a_default_makes_a_value_optional_and_an_empty_text_is_no_number():
+    async def view(page: int = 1, size: int | None = None, term: str = "all"):
+        return [page, size, term]
+
+    assert await values(view, "/") == [1, None, "all"]
+    assert await values(view, "/?page=&size=&term=") == [1, None, ""]
+    assert await values(view, "/?page=2&size=3&term=x") == [2, 3, "x"]
+
+
+async def test_markers_rename_and_a_class_stands_for_its_marker():
+    async def view(term: Annotated[str, Query("q")], page: Annotated[int, Query] = 1):
+        return [term, page]
+
+    assert await values(view, "/?q=x&page=2") == ["x", 2]
+
+
+async def test_path_request_and_query_stand_side_by_side():
+    async def view(id: int, request: Request, full: bool = False):
+        return [id, request.path, full]
+
+    assert (await call(view, path="/items/<int:id>", url="/items/5?full=1")).json() == [5, "/items/5", True]
+
+
+async def test_every_offending_parameter_is_listed():
+    async def view(
+        a: int,
+        b: datetime.date,
+        x_token: Annotated[int, Header()],
+        seen: Annotated[int, Cookie()],
+        c: Annotated[int, msgspec.Meta(ge=1)] = 1,
+        d: list[int] | None = None,
+    ):
+        raise AssertionError("never called")
+
+    found = await errors(view, "/?b=x&c=0&d=1&d=y", headers={"x-token": "abc"})
+
+    assert found == [
+        ("query", "a", "is missing"),
+        ("query", "b", "invalid RFC3339 encoded date"),
+        ("header", "X-Token", "expected int"),
+        ("cookie", "seen", "is missing"),
+        ("query", "c", "expected int >= 1"),
+        ("query", "d[1]", "expected int"),
+    ]
+
+
+async def test_a_browser_gets_the_list_as_a_page():
+    async def view(n: int):
+        raise AssertionError("never called")
+
+    answer = await call(view, url="/?n=%3Cb%3E", headers={"accept": "text/html"})
+
+    assert answer.status_code == 422
+    assert "<li>query <b>n</b>: expected int</li>" in answer.text
+
+
+async def test_an_error_handler_sees_the_errors():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(n: int):
+        return "ok"
+
+    @app.errorhandler(InvalidParameters)
+    async def show(error):
+        return {"wrong": [each["name"] for each in error.errors]}, 400
+
+    async with Client(app) as client:
+        answer = await client.get("/")
+
+    assert (answer.status_code, answer.json()) == (400, {"wrong": ["n"]})
+
+
+async def test_a_struct_of_the_query():
+    class Filter(msgspec.Struct):
+        term: str
+        page: int = 1
+        tags: list[str] = []
+
+    async def view(filter: Annotated[Filter, Query()]):
+        return filter
+
+    assert await values(view, "/?term=x&tags=a&tags=b&page=&other=1") == {"term": "x", "page": 1, "tags": ["a", "b"]}
+    assert await errors(view, "/?page=x") == [("query", "term", "is missing"), ("query", "page", "expected int")]
+
+
+async def test_unknown_query_parameters_are_refused_where_that_is_asked_for():
+    async def view(a: int = 0):
+        return [a]
+
+    class Filter(msgspec.Struct):
+        a: int = 0
+
+    async def strict(filter: Annotated[Filter, Query(forbid_unknown=True)]):
+        return filter
+
+    assert await errors(strict, "/?a=1&b=2") == [("query", "b", "is not known")]
+    answer = await call(view, url="/?b=2&a=x", options={"forbid_unknown": True})
+    assert [error["name"] for error in answer.json()["errors"]] == ["a", "b"]
+    assert (await call(view, url="/?a=1", options={"forbid_unknown": True})).status_code == 200
+
+
+@given(st.text(), st.sampled_from([int, float, bool, Decimal, datetime.date, uuid.UUID, int | None, list[int], Colour]))
+def test_what_is_bound_is_what_msgspec_decodes(text, kind):
+    from microweb.structs import is_list
+    from microweb.validation import SWITCHES, Invalid, make_text_converter
+
+    value = [text] if is_list(kind) else text
+    try:
+        expected = ("value", msgspec.convert(value, kind, strict=False))
+    except msgspec.ValidationError:
+        expected = ("refused", None)
+
+    try:
+        found = ("value", make_text_converter(kind)(value))
+    except Invalid:
+        found = ("refused", None)
+
+    assert repr(found) == repr(expected) or (kind is bool and text.lower() in SWITCHES)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["id", "lines", "note", "article", "price", "x"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    ),
+    st.sampled_from([Order, list[Order], Point, Named, Box, dict[str, int], Order | None, list[int]]),
+)
+def test_a_body_is_what_msgspec_decodes(value, kind):
+    from microweb.validation import Invalid, make_body_decoder
+
+    body = msgspec.json.encode(value)
+    try:
+        expected = ("value", msgspec.json.decode(body, type=kind))
+    except msgspec.ValidationError:
+        expected = ("refused", None)
+
+    try:
+        found = ("value", make_body_decoder(kind)(body, 64))
+    except Invalid as invalid:
+        assert invalid.problems
+        found = ("refused", None)
+
+    assert found == expected
+
+
+# Headers and cookies -------------------------------------------------------------------------------
+
+
+async def test_headers_and_cookies():
+    async def view(
+        x_token: Annotated[str, Header()],
+        agent: Annotated[str, Header("User-Agent")],
+        theme: Annotated[str, Cookie()] = "light",
+        count: Annotated[int, Cookie("n")] = 0,
+    ):
+        return [x_token, agent, theme, count]
+
+    headers = {"x-token": "abc", "user-agent": "test", "cookie": "n=3"}
+
+    assert await values(view, "/", headers=headers) == ["abc", "test", "light", 3]
+
+
+async def test_a_repeated_header_as_a_list():
+    async def view(x_id: Annotated[list[int], Header()]):
+        return x_id
+
+    assert await values(view, "/", headers=[("x-id", "1"), ("x-id", "2")]) == [1, 2]
+
+
+# JSON bodies ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "expected"),
+    [
+        (
+            Order,
+            {"id": 1, "lines": [{"article": "tea", "price": 2}]},
+            {"id": 1, "lines": [{"article": "tea", "price": 2.0}], "note": None},
+        ),
+        (Point, {"x": 1}, {"x": 1, "y": 0}),
+        (Named, {"name": "ada", "other": 1}, {"name": "ada"}),
+        (Box, {"width": 2}, {"width": 2, "label": "box"}),
+        (Model, {"id": "5"}, {"id": 5, "tags": []}),
+        (list[Order], [{"id": 1}], [{"id": 1, "lines": [], "note": None}]),
+        (list[Model], [{"id": 1}], [{"id": 1, "tags": []}]),
+    ],
+)
+async def test_a_struct_is_the_json_body(kind, sent, expected):
+    seen = []
+
+    async def view(order: kind):
+        seen.append(order)
+        return "ok"
+
+    assert (await call(view, "POST", json=sent)).status_code == 200
+    plain = [
+        each.model_dump() if isinstance(each, Model) else each
+        for each in (seen[0] if isinstance(seen[0], list) else [seen[0]])
+    ]
+    assert msgspec.to_builtins(plain if isinstance(expected, list) else plain[0]) == expected
+
+
+async def test_every_mistake_in_a_body_is_listed():
+    async def view(order: Order):
+        raise AssertionError("never called")
+
+    body = {"id": "x", "lines": [{"article": 1}, 5, {"article": "tea", "price": "dear"}], "note": 1}
+
+    assert await errors(view, method="POST", json=body) == [
+        ("body", "id", "expected int, got str"),
+        ("body", "lines[0].article", "expected str, got int"),
+        ("body", "lines[0].price", "is missing"),
+        ("body", "lines[1]", "expected object, got int"),
+        ("body", "lines[2].price", "expected float, got str"),
+        ("body", "note", "expected str | null, got int"),
+    ]
+
+
+async def test_the_mistakes_that_pydantic_finds_are_listed_alike():
+    async def view(model: Model):
+        raise AssertionError("never called")
+
+    assert await errors(view, method="POST", json={"tags": [1]}) == [
+        ("body", "id", "is missing"),
+        ("body", "tags[0]", "input should be a valid string"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [Order, Model])
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", {"content-type": "application/json"}, 400),
+        (b"", {"content-type": "application/json"}, 400),
+        (b"\xff", {"content-type": "application/json"}, 400),
+        (b'{"id": 1, "x": ' + b"[" * 100 + b"]" * 100 + b"}", {"content-type": "application/json"}, 400),
+        (b'{"id": 1}', {"content-type": "text/plain"}, 415),
+        (b'{"id": 1}', {}, 415),
+        (b"id=1", {"content-type": "application/x-www-form-urlencoded"}, 415),
+        (b"[]", {"content-type": "application/json"}, 422),
+        (b'{"id": 1}', {"content-type": "application/json", "content-encoding": "gzip"}, 415),
+        (b'{"id": 1}', {"content-type": "application/problem+json; charset=utf-8"}, 200),
+        (b'{"id": 1, "x": "' + b"[" * 100 + b'"}', {"content-type": "application/json"}, 200),
+    ],
+)
+async def test_what_is_no_json_is_answered_as_such(kind, body, headers, status):
+    async def view(order: kind):
+        return {"id": order.id}
+
+    assert (await call(view, "POST", content=body, headers=headers)).status_code == status
+
+
+async def test_a_body_is_limited_like_any_other():
+    async def view(order: Order):
+        return "ok"
+
+    body = b'{"id": 1, "note": "' + b"x" * 1000 + b'"}'
+    headers = {"content-type": "application/json"}
+
+    async def chunks():
+        yield body
+
+    for content in (body, chunks()):
+        answer = await call(view, "POST", content=content, headers=headers, options={"max_content_length": 500})
+        assert answer.status_code == 413
+
+
+async def test_a_body_may_come_in_chunks():
+    async def view(order: Order):
+        return {"id": order.id}
+
+    async def chunks():
+        for byte in b'{"id": 12}':
+            yield bytes([byte])
+
+    answer = await call(view, "POST", content=chunks(), headers={"content-type": "application/json"})
+
+    assert answer.json() == {"id": 12}
+
+
+async def test_the_body_can_still_be_read_after_it_was_bound():
+    async def view(order: Order, request: Request):
+        return [order.id, (await request.json())["id"], len(await request.body())]
+
+    async def only(order: Order):
+        from microweb import request
+
+        return [order.id, (await request.json())["id"], len(await request.body())]
+
+    for each in (view, only):
+        assert (await call(each, "POST", json={"id": 1})).json() == [1, 1, 8]
+
+
+async def test_a_body_may_be_null_where_its_type_says_so():
+    async def view(order: Order | None):
+        return {"order": order}
+
+    headers = {"content-type": "application/json"}
+
+    assert (await call(view, "POST", content=b"null", headers=headers)).json() == {"order": None}
+    assert (await call(view, "POST", content=b"", headers=headers)).status_code == 400
+
+
+async def test_defaults_of_dataclasses_are_in_what_is_made_of_them():
+    @dataclasses.dataclass
+    class Page:
+        point: Point
+        more: list[Point] = dataclasses.field(default_factory=list)
+        size: int = 10
+
+    async def view(pages: Annotated[dict[str, Page | None], Body()]):
+        return pages
+
+    body = {"a": {"point": {"x": 1}, "more": [{"x": 2, "y": 3}, {"x": 4}]}, "b": None}
+
+    assert (await call(view, "POST", json=body)).json() == {
+        "a": {"point": {"x": 1, "y": 0}, "more": [{"x": 2, "y": 3}, {"x": 4, "y": 0}], "size": 10},
+        "b": None,
+    }
+
+
+async def test_an_optional_body_may_be_left_out():
+    async def view(order: Order | None = None):
+        return {"id": order.id if order else None}
+
+    assert (await call(view, "POST")).json() == {"id": None}
+    assert (await call(view, "POST", json={"id": 1})).json() == {"id": 1}
+    assert (await call(view, "POST", content=b"x")).status_code == 415
+
+
+async def test_anything_is_a_body_if_it_says_so():
+    async def view(numbers: Annotated[dict[str, int], Body()]):
+        return numbers
+
+    assert (await call(view, "POST", json={"a": 1})).json() == {"a": 1}
+
+
+async def test_named_bodies_are_the_keys_of_one_object():
+    async def view(
+        order: Annotated[Order, Body("order")],
+        model: Annotated[Model, Body("model")],
+        count: Annotated[int, Body("count")] = 3,
+    ):
+        return [order.id, model.id, count]
+
+    assert (await call(view, "POST", json={"order": {"id": 1}, "model": {"id": 2}})).json() == [1, 2, 3]
+    assert await errors(view, method="POST", json={"order": {"id": "x"}, "count": "y"}) == [
+        ("body", "order.id", "expected int, got str"),
+        ("body", "model", "is missing"),
+        ("body", "count", "expected int, got str"),
+    ]
+    assert await errors(view, method="POST", json=[1]) == [("body", "", "expected object")]
+
+
+async def test_unknown_keys_are_refused_on_every_level_where_that_is_asked_for():
+    async def view(order: Annotated[Order, Body(forbid_unknown=True)]):
+        return order
+
+    async def plain(order: Order):
+        return order
+
+    body = {"id": 1, "extra": 1, "lines": [{"article": "x", "price": 1, "more": 2}]}
+    expected = [("body", "extra", "is not a known field"), ("body", "lines[0].more", "is not a known field")]
+
+    assert await errors(view, method="POST", json=body) == expected
+    assert await errors(plain, method="POST", json=body, options={"forbid_unknown": True}) == expected
+    assert (await call(plain, "POST", json=body)).status_code == 200
+
+
+async def test_a_struct_that_forbids_unknown_fields_lists_them_with_the_rest():
+    class Strict(msgspec.Struct, forbid_unknown_fields=True):
+        id: int
+
+    async def view(strict: Strict):
+        return "ok"
+
+    assert await errors(view, method="POST", json={"a": 1, "b": 2}) == [
+        ("body", "id", "is missing"),
+        ("body", "a", "is not a known field"),
+        ("body", "b", "is not a known field"),
+    ]
+
+
+async def test_a_check_of_the_class_itself_is_a_422():
+    class Range(msgspec.Struct):
+        low: int
+        high: int
+
+        def __post_init__(self):
+            if self.low > self.high:
+                raise ValueError("low is above high")
+
+    async def view(range: Range):
+        return "ok"
+
+    assert await errors(view, method="POST", json={"low": 2, "high": 1}) == [("body", "", "low is above high")]
+
+
+async def test_a_union_by_tag():
+    class Cat(msgspec.Struct, tag="cat"):
+        lives: int
+
+    class Dog(msgspec.Struct, tag="dog"):
+        age: int
+
+    async def view(pet: Cat | Dog):
+        return type(pet).__name__
+
+    assert (await call(view, "POST", json={"type": "dog", "age": 3})).text == "Dog"
+    assert await errors(view, method="POST", json={"type": "dog", "age": "x"}) == [
+        ("body", "age", "expected int, got str")
+    ]
+    assert (await call(view, "POST", json={"type": "cow"})).status_code == 422
+
+
+async def test_at_most_a_hundred_mistakes_are_listed():
+    async def view(numbers: Annotated[list[int], Body()]):
+        return "ok"
+
+    assert len(await errors(view, method="POST", json=["x"] * 1000)) == 100
+
+
+# Forms and files -----------------------------------------------------------------------------------
+
+
+async def test_fields_of_a_form():
+    async def view(
+        name: Annotated[str, Form()], age: Annotated[int, Form("years")] = 0, ok: Annotated[bool, Form()] = False
+    ):
+        return [name, age, ok]
+
+    assert (await call(view, "POST", data={"name": "ada", "years": "36", "ok": "on"})).json() == ["ada", 36, True]
+    assert await errors(view, method="POST", data={"years": "x"}) == [
+        ("form", "name", "is missing"),
+        ("form", "years", "expected int"),
+    ]
+    assert (await call(view, "POST", json={"name": "ada"})).status_code == 415
+
+
+async def test_a_struct_of_a_form():
+    @dataclasses.dataclass
+    class Entry:
+        name: str
+        tags: list[str]
+        age: int | None = None
+
+    async def view(entry: Annotated[Entry, Form()]):
+        return entry
+
+    assert (await call(view, "POST", data={"name": "ada", "tags": ["a", "b"], "age": ""})).json() == {
+        "name": "ada",
+        "tags": ["a", "b"],
+        "age": None,
+    }
+
+
+async def test_a_struct_is_never_read_from_a_form_unless_it_says_so():
+    async def view(point: Point):
+        return "ok"
+
+    assert (await call(view, "POST", data={"x": "1"})).status_code == 415
+
+
+async def test_unknown_fields_of_a_form_are_refused_where_that_is_asked_for():
+    async def view(name: Annotated[str, Form()]):
+        return name
+
+    answer = await call(view, "POST", data={"name": "a", "other": "b"}, options={"forbid_unknown": True})
+
+    assert [(error["in"], error["name"]) for error in answer.json()["errors"]] == [("form", "other")]
+
+
+async def test_uploaded_files_as_parameters():
+    async def view(photo: UploadFile, title: Annotated[str, Form()], more: list[UploadFile] | None = None):
+        return [photo.filename, (await photo.read()).decode(), title, len(more or [])]
+
+    def view_in_thread(photo: SyncUploadFile, more: Annotated[list[SyncUploadFile], Form("others")]):
+        return [photo.filename, photo.read().decode(), len(more)]
+
+    files = [("photo", ("p.png", b"content")), ("more", ("a", b"")), ("others", ("a", b"")), ("others", ("b", b""))]
+
+    assert (await call(view, "POST", data={"title": "x"}, files=files)).json() == ["p.png", "content", "x", 1]
+    assert (await call(view_in_thread, "POST", files=files)).json() == ["p.png", "content", 2]
+    assert await errors(view, method="POST", data={"title": "x"}, files=[("other", ("a", b""))]) == [
+        ("form", "photo", "is missing")
+    ]
+
+
+# In def views --------------------------------------------------------------------------------------
+
+
+async def test_a_def_view_is_filled_alike():
+    import threading
+
+    def view(order: Order, request: SyncRequest, n: int = 1):
+        return [order.id, n, request.json["id"], threading.current_thread() is threading.main_thread()]
+
+    assert (await call(view, "POST", url="/?n=2", json={"id": 5})).json() == [5, 2, 5, False]
+    assert await errors(view, "/?n=x", method="POST", json={"id": "x"}) == [
+        ("body", "id", "expected int, got str"),
+        ("query", "n", "expected int"),
+    ]
+
+
+async def test_streams_are_filled_alike():
+    async def stream(n: int):
+        for number in range(n):
+            yield f"{number} "
+
+    def in_thread(n: int):
+        for number in range(n):
+            yield f"{number} "
+
+    for view in (stream, in_thread):
+        assert (await call(view, url="/?n=3")).text == "0 1 2 "
+        assert (await call(view, url="/?n=x")).status_code == 422
+
+
+async def test_a_def_wrapper_around_a_coroutine_function_is_awaited():
+    import functools
+
+    async def inner(n: int):
+        return {"n": n}
+
+    @functools.wraps(inner)
+    def wrapper(*args, **kwargs):
+        return inner(*args, **kwargs)
+
+    assert (await call(wrapper, url="/?n=3")).json() == {"n": 3}
+
+
+# What cannot be filled ------------------------------------------------------------------------------
+
+
+def refusal(view, **options):
+    with pytest.raises(SetupError) as caught:
+        make_plan(view, what="view", **options)
+    message = str(caught.value)
+    assert "test_binding.py:" in message
+    return message
+
+
+def test_what_does_not_say_where_it_comes_from_is_an_error_that_says_how():
+    async def mapping(x: dict[str, int]): ...
+    async def anything(x: Any): ...
+    async def nothing(x): ...
+    async def object_(x: object): ...
+
+    assert "Annotated[..., Query()]" in refusal(mapping)
+    assert "'x'" in refusal(anything)
+    assert "no annotation" in refusal(nothing)
+    assert "does not say where" in refusal(object_)
+
+
+def test_a_type_that_cannot_be_read_is_an_error_that_names_it():
+    class Plain:
+        pass
+
+    async def view(x: Annotated[Plain, Query()]): ...
+    async def union(x: Annotated[list[int] | set[int], Body()]): ...
+
+    assert "Plain" in refusal(view)
+    assert "more than one array-like" in refusal(union)
+
+
+def test_a_marker_as_a_default_is_an_error_that_says_how_to_write_it():
+    async def annotated(x: int = Query()): ...
+    async def bare(x=Depends(print)): ...
+
+    assert "write it as Annotated[..., Query()]" in refusal(annotated)
+    assert "Annotated[..., Depends(print)]" in refusal(bare)
+
+
+def test_a_body_and_a_form_at_once_is_an_error():
+    async def view(order: Order, name: Annotated[str, Form()]): ...
+
+    assert "JSON body and for a form" in refusal(view)
+
+
+def test_an_upload_in_a_def_view_is_an_error_that_says_sync():
+    def view(photo: UploadFile): ...
+
+    assert "SyncUploadFile" in refusal(view)
+
+
+def test_a_positional_only_parameter_is_an_error():
+    async def view(n: int, /): ...
+
+    assert "positional-only" in refusal(view)
+
+
+def test_a_websocket_has_no_body():
+    async def view(order: Order): ...
+
+    with pytest.raises(SetupError, match="a websocket has none"):
+        make_plan(view, what="websocket view")
+
+
+def test_a_request_in_a_def_view_is_an_error_that_says_sync_request():
+    def view(request: Request): ...
+
+    assert "SyncRequest" in refusal(view)
+
+
+# Annotations that are text --------------------------------------------------------------------------
+
+
+def function_from(source):
+    namespace: dict[str, Any] = {}
+    code = compile("from __future__ import annotations\n" + source, __file__, "exec")
+    exec(code, namespace)
+    return namespace["make"]()
+
+
+def test_a_request_is_taken_by_name_where_its_annotation_cannot_be_resolved():
+    view = function_from("""
+def make():
+    from microweb import Request, SyncRequest
+    async def view(request: Request, n: int = 1): ...
+    return view
+""")
+
+    plan = make_plan(view, what="view")
+
+    assert [(each.name, each.place) for each in plan.parameters] == [("request", "request"), ("n", "query")]
+
+
+def test_a_def_view_that_asks_for_request_is_refused_where_that_is_text_too():
+    view = function_from("""
+def make():
+    from microweb import Request
+    def view(request: Request): ...
+    return view
+""")
+
+    with pytest.raises(SetupError, match="SyncRequest"):
+        make_plan(view, what="view")
+
+
+def test_an_annotation_that_cannot_be_resolved_is_an_error_that_says_why():
+    view = function_from("""
+def make():
+    from uuid import UUID
+    async def view(id: UUID): ...
+    return view
+""")
+
+    with pytest.raises(SetupError, match=r"annotated 'UUID', which cannot be resolved: name 'UUID' is not defined"):
+        make_plan(view, what="view")
+
+
+def test_what_can_be_resolved_is_resolved_name_by_name():
+    view = function_from(
+        """
+def make():
+    from somewhere_else import Missing  # noqa
+    async def view(id: Missing, n: int = 1): ...
+    return view
+""".replace("    from somewhere_else import Missing  # noqa\n", "")
+    )
+
+    plan = make_plan(view, what="view", variables=("id",))
+
+    assert [(each.name, each.place) for each in plan.parameters] == [("id", "path"), ("n", "query")]
+
+
+# Plans for documents --------------------------------------------------------------------------------
+
+
+def test_a_plan_tells_what_a_view_takes_and_gives():
+    async def find_user(x_user: Annotated[str, Header()]): ...
+
+    async def view(
+        id: int,
+        request: Request,
+        order: Order,
+        user: Annotated[str, Depends(find_user)],
+        page: Annotated[int, Query("p")] = 1,
+    ) -> list[Order]: ...
+
+    plan = make_plan(view, what="view", variables=("id",))
+
+    found = {each.name: (each.place, each.alias, each.type, each.required) for each in plan.parameters}
+    assert found == {
+        "id": ("path", "id", Any, True),
+        "request": ("request", "", Any, True),
+        "order": ("body", "", Order, True),
+        "user": ("depends", "", str, True),
+        "page": ("query", "p", int, False),
+    }
+    user = next(each for each in plan.parameters if each.name == "user")
+    assert [(each.alias, each.place) for each in user.dependency.parameters] == [("X-User", "header")]
+    assert (plan.returns, plan.original, plan.runs_in_thread) == (list[Order], view, False)
+    assert repr(user) == "<Parameter user from depends>"
+
+
+def test_a_plain_plan_tells_the_same():
+    def view(id, request: SyncRequest) -> str: ...
+
+    plan = make_plan(view, what="view", variables=("id",))
+
+    assert [(each.name, each.place) for each in plan.parameters] == [("id", "path"), ("request", "request")]
+    assert (plan.returns, plan.runs_in_thread, plan.is_bound) == (str, True, False)
+
+
+def test_a_view_that_takes_nothing_loads_nothing():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from microweb import App; app = App('x', static_folder=None)\n"
+        "@app.get('/<int:id>')\nasync def view(id: int, request) -> str: return ''\n"
+        "app._compose(); print([m for m in ('msgspec', 'microweb.resolving', 'microweb.forms') if m in sys.modules])"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# Hooks ----------------------------------------------------------------------------------------------
+
+
+async def test_hooks_take_what_they_mark():
+    app, seen = App(__name__), []
+
+    @app.before_request
+    async def before(x_token: Annotated[str, Header()] = "none"):
+        seen.append(("before", x_token))
+
+    @app.after_request
+    async def after(response, n: Annotated[int, Query()] = 0):
+        seen.append(("after", response.status_code, n))
+
+    @app.teardown_request
+    def teardown(error, n: Annotated[int, Query()] = 0):
+        seen.append(("teardown", error, n))
+
+    @app.errorhandler(404)
+    async def missing(error, n: Annotated[int, Query()] = 0):
+        return f"missing {n}", 404
+
+    @app.get("/")
+    async def view():
+        return "ok"
+
+    async with Client(app) as client:
+        assert (await client.get("/?n=1", headers={"x-token": "t"})).text == "ok"
+        assert (await client.get("/nowhere?n=2")).text == "missing 2"
+
+    assert seen == [
+        ("before", "t"),
+        ("after", 200, 1),
+        ("teardown", None, 1),
+        ("before", "none"),
+        ("after", 404, 2),
+        ("teardown", None, 2),
+    ]
+
+
+def test_a_hook_guesses_nothing():
+    async def hook(n: int): ...
+
+    with pytest.raises(SetupError, match="does not say where it comes from"):
+        make_plan(hook, what="before_request function")

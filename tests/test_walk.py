@@ -1,0 +1,203 @@
+"""The fine print of the walk, continued: errors raised again, cancelled clean-ups, threads, framing."""
+
+import asyncio
+import sqlite3
+
+import anyio
+import pytest
+
+from microweb import App, Request, Response, SetupError, after_this_request, g
+from microweb.testing import Client
+
+SCOPE = {
+    "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+    "scheme": "http", "root_path": "", "query_string": b"", "headers": [(b"host", b"example.org")],
+}  # fmt: skip
+
+
+async def walk(app, path="/", method="GET"):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app(dict(SCOPE, path=path, raw_path=path.encode(), method=method), anyio.sleep_forever, send)
+    return sent
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/missing", "/refused"])
+async def test_raising_an_answer_again_keeps_what_the_layers_inside_did_to_it(path):
+    app = App(__name__)
+
+    @app.middleware
+    async def transaction(request, call_next):
+        response = await call_next(request)
+        response.raise_for_error()
+        return response
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-request-id"] = "7"
+        return response
+
+    @app.post("/refused")  # GET is a 405
+    async def refused():
+        return ""
+
+    async with Client(app) as client:
+        assert (await client.get(path)).headers.get("x-request-id") == "7"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/missing", "/refused"])
+async def test_a_miss_that_is_looked_at_leaves_no_cycle(path):
+    import gc
+
+    app = App(__name__, static_folder=None)
+
+    @app.middleware
+    async def transaction(request, call_next):
+        response = await call_next(request)
+        response.raise_for_error()
+        return response
+
+    @app.post("/refused")
+    async def refused():
+        return ""
+
+    await walk(app, path)
+    found = []
+    for _ in range(3):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await walk(app, path)
+            found.append(gc.collect())
+        finally:
+            gc.enable()
+    assert min(found) == 0
+
+
+@pytest.mark.parametrize("waiting_in", ["closer", "teardown"])
+def test_a_task_cancelled_while_it_tidies_up_still_tidies_everything(waiting_in):
+    app, events = App(__name__), []
+
+    @app.get("/")
+    async def view(request: Request):
+        async def close_first():
+            events.append("first opened is closed")
+
+        async def close_slowly():
+            await asyncio.sleep(0.05 if waiting_in == "closer" else 0)
+
+        request.on_close(close_first)
+        request.on_close(close_slowly)
+        return ""
+
+    @app.teardown_request
+    async def first(error):
+        events.append("first teardown")
+
+    @app.teardown_request
+    async def slow(error):
+        await asyncio.sleep(0.05 if waiting_in == "teardown" else 0)
+
+    async def main():
+        task = asyncio.create_task(walk(app))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+    assert events == ["first opened is closed", "first teardown"]
+
+
+@pytest.mark.anyio
+async def test_a_def_function_after_this_request_runs_in_the_requests_thread():
+    app = App(__name__)
+
+    @app.get("/")
+    def view():
+        g.database = sqlite3.connect(":memory:")
+
+        @after_this_request
+        def close(response):
+            g.database.close()
+
+        return "done"
+
+    async with Client(app, raise_errors=False) as client:
+        assert (await client.get("/")).status_code == 200
+
+
+def test_an_async_url_function_is_refused_or_awaited():
+    app = App(__name__)
+
+    @app.get("/<name>")
+    async def view(name):
+        return name
+
+    with pytest.raises(SetupError):
+
+        @app.url_value_preprocessor
+        async def preprocess(endpoint, values):
+            values["name"] = "changed"
+
+        app.build_finder()
+
+
+@pytest.mark.anyio
+async def test_what_a_lifespan_yields_is_in_the_state_without_a_servers_lifespan_too():
+    app = App(__name__)
+
+    @app.lifespan
+    async def pool(app):
+        yield {"pool": "the pool"}
+
+    @app.get("/")
+    async def view(request: Request):
+        return request.state["pool"]
+
+    assert (await walk(app))[-1]["body"] == b"the pool"
+
+
+def test_a_status_is_an_integer():
+    with pytest.raises(ValueError, match="integer"):
+        Response("", 200.0)
+
+
+@pytest.mark.anyio
+async def test_an_answer_has_one_framing_only():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return Response("abc", headers={"transfer-encoding": "chunked"})
+
+    names = [name for name, _ in (await walk(app))[0]["headers"]]
+
+    assert ("transfer-encoding" in names) + (b"content-length" in names) + (b"transfer-encoding" in names) == 1
+
+
+@pytest.mark.anyio
+async def test_teardown_of_a_cancelled_request_is_told_so():
+    app, seen = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    @app.teardown_request
+    async def commit_or_roll_back(error):
+        seen.append(type(error))
+
+    with anyio.CancelScope() as scope:
+        await walk(app)
+
+    assert seen != [type(None)]
