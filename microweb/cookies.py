@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from microweb.conditional import http_date
+from microweb.grammar import Grammar
 from microweb.headers import encode_name
 from microweb.multidict import MultiDict
 
@@ -21,7 +22,7 @@ __all__ = ["dump_cookie", "parse_cookies"]
 # cookie = name [ "=" ( quoted / token ) ], up to the next semicolon or the end.
 # SECURITY: test_parsing_takes_linear_time. Every repeat is possessive, nothing is tried twice. A quoted
 # value that turns out to be invalid ends at a quote or at the end, so no other one can begin inside it.
-_COOKIE = re.compile(
+_COOKIE = Grammar(
     r"""
     [ \t]*+ ([^ \t=";]++)
     (?: [ \t]*+ = [ \t]*+ ( "[^\\"]*+(?:\\.[^\\"]*+)*+" | [^ \t";]*+ ) )?
@@ -29,12 +30,12 @@ _COOKIE = re.compile(
     """,
     re.VERBOSE,
 )
-_ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)")
+_ESCAPE = Grammar(rb"\\([0-3][0-7]{2}|.)")
 
-_PLAIN_VALUE = re.compile(r"[\w!#$%&'()*+\-./:<=>?@\[\]^`{|}~]*", re.ASCII)
-_ESCAPED_BYTE = re.compile(rb"[\x00-\x1f\",;\\\x7f-\xff]")
-_PLAIN_PATH = re.compile(r"/[\w.\-~%!$&'()*+,/:=@]*", re.ASCII)
-_DOMAIN = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*+")
+_PLAIN_VALUE = Grammar(r"[\w!#$%&'()*+\-./:<=>?@\[\]^`{|}~]*", re.ASCII)
+_ESCAPED_BYTE = Grammar(rb"[\x00-\x1f\",;\\\x7f-\xff]")
+_PLAIN_PATH = Grammar(r"/[\w.\-~%!$&'()*+,/:=@]*", re.ASCII)
+_DOMAIN = Grammar(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*+")
 
 # RFC 6265bis §5.6: a browser ignores a cookie whose name and value are longer together.
 _BROWSER_LIMIT = 4096

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, overload
 
+from microweb.grammar import Grammar
+
 __all__ = [
     "Accept",
     "AcceptEncoding",
@@ -23,13 +25,13 @@ __all__ = [
 
 # RFC 9110 §5.6.6: parameter = token "=" ( token / quoted-string ).
 # SECURITY: test_parsing_takes_linear_time. The repeats are possessive, nothing is tried twice.
-_NAME = re.compile(r"[ \t]*+([\w!#$%&'*+\-.^`|~]++)=", re.ASCII)
-_TOKEN = re.compile(r"[\w!#$%&'*+\-.^`|~]++", re.ASCII)
-_TOKEN_OR_TYPE = re.compile(r"[\w!#$%&'*+\-.^`|~]++(?:/[\w!#$%&'*+\-.^`|~]++)?", re.ASCII)
-_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)")
+_NAME = Grammar(r"[ \t]*+([\w!#$%&'*+\-.^`|~]++)=", re.ASCII)
+_TOKEN = Grammar(r"[\w!#$%&'*+\-.^`|~]++", re.ASCII)
+_TOKEN_OR_TYPE = Grammar(r"[\w!#$%&'*+\-.^`|~]++(?:/[\w!#$%&'*+\-.^`|~]++)?", re.ASCII)
+_QUOTED = Grammar(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ESCAPED = Grammar(r"\\(.)")
 # RFC 8187 §3.2: charset "'" [ language ] "'" value
-_EXTENDED = re.compile(r"([\w!#$%&*+\-.^`|~]*+)'[\w!#$%&*+\-.^`|~]*+'([\w!#$%&'*+\-.^`|~]++)", re.ASCII)
+_EXTENDED = Grammar(r"([\w!#$%&*+\-.^`|~]*+)'[\w!#$%&*+\-.^`|~]*+'([\w!#$%&'*+\-.^`|~]++)", re.ASCII)
 _CHARSETS = frozenset(("ascii", "us-ascii", "utf-8", "iso-8859-1"))
 # RFC 8187 §3.2.1: attr-char, beside letters and digits
 _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`|~"
@@ -167,9 +169,9 @@ def _fall_back_to_ascii(text: str) -> str:
 
 # The items of a list (RFC 9110 §5.6.1). A quote that is never closed takes the rest, so that each
 # character is looked at once.
-_ITEM = re.compile(r'(?:[^",]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|".*+)+', re.DOTALL)
+_ITEM = Grammar(r'(?:[^",]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|".*+)+', re.DOTALL)
 # RFC 9110 §12.4.2; beyond it more than three decimals, and none before the point: Java's client sends q=.2
-_WEIGHT = re.compile(r"0?\.[0-9]++|0\.?|1(?:\.0*+)?")
+_WEIGHT = Grammar(r"0?\.[0-9]++|0\.?|1(?:\.0*+)?")
 
 D = TypeVar("D")
 

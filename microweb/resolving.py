@@ -164,8 +164,7 @@ class Resolution:
             node, generator = self.opened.pop()
             try:
                 if node.is_threaded:
-                    worker = self.request.worker
-                    await worker.run(finish_in_thread, generator, error, node, label=node.label)
+                    await self.close_in_thread(node, generator, error)
                 else:
                     await finish(generator, error, node)
             except BaseException as raised:  # noqa: BLE001 - the others must be closed; it is raised by the caller
@@ -176,6 +175,20 @@ class Resolution:
                 error.__traceback__ = traceback
         self.cache.clear()
         return left
+
+    async def close_in_thread(self, node: Node, generator: Any, error: BaseException | None) -> None:
+        """As ``finish``, in the thread where the generator runs; it is closed also if this is cancelled."""
+        worker = self.request.worker
+        try:
+            await worker.run(finish_in_thread, generator, error, node, label=node.label)
+        except BaseException as raised:
+            if getattr(generator, "gi_frame", None) is not None:
+                # Cancelled before the thread began it, so that it still stands at its `yield`.
+                from anyio import CancelScope
+
+                with CancelScope(shield=True):
+                    await worker.run(finish_in_thread, generator, error or raised, node, label=node.label)
+            raise
 
     async def close_cleanly(self) -> None:
         """Close all generators after a success; raises what the first of them raises."""
@@ -338,7 +351,7 @@ class Run:
 # Plans -------------------------------------------------------------------------------------------------
 
 
-def make_guard(dependencies: Sequence[Depends], **options: Any) -> "BoundPlan":
+def make_guard(dependencies: Sequence[Any], **options: Any) -> "BoundPlan":
     """A plan that calls dependencies for what they do, and gives no value: those of a router or a route.
 
     Raises:

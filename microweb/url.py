@@ -15,6 +15,7 @@ from types import EllipsisType
 from typing import Any, SupportsIndex, overload
 
 from microweb.errors import BadRequest
+from microweb.grammar import Grammar
 from microweb.multidict import MultiDict
 
 __all__ = [
@@ -178,7 +179,7 @@ def quote_parameter(value: Any) -> str:
 
 # Labels are joined by dots that are no part of a label, so there is one way to match and no backtracking.
 # Underscores are no host name (RFC 952), but the names of containers and test machines have them.
-HOST_AND_PORT = re.compile(r"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+HOST_AND_PORT = Grammar(r"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 
 
 def parse_host(value: str) -> tuple[str, int | None] | None:

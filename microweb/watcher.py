@@ -34,8 +34,14 @@ async def until_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -
     try:
         return await work()
     except CancelledError:
-        if watch.claim_cancellation():
-            raise ClientDisconnect("the client left while its answer was being made") from None
+        if watch.fired:
+            if watch.claim_cancellation():
+                raise ClientDisconnect("the client left while its answer was being made") from None
+            # Cancelled by somebody else in the same turn. An anyio scope knows its cancellation by the error's
+            # message, and would let ours pass: it gets its own.
+            from anyio.lowlevel import checkpoint_if_cancelled
+
+            await checkpoint_if_cancelled()
         raise
     finally:
         start.cancel()
@@ -65,7 +71,8 @@ class _Watch:
         self.watched.cancel()
 
     def claim_cancellation(self) -> bool:
-        return self.fired and self.watched.uncancel() <= self.cancelling
+        self.fired = False  # Taken back here, and only once.
+        return self.watched.uncancel() <= self.cancelling
 
     async def stop(self) -> None:
         task = self.task

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import Distribution
+from urllib.parse import quote
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_an_option_leaves_its_part_out_and_no_word_of_it_stays(part, gone):
     whole, without = dict(render_project("shop")), dict(render_project("shop", **{part: False}))
 
     assert gone <= set(whole) - set(without)
-    words = {"templates": "pages", "docker": "docker", "systemd": "service"}
+    words = {"templates": "pages", "docker": "docker", "systemd": ".service"}
     assert not [path for path, text in without.items() if words[part] in text.lower()]
 
 
@@ -248,7 +249,7 @@ def test_a_microweb_that_was_never_installed_is_asked_for_by_name(monkeypatch):
 
 @pytest.mark.parametrize("path", ["/srv/$(shell id)", "/srv/it's", "/srv/a#b", "/srv/a\nb:"])
 def test_an_origin_that_a_makefile_cannot_hold_is_left_out(monkeypatch, path):
-    origin = {"url": f"file://{path.replace('#', '%23')}", "dir_info": {}}
+    origin = {"url": f"file://{quote(path)}", "dir_info": {}}
     monkeypatch.setattr(new, "distribution", lambda name: Installed(origin))
 
     assert find_requirement() == "microweb-asgi"

@@ -1,13 +1,16 @@
 """The watch on the event loop: who held it, and where it says so."""
 
+import asyncio
 import logging
 import threading
 import time
+from functools import partial
 
 import anyio
 import pytest
 
-from microweb import App
+from microweb import App, Converter
+from microweb.debugger.blocking import LoopWatch, find_loop
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -83,3 +86,72 @@ async def test_the_watch_ends_with_the_app():
 async def test_without_debug_nothing_watches():
     async with Client(App(__name__)):
         assert watches() == []
+
+
+async def test_a_line_that_waits_in_a_library_is_named_with_where_it_waits(caplog):
+    app = App(__name__, debug=True)
+
+    @app.get("/")
+    async def waiting_home():
+        threading.Event().wait(0.4)
+        return "done"
+
+    async with Client(app) as client:
+        await client.get("/")
+        line = await wait_for_line(caplog)
+
+    assert f"{__file__}:{waiting_home.__code__.co_firstlineno + 2} in waiting_home (which waits for wait, " in line
+
+
+async def test_what_the_program_has_no_part_in_is_not_told(caplog):
+    with LoopWatch(App.__call__):
+        find_loop()(partial(time.sleep, 0.4))
+        await anyio.sleep(0.5)
+        hold(0.4)
+        line = await wait_for_line(caplog)
+
+    assert " in hold" in line
+    assert caplog.text.count("held the event loop") == 1
+
+
+async def test_a_converter_is_no_view(caplog):
+    class Slow(Converter):
+        def to_python(self, value):
+            hold(0.4)
+            return value
+
+    app = App(__name__, debug=True)
+    app.converters["slow"] = Slow
+
+    @app.get("/<slow:name>")
+    async def home(name):
+        return name
+
+    async with Client(app) as client:
+        await client.get("/ada")
+        line = await wait_for_line(caplog)
+
+    assert line.startswith("a task outside of any view held")
+
+
+async def test_a_watch_that_is_left_while_the_loop_is_held_ends(caplog):
+    with LoopWatch(App.__call__):
+        (thread,) = watches()
+        hold(0.4)
+
+    hold(0.3)
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert "held the event loop" not in caplog.text
+
+
+def test_a_loop_that_is_closed_ends_its_watch():
+    async def enter():
+        LoopWatch(App.__call__).__enter__()
+        return watches()[0]
+
+    thread = asyncio.run(enter())
+    thread.join(10)
+
+    assert not thread.is_alive()

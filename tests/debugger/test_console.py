@@ -296,3 +296,32 @@ async def test_below_a_root_path_the_page_knows_the_way():
     assert url == f"/shop{URL}"
     assert answer.status_code == 200
     assert json.loads(answer.text) == {"detail": "ok"}
+
+
+async def test_a_client_that_leaves_is_no_error(caplog):
+    app = make_app()
+    async with client_of(app):
+        token = app._debugger.access.token
+        names = {"host": "localhost:8000", "origin": ORIGIN, "content-type": "application/json"}
+        names["x-microweb-debugger"] = token
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "scheme": "http",
+            "path": URL,
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in names.items()],
+            "client": ("127.0.0.1", 50000),
+        }
+        sent = []
+
+        async def receive():
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+
+    assert sent == []
+    assert caplog.text == ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from microweb import App, Router, abort, render_template
+from microweb import App, abort, render_template
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -310,26 +310,20 @@ async def test_a_mounted_app_in_debug_shows_nothing_in_production():
 
 
 async def test_a_page_that_cannot_be_made_leaves_the_built_in_one(caplog):
-    class Name(str):
-        def __str__(self):
-            raise RuntimeError("the page breaks")
-
-    router = Router("", __name__)
     app = App(__name__, debug=True)
-    app.mount("", router, name="hats")
 
-    @router.get("/")
+    @app.get("/")
     async def home():
-        kind = type("Odd", (Exception,), {})
-        kind.__module__ = None
-        raise kind
+        exec("raise ValueError", {}, {42: "no name of a variable"})
 
     page = await get(app)
 
     assert page.status_code == 500
+    assert "<h1>Internal Server Error</h1>" in page.text
+    assert "the debugger could not show an error" in caplog.text
 
 
-async def test_the_program_knows_nothing_of_werkzeug_without_it(monkeypatch):
+async def test_without_werkzeug_the_page_says_how_to_get_consoles(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     page = await get(app_that_raises(ValueError("no hat")))
@@ -337,3 +331,50 @@ async def test_the_program_knows_nothing_of_werkzeug_without_it(monkeypatch):
     assert "no hat" in page.text
     assert "pip install 'microweb-asgi[dev]'" in page.text
     assert 'class="open"' not in page.text
+
+
+@pytest.mark.parametrize("hosts", [["localhost", "localhost"], ["local host"], ["user@localhost"]])
+async def test_a_malformed_host_gets_the_built_in_page(hosts):
+    headers = [("accept", "text/html"), *(("host", host) for host in hosts)]
+    async with Client(app_that_raises(ValueError("no hat")), raise_errors=False, lint=False) as client:
+        page = await client.get("/", headers=headers)
+
+    assert "no hat" not in page.text
+
+
+async def test_errors_that_name_each_other_are_shown_once():
+    first, second = ValueError("first"), TypeError("second")
+    first.__cause__, second.__cause__ = second, first
+
+    page = await get(app_that_raises(first))
+
+    assert page.text.count("It was raised from this one") == 1
+
+
+async def test_a_query_that_cannot_be_read_does_not_break_the_page():
+    app = app_that_raises(ValueError("no hat"), config={"MAX_QUERY_PARAMETERS": 1})
+
+    page = await get(app, "/?a=1&b=2")
+
+    assert "<th>(unreadable)</th>" in page.text
+
+
+async def test_a_long_message_is_cut_in_the_plain_text():
+    problem = await get(app_that_raises(ValueError("x" * 100_000)), headers={"accept": "application/json"})
+
+    assert len(problem.text) < 50_000
+    assert "characters are left out" in problem.json()["traceback"]
+
+
+async def test_a_view_at_the_top_of_a_module_shows_no_namespace_of_it():
+    app = App(__name__, debug=True)
+    code = compile("one = 1\nraise ValueError(one)", "top.py", "exec")
+
+    @app.get("/")
+    async def home():
+        exec(code, {"colour": "red"})
+
+    page = await get(app)
+
+    assert "top.py:2" in page.text
+    assert "<th>colour</th>" not in page.text

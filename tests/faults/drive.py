@@ -307,8 +307,8 @@ def no_collection(folder):
 def play_all(walk, folder, backend, kinds=FAULTS, step=1):
     """Every fault of these kinds in turn at every ``step``-th place.
 
-    Returns how often a walk without a fault suspended, sent and received, and its status; how many faults of each kind struck; and
-    what was left, by fault.
+    Returns how often a walk without a fault suspended, sent and received, and its status; how many faults of each
+    kind struck; and what was left, by fault.
     """
     # The loop's coroutines and the app's own stay the same from walk to walk: they are in the count before each.
     return anyio.run(play_faults, walk, folder, kinds, step, backend=backend)

@@ -252,7 +252,7 @@ def build_file_object(stage):
     async def view(request: Request):
         await pause()
         stage.left["file object"] += 1
-        return await send_file(Slow(), mimetype="text/plain")
+        return send_file(Slow(), mimetype="text/plain")
 
     return app
 
@@ -444,6 +444,45 @@ def build_streaming_dependency(stage):
     return app
 
 
+def build_teardown(stage):
+    app = make_app()
+    opened = []
+
+    def releasing(name):
+        async def release(*_):
+            await pause()
+            stage.left[name] -= 1
+
+        return release
+
+    @app.before_request
+    async def before(request: Request):
+        await pause()
+        for name in ("first", "second", "third"):
+            stage.left[name] += 1
+            request.on_close(releasing(name))
+        opened.append(request)
+        stage.left["request"] += 1
+
+    @app.teardown_request
+    async def forget(error):
+        if opened:
+            await pause()
+
+    @app.teardown_request
+    def forget_in_thread(error):
+        if opened:
+            opened.pop()
+            stage.left["request"] -= 1
+
+    @app.get("/")
+    async def view():
+        await pause()
+        return "view"
+
+    return app
+
+
 def build_cancelled_view(stage):
     app = make_app()
 
@@ -582,7 +621,7 @@ WALKS = [
     Walk("stream, watched", build_stream, spec_version="2.3"),
     Walk("stream, wrapped", build_nested_stream),
     Walk("sync stream", build_sync_stream),
-    Walk("sync stream, watched", build_sync_stream, spec_version="2.3"),
+    Walk("sync stream, watched", build_sync_stream, spec_version="2.3", is_steady=False),
     Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}")),
     Walk("file", build_file, is_steady=False),
     Walk("file object", build_file_object, is_steady=False),
@@ -593,6 +632,7 @@ WALKS = [
     Walk("mounted app", build_mounted_app),
     Walk("mounted foreign app", build_mounted_foreign),
     Walk("three middlewares", build_middleware),
+    Walk("teardown", build_teardown, is_steady=False),
     Walk("dependencies", build_dependency),
     Walk("sync dependency", build_sync_dependency),
     Walk("dependency of a stream", build_streaming_dependency),

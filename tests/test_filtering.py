@@ -1,0 +1,203 @@
+"""Return annotations: what they do not name stays inside."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from microweb import App, Depends, Response
+from microweb.filtering import make_filter
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+class Person(msgspec.Struct):
+    name: str
+    age: int = 0
+
+
+class Admin(Person):
+    password: str = "secret"
+
+
+class Team(msgspec.Struct):
+    lead: Person
+    members: list[Person] = []
+    by_role: dict[str, Person | None] = {}
+
+
+@dataclasses.dataclass
+class Plain:
+    name: str
+
+
+@dataclasses.dataclass
+class PlainWithSecret(Plain):
+    secret: str = "secret"
+
+
+class Typed(TypedDict):
+    name: str
+
+
+@attrs.define
+class Box:
+    name: str
+
+
+@attrs.define
+class BoxWithSecret(Box):
+    secret: str = "secret"
+
+
+class Model(pydantic.BaseModel):
+    name: str
+
+
+class ModelWithSecret(Model):
+    secret: str = "secret"
+
+
+async def answer(returns, value, *, debug=False, threaded=False, raise_errors=True):
+    app = App(__name__, debug=debug)
+
+    async def view() -> returns:
+        return value
+
+    def view_in_thread() -> returns:
+        return value
+
+    app.add_route("/", view_in_thread if threaded else view)
+    async with Client(app, raise_errors=raise_errors) as client:
+        return await client.get("/")
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize(
+    ("returns", "value", "expected"),
+    [
+        (Person, Person("ada", 36), {"name": "ada", "age": 36}),
+        (Person, Admin("ada", 36), {"name": "ada", "age": 36}),
+        (Person | None, Admin("ada", 36), {"name": "ada", "age": 36}),
+        (list[Person], [Admin("ada"), Person("bob")], [{"name": "ada", "age": 0}, {"name": "bob", "age": 0}]),
+        (dict[str, Person], {"x": Admin("ada")}, {"x": {"name": "ada", "age": 0}}),
+        (tuple[Person, ...], [Admin("ada")], [{"name": "ada", "age": 0}]),
+        (list[tuple[int, Person]], [(1, Admin("ada"))], [[1, {"name": "ada", "age": 0}]]),
+        (Person, {"name": "ada", "password": "secret"}, {"name": "ada"}),
+        (Plain, PlainWithSecret("ada"), {"name": "ada"}),
+        (Plain, Plain("ada"), {"name": "ada"}),
+        (Typed, {"name": "ada", "secret": "secret"}, {"name": "ada"}),
+        (Box, BoxWithSecret("ada"), {"name": "ada"}),
+        (Model, ModelWithSecret(name="ada"), {"name": "ada"}),
+        (list[Model], [ModelWithSecret(name="ada")], [{"name": "ada"}]),
+        (Plain | Person, PlainWithSecret("ada"), {"name": "ada"}),
+        (Plain | Person, Admin("ada"), {"name": "ada", "age": 0}),
+        (Plain | list[Person], [Admin("ada")], [{"name": "ada", "age": 0}]),
+        (Annotated[Person, "doc"], Admin("ada"), {"name": "ada", "age": 0}),
+        (
+            Team,
+            Team(Admin("ada"), [Admin("bob")], {"cook": Admin("eve"), "none": None}),
+            {
+                "lead": {"name": "ada", "age": 0},
+                "members": [{"name": "bob", "age": 0}],
+                "by_role": {"cook": {"name": "eve", "age": 0}, "none": None},
+            },
+        ),
+    ],
+)
+async def test_the_annotation_decides_what_leaves(returns, value, expected, threaded):
+    assert (await answer(returns, value, threaded=threaded)).json() == expected
+
+
+async def test_status_and_headers_beside_it_are_kept():
+    for returns in (Person, tuple[Person, int], tuple[Person, int, dict[str, str]]):
+        found = await answer(returns, (Admin("ada"), 201, {"x-y": "z"}))
+
+        assert (found.json(), found.status_code, found.headers["x-y"]) == ({"name": "ada", "age": 0}, 201, "z")
+
+
+async def test_responses_texts_and_streams_are_left_alone():
+    async def stream():
+        yield "chunk"
+
+    assert (await answer(Person | Response, Response("hello"))).text == "hello"
+    assert (await answer(Person | str, "hello")).text == "hello"
+    assert (await answer(Person | AsyncIterator[str], stream())).text == "chunk"
+
+
+async def test_none_is_an_error_as_ever():
+    with pytest.raises(TypeError, match="returned None"):
+        await answer(Person, None)
+
+
+async def test_what_the_annotation_does_not_know_passes_only_if_it_is_none_of_its_structs():
+    assert (await answer(Person | dict[str, Any], {"anything": 1})).json() == {"anything": 1}
+
+
+async def test_types_that_hold_themselves():
+    class Tree(msgspec.Struct):
+        name: str
+        children: list["Tree"] = []
+
+    class Secret(Tree):
+        secret: str = "secret"
+
+    Tree.__annotations__["children"] = list[Tree]
+    filter = make_filter(Tree, "view", validates=False)
+
+    kept = msgspec.to_builtins(filter(Secret("a", [Secret("b", [Tree("c")])])))
+
+    assert kept == {"name": "a", "children": [{"name": "b", "children": [{"name": "c", "children": []}]}]}
+
+
+async def test_tags_renamed_fields_arrays_and_unset_fields_keep_their_form():
+    class Cat(msgspec.Struct, tag="cat", rename="camel"):
+        nine_lives: int
+        mood: str | msgspec.UnsetType = msgspec.UNSET
+
+    class Lion(Cat, tag="lion"):
+        secret: str = "secret"
+
+    class Pair(msgspec.Struct, array_like=True):
+        left: int
+        right: int
+
+    class Triple(Pair):
+        extra: int = 3
+
+    assert (await answer(Cat, Lion(9))).json() == {"type": "cat", "nineLives": 9}
+    assert (await answer(Pair, Triple(1, 2))).json() == [1, 2]
+
+
+async def test_debug_also_validates():
+    wrong = Person("ada", "old")
+
+    assert (await answer(Person, wrong)).json() == {"name": "ada", "age": "old"}
+    with pytest.raises(TypeError, match="view .*view returned what does not fit its annotation: age: expected int, got str"):
+        await answer(Person, wrong, debug=True)
+    assert (await answer(Person, Admin("ada"), debug=True)).json() == {"name": "ada", "age": 0}
+    assert (await answer(Model, ModelWithSecret(name="ada"), debug=True)).json() == {"name": "ada"}
+
+
+async def test_a_plain_annotation_needs_no_filter():
+    for returns in (None, str, dict[str, Any], list[int], Response, int | str):
+        assert make_filter(returns, "view", validates=True) is None
+
+
+async def test_it_works_beside_dependencies():
+    app = App(__name__)
+
+    async def find() -> Person:
+        return Admin("ada")
+
+    @app.get("/")
+    async def view(person: Annotated[Person, Depends(find)]) -> Person:
+        return person
+
+    async with Client(app) as client:
+        assert (await client.get("/")).json() == {"name": "ada", "age": 0}

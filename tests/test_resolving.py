@@ -1,0 +1,759 @@
+"""Dependencies: called once, in order, closed when the answer is complete, told of errors, overridden."""
+
+import gc
+import logging
+import threading
+from typing import Annotated
+
+import anyio
+import msgspec
+import pytest
+
+from microweb import App, Depends, Header, Query, Request, Router, SetupError, SyncRequest, abort
+from microweb.binding import make_plan
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+class Log(list):
+    """What happened, in order, with two generator dependencies that write it down."""
+
+    async def generator(self):
+        self.append("open")
+        try:
+            yield "value"
+        except BaseException as error:
+            self.append(type(error).__name__)
+            raise
+        finally:
+            self.append("close")
+
+    def sync_generator(self):
+        self.append("open")
+        try:
+            yield "value"
+        except BaseException as error:
+            self.append(type(error).__name__)
+            raise
+        finally:
+            self.append("close")
+
+
+@pytest.fixture(params=["async", "sync"])
+def log(request):
+    """A log, and as ``log.dependency`` a coroutine generator or a plain one."""
+    log = Log()
+    log.dependency = log.generator if request.param == "async" else log.sync_generator
+    return log
+
+
+async def get(app, url="/", raise_errors=False, **options):
+    async with Client(app, raise_errors=raise_errors) as client:
+        return await client.get(url, **options)
+
+
+# Values -------------------------------------------------------------------------------------------
+
+
+async def test_every_kind_of_function_can_be_depended_on():
+    app = App(__name__)
+
+    async def coroutine(request: Request):
+        return request.path
+
+    def function(request: SyncRequest, n: int = 1):
+        return [request.path, n, threading.current_thread() is threading.main_thread()]
+
+    class Paging:
+        def __init__(self, page: int = 1, size: int = 10):
+            self.page, self.size = page, size
+
+    @app.get("/<name>")
+    async def view(
+        name: str,
+        a: Annotated[str, Depends(coroutine)],
+        b: Annotated[list, Depends(function)],
+        paging: Annotated[Paging, Depends()],
+        c: Annotated[int, Depends(lambda: 5)],
+    ):
+        return [name, a, b, paging.page, paging.size, c]
+
+    assert (await get(app, "/x?n=2&page=3")).json() == ["x", "/x", ["/x", 2, False], 3, 10, 5]
+
+
+async def test_dependencies_nest_and_see_path_variables():
+    app = App(__name__)
+
+    async def find_user(user_id: int, x_token: Annotated[str, Header()] = "none"):
+        return {"id": user_id, "token": x_token}
+
+    async def find_name(user: Annotated[dict, Depends(find_user)]):
+        return f"user {user['id']}"
+
+    @app.get("/<int:user_id>")
+    async def view(name: Annotated[str, Depends(find_name)], user: Annotated[dict, Depends(find_user)]):
+        return [name, user]
+
+    assert (await get(app, "/7", headers={"x-token": "t"})).json() == ["user 7", {"id": 7, "token": "t"}]
+
+
+async def test_a_dependency_is_called_once_in_a_request_unless_it_says_otherwise():
+    app, calls = App(__name__), []
+
+    async def cached():
+        calls.append("cached")
+        return len(calls)
+
+    async def other(value: Annotated[int, Depends(cached)]):
+        return value
+
+    async def fresh():
+        calls.append("fresh")
+
+    @app.before_request
+    async def hook(value: Annotated[int, Depends(cached)]):
+        pass
+
+    @app.get("/")
+    async def view(
+        a: Annotated[int, Depends(cached)],
+        b: Annotated[int, Depends(other)],
+        c: Annotated[None, Depends(fresh, use_cache=False)],
+        d: Annotated[None, Depends(fresh, use_cache=False)],
+    ):
+        return [a, b]
+
+    await get(app)
+    await get(app)
+
+    assert calls == ["cached", "fresh", "fresh"] * 2
+
+
+async def test_def_dependencies_and_the_def_view_share_one_trip_to_their_thread():
+    app, trips = App(__name__), []
+
+    def first():
+        return threading.get_ident()
+
+    def second(value: Annotated[int, Depends(first)]):
+        return [value, threading.get_ident()]
+
+    @app.get("/")
+    def view(values: Annotated[list, Depends(second)]):
+        return {"same thread": {*values, threading.get_ident()} == {values[0]}}
+
+    @app.middleware
+    async def count(request, call_next):
+        run = request.worker.run
+
+        class Counting:
+            async def run(self, *args, **options):
+                trips.append(1)
+                return await run(*args, **options)
+
+        request._worker = Counting()
+        return await call_next(request)
+
+    assert (await get(app)).json() == {"same thread": True}
+    assert len(trips) == 1
+
+
+async def test_a_dependency_that_is_refused_is_listed_with_the_rest_and_the_view_is_not_called():
+    app, calls = App(__name__), []
+
+    async def paging(page: int, size: int = 10):
+        calls.append("paging")
+
+    async def unrelated():
+        calls.append("unrelated")
+
+    async def user_of(paging: Annotated[None, Depends(paging)]):
+        calls.append("user_of")
+
+    @app.get("/")
+    async def view(
+        a: Annotated[None, Depends(user_of)], b: Annotated[None, Depends(unrelated)], n: int, page: int = 1
+    ):
+        calls.append("view")
+
+    answer = await get(app, "/?page=x&size=y")
+
+    assert answer.status_code == 422
+    assert [error["name"] for error in answer.json()["errors"]] == ["page", "size", "n"]
+    assert calls == ["unrelated"]
+
+
+async def test_a_dependency_that_refuses_comes_before_what_is_wrong_with_the_view():
+    app = App(__name__)
+
+    async def guard():
+        abort(401)
+
+    @app.get("/")
+    async def view(n: int, guarded: Annotated[None, Depends(guard)]):
+        return "ok"
+
+    assert (await get(app)).status_code == 401
+
+
+async def test_a_dependency_may_take_the_body():
+    app = App(__name__)
+
+    class Order(msgspec.Struct):
+        id: int
+
+    def order_id(order: Order):
+        return order.id
+
+    @app.post("/")
+    async def view(id: Annotated[int, Depends(order_id)], order: Order):
+        return [id, order.id]
+
+    async with Client(app) as client:
+        assert (await client.post("/", json={"id": 5})).json() == [5, 5]
+
+
+async def test_a_def_that_returns_an_awaitable_is_awaited():
+    app = App(__name__)
+
+    async def inner():
+        return 5
+
+    @app.get("/")
+    async def view(value: Annotated[int, Depends(lambda: inner())]):
+        return [value]
+
+    assert (await get(app)).json() == [5]
+
+
+# Generators ----------------------------------------------------------------------------------------
+
+
+async def test_a_generator_is_closed_before_the_answer_is_sent_and_after_the_view(log):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(value: Annotated[str, Depends(log.dependency)]):
+        log.append(value)
+        return [value]
+
+    @app.after_request
+    async def after(response):
+        log.append("after")
+
+    assert (await get(app)).json() == ["value"]
+    assert log == ["open", "value", "close", "after"]
+
+
+async def test_the_value_becomes_a_response_while_the_generator_is_open():
+    app = App(__name__)
+
+    class Lazy:
+        closed = False
+
+        def __html__(self):
+            assert not self.closed
+            return "lazy"
+
+    async def generator():
+        lazy = Lazy()
+        yield lazy
+        lazy.closed = True
+
+    @app.get("/")
+    async def view(lazy: Annotated[Lazy, Depends(generator)]):
+        return {"value": lazy}
+
+    assert (await get(app)).json() == {"value": "lazy"}
+
+
+async def test_the_last_opened_is_closed_first(log):
+    app, order = App(__name__), []
+
+    async def outer():
+        yield order.append("outer opens")
+        order.append("outer closes")
+
+    def inner(value: Annotated[None, Depends(outer)]):
+        yield order.append("inner opens")
+        order.append("inner closes")
+
+    @app.get("/")
+    def view(value: Annotated[None, Depends(inner)]):
+        return "ok"
+
+    await get(app)
+
+    assert order == ["outer opens", "inner opens", "inner closes", "outer closes"]
+
+
+async def test_an_error_of_the_view_is_raised_at_the_yield(log):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(value: Annotated[str, Depends(log.dependency)]):
+        raise KeyError("broken")
+
+    assert (await get(app)).status_code == 500
+    assert log == ["open", "KeyError", "close"]
+
+
+async def test_an_error_of_a_later_dependency_and_a_refused_value_are_raised_there_too(log):
+    app = App(__name__)
+
+    async def broken(value: Annotated[str, Depends(log.dependency)]):
+        raise KeyError("broken")
+
+    @app.get("/broken")
+    async def view(value: Annotated[str, Depends(broken)]):
+        return "ok"
+
+    @app.get("/refused")
+    async def other(value: Annotated[str, Depends(log.dependency)], n: int):
+        return "ok"
+
+    assert (await get(app, "/broken")).status_code == 500
+    assert (await get(app, "/refused")).status_code == 422
+    assert log == ["open", "KeyError", "close", "open", "InvalidParameters", "close"]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_swallowing_the_error_does_not_change_the_answer(kind):
+    app, seen = App(__name__), []
+
+    async def swallow():
+        try:
+            yield
+        except KeyError:
+            seen.append("swallowed")
+
+    def swallow_in_thread():
+        try:
+            yield
+        except KeyError:
+            seen.append("swallowed")
+
+    async def outer():
+        try:
+            yield
+        except KeyError:
+            seen.append("outer was told too")
+
+    @app.get("/")
+    async def view(
+        a: Annotated[None, Depends(outer)],
+        b: Annotated[None, Depends(swallow if kind == "async" else swallow_in_thread)],
+    ):
+        raise KeyError("broken")
+
+    assert (await get(app)).status_code == 500
+    assert seen == ["swallowed", "outer was told too"]
+
+
+async def test_an_error_that_a_generator_makes_of_another_is_the_answer():
+    app = App(__name__)
+
+    async def translate():
+        try:
+            yield
+        except KeyError:
+            abort(409)
+
+    @app.get("/")
+    async def view(value: Annotated[None, Depends(translate)]):
+        raise KeyError("taken")
+
+    assert (await get(app)).status_code == 409
+
+
+async def test_an_error_while_closing_is_a_500_that_the_hooks_see(caplog):
+    app, seen = App(__name__), []
+
+    async def commit():
+        yield
+        raise OSError("commit failed")
+
+    @app.get("/")
+    async def view(value: Annotated[None, Depends(commit)]):
+        return "ok"
+
+    @app.after_request
+    async def after(response):
+        seen.append(response.status_code)
+
+    assert (await get(app)).status_code == 500
+    assert seen == [500]
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+
+
+@pytest.mark.parametrize("body", ["async", "sync"])
+async def test_of_a_stream_a_generator_is_closed_after_the_last_byte(log, body):
+    app = App(__name__)
+
+    @app.get("/async")
+    async def stream(value: Annotated[str, Depends(log.dependency)]):
+        async def chunks():
+            log.append("first")
+            yield value
+            log.append("last")
+
+        return chunks()
+
+    @app.get("/sync")
+    def stream_in_thread(value: Annotated[str, Depends(log.dependency)]):
+        log.append("first")
+        yield value
+        log.append("last")
+
+    assert (await get(app, f"/{body}")).text == "value"
+    assert log == ["open", "first", "last", "close"]
+
+
+async def test_of_a_stream_that_fails_a_generator_is_told_after_it(log):
+    app = App(__name__)
+
+    @app.get("/")
+    async def stream(value: Annotated[str, Depends(log.dependency)]):
+        async def chunks():
+            yield value
+            raise KeyError("broken")
+
+        return chunks()
+
+    with pytest.raises(Exception):  # noqa: B017, PT011 - the connection breaks, in whatever way the client says it
+        await get(app, raise_errors=True)
+
+    assert log == ["open", "KeyError", "close"]
+
+
+async def test_a_request_that_is_cancelled_closes_its_generators_and_tells_them(log):
+    app, cleaned = App(__name__), []
+
+    async def slow_to_close(value: Annotated[str, Depends(log.dependency)]):
+        try:
+            yield
+        finally:
+            await anyio.sleep(0.01)
+            cleaned.append("cleaned")
+
+    @app.get("/", timeout=0.05)
+    async def view(value: Annotated[None, Depends(slow_to_close)]):
+        await anyio.sleep_forever()
+
+    assert (await get(app)).status_code == 504
+    assert cleaned == ["cleaned"]
+    assert log in (["open", "Cancelled", "close"], ["open", "CancelledError", "close"])
+
+
+async def test_an_async_generator_may_hold_a_cancel_scope_when_the_body_is_complete_bytes():
+    app = App(__name__)
+
+    async def group():
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+            tasks.cancel_scope.cancel()
+
+    @app.get("/")
+    async def view(tasks: Annotated[object, Depends(group)]):
+        tasks.start_soon(anyio.sleep_forever)
+        return "ok"
+
+    assert (await get(app)).text == "ok"
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_generator_yields_exactly_once(kind):
+    app = App(__name__)
+
+    async def never():
+        return
+        yield
+
+    async def twice():
+        yield 1
+        yield 2
+
+    def never_in_thread():
+        return
+        yield
+
+    def twice_in_thread():
+        yield 1
+        yield 2
+
+    @app.get("/never")
+    async def first(value: Annotated[None, Depends(never if kind == "async" else never_in_thread)]):
+        return "ok"
+
+    @app.get("/twice")
+    async def second(value: Annotated[int, Depends(twice if kind == "async" else twice_in_thread)]):
+        return "ok"
+
+    with pytest.raises(RuntimeError, match="never yielded"):
+        await get(app, "/never", raise_errors=True)
+    with pytest.raises(RuntimeError, match="yielded twice"):
+        await get(app, "/twice", raise_errors=True)
+
+
+async def test_calling_on_again_resolves_anew(log):
+    app = App(__name__)
+
+    @app.middleware
+    async def twice(request, call_next):
+        await call_next(request)
+        return await call_next(request)
+
+    @app.get("/")
+    async def view(value: Annotated[str, Depends(log.dependency)]):
+        return [value]
+
+    await get(app)
+
+    assert log == ["open", "close"] * 2
+
+
+async def test_an_error_leaves_no_reference_cycle(log):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(value: Annotated[str, Depends(log.dependency)]):
+        raise KeyError("broken")
+
+    @app.errorhandler(KeyError)
+    async def sorry(error):
+        return "sorry", 400
+
+    async with Client(app) as client:
+        await client.get("/")
+        gc.collect()
+        gc.disable()
+        try:
+            await client.get("/")
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            kinds = {type(found) for found in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    assert KeyError not in kinds
+
+
+# Where they may stand ------------------------------------------------------------------------------
+
+
+async def test_hooks_and_the_view_share_a_generator_that_is_closed_after_the_view(log):
+    app = App(__name__)
+
+    @app.before_request
+    async def first(value: Annotated[str, Depends(log.dependency)]):
+        log.append("before")
+
+    @app.before_request
+    def second():
+        log.append("def before")
+
+    @app.get("/")
+    def view(value: Annotated[str, Depends(log.dependency)]):
+        log.append("view")
+        return [value]
+
+    assert (await get(app)).json() == ["value"]
+    assert log == ["open", "before", "def before", "view", "close"]
+
+
+async def test_a_hook_that_answers_or_fails_closes_what_it_has_opened(log):
+    app = App(__name__)
+
+    @app.before_request
+    async def guard(value: Annotated[str, Depends(log.dependency)], fail: Annotated[bool, Query()] = False):
+        if fail:
+            raise KeyError("broken")
+        return "answered", 403
+
+    @app.get("/")
+    async def view():
+        raise AssertionError("never called")
+
+    assert (await get(app)).status_code == 403
+    assert (await get(app, "/?fail=1")).status_code == 500
+    assert log == ["open", "close", "open", "KeyError", "close"]
+
+
+async def test_a_hook_on_a_miss_has_its_dependencies_too(log):
+    app = App(__name__)
+
+    @app.before_request
+    async def hook(value: Annotated[str, Depends(log.dependency)]):
+        log.append("hook")
+
+    assert (await get(app, "/nowhere")).status_code == 404
+    assert log[:2] == ["open", "hook"]
+    assert log[-1] == "close"
+
+
+async def test_after_hooks_teardown_and_error_handlers_have_their_own(log):
+    app = App(__name__)
+
+    @app.after_request
+    async def after(response, value: Annotated[str, Depends(log.dependency)]):
+        log.append("after")
+
+    @app.teardown_request
+    async def teardown(error, value: Annotated[str, Depends(log.dependency)]):
+        log.append("teardown")
+
+    @app.errorhandler(404)
+    async def missing(error, value: Annotated[str, Depends(log.dependency)]):
+        log.append("missing")
+        return "missing", 404
+
+    assert (await get(app, "/nowhere")).text == "missing"
+    assert log == [each for name in ("missing", "after", "teardown") for each in ("open", name, "close")]
+
+
+async def test_routers_and_routes_have_dependencies_for_what_they_do():
+    app, calls = App(__name__), []
+
+    async def authenticate(x_token: Annotated[str, Header()] = ""):
+        calls.append("authenticate")
+        if x_token != "secret":
+            abort(401)
+        return "ada"
+
+    def count():
+        calls.append("count")
+
+    router = Router("admin", __name__, prefix="/admin", dependencies=[Depends(authenticate)])
+
+    @router.get("/", dependencies=[Depends(count)])
+    async def view(user: Annotated[str, Depends(authenticate)]):
+        return f"hello {user}"
+
+    app.mount("", router)
+
+    assert (await get(app, "/admin/")).status_code == 401
+    assert (await get(app, "/admin/", headers={"x-token": "secret"})).text == "hello ada"
+    assert calls == ["authenticate", "authenticate", "count"]
+
+
+async def test_a_dependency_of_a_router_that_is_no_depends_is_an_error():
+    app = App(__name__)
+    app.add_route("/", lambda: "ok", endpoint="view", dependencies=[print])
+
+    with pytest.raises(SetupError, match=r"takes Depends\(function\).*test_resolving.py"):
+        await get(app, raise_errors=True)
+
+
+# Overrides -------------------------------------------------------------------------------------------
+
+
+async def test_a_dependency_is_overridden_and_restored():
+    app = App(__name__)
+
+    async def database():
+        return "real"
+
+    async def repository(database: Annotated[str, Depends(database)]):
+        return f"repository of {database}"
+
+    @app.get("/")
+    async def view(repository: Annotated[str, Depends(repository)]):
+        return repository
+
+    def fake(name: str = "fake"):
+        return name
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "repository of real"
+        with app.override(database, fake):
+            assert (await client.get("/")).text == "repository of fake"
+            assert (await client.get("/?name=other")).text == "repository of other"
+        assert (await client.get("/")).text == "repository of real"
+        app.override(repository, lambda: "another")
+        assert (await client.get("/")).text == "another"
+
+
+async def test_an_override_reaches_hooks_handlers_and_guards():
+    app = App(__name__)
+
+    async def user():
+        abort(401)
+
+    @app.before_request
+    async def hook(user: Annotated[str, Depends(user)]):
+        pass
+
+    @app.errorhandler(404)
+    async def missing(error, user: Annotated[str, Depends(user)]):
+        return f"missing, {user}", 404
+
+    @app.get("/", dependencies=[Depends(user)])
+    async def view():
+        return "ok"
+
+    assert (await get(app)).status_code == 401
+    with app.override(user, lambda: "ada"):
+        assert (await get(app)).text == "ok"
+        assert (await get(app, "/nowhere")).text == "missing, ada"
+
+
+# What cannot be --------------------------------------------------------------------------------------
+
+
+def test_a_circle_is_an_error_that_names_it():
+    async def first(value: "Annotated[int, Depends(second)]"): ...
+
+    async def second(value: Annotated[int, Depends(first)]): ...
+
+    first.__annotations__["value"] = Annotated[int, Depends(second)]
+
+    with pytest.raises(SetupError, match=r"circle: .*first -> .*second -> .*first"):
+        make_plan(first, what="view")
+
+
+def test_what_is_no_function_cannot_be_depended_on():
+    async def view(value: Annotated[int, Depends(5)]): ...
+
+    with pytest.raises(SetupError, match="5, which is no function"):
+        make_plan(view, what="view")
+
+
+def test_a_parameter_of_a_dependency_that_nothing_fills_is_an_error_that_names_it():
+    async def dependency(unknown): ...
+
+    async def view(value: Annotated[int, Depends(dependency)]): ...
+
+    with pytest.raises(SetupError, match=r"dependency of view .*dependency has a parameter 'unknown'.*test_resolving"):
+        make_plan(view, what="view")
+
+
+def test_a_dependency_without_a_signature_takes_nothing():
+    async def view(value: Annotated[dict, Depends(dict)]): ...
+
+    make_plan(view, what="view")
+
+
+# Websockets ------------------------------------------------------------------------------------------
+
+
+async def test_websockets_have_parameters_and_dependencies(log):
+    from microweb import WebSocket
+
+    app = App(__name__)
+
+    @app.websocket("/<room>")
+    async def chat(
+        room: str, websocket: WebSocket, value: Annotated[str, Depends(log.dependency)], n: int = 1
+    ):
+        await websocket.accept()
+        await websocket.send_json([room, value, n])
+        log.append("view")
+
+    async with Client(app) as client:
+        async with client.websocket("/lobby?n=3") as socket:
+            assert await socket.receive_json() == ["lobby", "value", 3]
+
+    assert log == ["open", "view", "close"]
