@@ -133,9 +133,7 @@ def measure_memory(size: int, targets: report.Targets) -> dict[str, float]:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bodies", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bodies", description=__doc__.partition("\n")[0])
     report.add_choice(parser, "--rows", (*ROWS, MEMORY))
     report.add_choice(parser, "--only", FRAMEWORKS)
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds per row (default 20)")

@@ -1,15 +1,16 @@
 """Binding: what a function's parameters mean, decided once, before it ever runs.
 
 A view, hook, error handler or dependency takes what it names: path variables by name, the request by name or
-annotation, and by their annotations query parameters, headers, cookies, form fields, the body and the results of
-other functions. ``make_plan`` reads the signature at start-up and refuses what it cannot fill; the ``Plan`` it
-gives then calls the function with nothing left to decide. Called by ``composition.py``.
+annotation, and by their annotations query parameters, headers, cookies, form fields, the body and the results
+of other functions. ``make_plan`` reads the signature at start-up and refuses what it cannot fill; the
+``Plan`` it gives then calls the function with nothing left to decide. Called by ``composition.py``.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from inspect import Signature
 from typing import Any
 
-from microweb.callables import describe, is_async
+from microweb.callables import Unresolved, describe, is_async
 from microweb.plan import Plan
 from microweb.signatures import read_signature
 
@@ -30,10 +31,11 @@ def make_plan(
 ) -> Plan:
     """Decide how ``function`` is called.
 
-    ``variables`` are the names that the path provides, ``leading`` the number of positional arguments given first
-    (an ``after_request`` function gets the response, an error handler the error). ``overrides`` are the functions that
-    stand in for dependencies. Of a view, ``forbids_unknown`` refuses query parameters, form fields and JSON keys that
-    it does not name, and ``validates`` checks what it returns against its annotation.
+    ``variables`` are the names that the path provides, ``leading`` the number of positional arguments given
+    first (an ``after_request`` function gets the response, an error handler the error). ``overrides`` are the
+    functions that stand in for dependencies. Of a view, ``forbids_unknown`` refuses query parameters, form
+    fields and JSON keys that it does not name, and ``validates`` checks what it returns against its
+    annotation.
 
     Raises:
         SetupError: nothing fills a parameter that has no default, or a ``def`` function asks for ``Request``.
@@ -68,13 +70,13 @@ def make_plan(
     return plan
 
 
-PLAIN = frozenset((None, type(None), str, bytes, int, float, bool, dict, list, Any, object))
+PLAIN = frozenset((Signature.empty, None, type(None), str, bytes, int, float, bool, dict, list, Any, object))
 
 
 def filters(returns: Any) -> bool:
     """Whether a return annotation names a struct, so that it decides what leaves."""
     try:
-        if returns in PLAIN:
+        if isinstance(returns, Unresolved) or returns in PLAIN:
             return False
     except TypeError:  # an annotation that cannot be hashed
         pass

@@ -33,7 +33,8 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether ``function`` runs on the event loop: it, or what it wraps, is a coroutine function or async generator."""
+    """Whether ``function`` runs on the event loop: it, or what it wraps, is a coroutine function or async
+    generator."""
     inner = unwrapped(function)
     return inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
 
@@ -63,8 +64,8 @@ def constructor_of(kind: Any) -> Callable[..., Any]:
 class Unresolved:
     """An annotation that is only text, since a name in it is not known where the function was written.
 
-    ``from __future__ import annotations`` makes all of them text, and names that were imported inside a function
-    or under ``TYPE_CHECKING`` cannot be looked up.
+    ``from __future__ import annotations`` makes all of them text, and names that were imported inside a
+    function or under ``TYPE_CHECKING`` cannot be looked up.
     """
 
     __slots__ = ("problem", "text")

@@ -1,8 +1,8 @@
 """What leaves is what the return annotation names: fields that it does not have stay inside.
 
 A view annotated ``-> Person`` that returns an ``Admin(Person)`` sends a person. Filters are made from the
-annotation at start-up, and are exact for values that need nothing: those come back as they are. Debug mode also
-checks that what is left fits. ``resolving.py`` calls it.
+annotation at start-up, and are exact for values that need nothing: those come back as they are. Debug mode
+also checks that what is left fits. ``resolving.py`` calls it.
 """
 
 import typing
@@ -21,15 +21,15 @@ Filter = Callable[[Any], Any]
 def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
     """The filter for what a view annotated ``returns`` returns; None if that names no struct.
 
-    It leaves responses and streams alone, and looks at the body in ``(body, status, headers)``. With ``validates`` it
-    raises TypeError, naming ``source``, when what leaves does not fit.
+    It leaves responses and streams alone, and looks at the body in ``(body, status, headers)``. With
+    ``validates`` it raises TypeError, naming ``source``, when what leaves does not fit.
     """
     hint = returns
-    if get_origin(returns) is tuple and get_args(returns):
+    if get_origin(returns) is tuple and get_args(returns)[1:] != (...,):
         hint = get_args(returns)[0]
     if not has_structs(hint):
         return None
-    keep = make_value_filter(hint, {})
+    keep = make_value_filter(hint, {}, source)
     check = make_check(hint, source) if validates else None
 
     def filter_body(value: Any) -> Any:
@@ -71,7 +71,7 @@ def make_check(hint: Any, source: str) -> Callable[[Any], None]:
     return check
 
 
-def make_value_filter(hint: Any, known: dict[Any, list[Filter]]) -> Filter:
+def make_value_filter(hint: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
     """A function that gives the part of a value that ``hint`` describes.
 
     ``known`` are the filters under way, by type, for types that hold themselves.
@@ -81,9 +81,10 @@ def make_value_filter(hint: Any, known: dict[Any, list[Filter]]) -> Filter:
     options = [choice for choice in choices(hint) if has_structs(choice)]
     if not options:
         return keep_all
-    filters = [(choice, make_choice_filter(choice, known)) for choice in options]
-    if len(filters) == 1:
-        return filters[0][1]
+    filters = [(choice, make_choice_filter(choice, known, source)) for choice in options]
+    if len(choices(hint)) == 1 and options:
+        keep_only = filters[0][1]
+        return lambda value: None if value is None else keep_only(value)
 
     def keep_choice(value: Any) -> Any:
         # The nearest class decides; a plain dict could be any of them, and the first whose fields it has is taken.
@@ -107,26 +108,26 @@ def keep_all(value: Any) -> Any:
     return value
 
 
-def make_choice_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
+def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
     origin, arguments = get_origin(choice), get_args(choice)
     if is_struct(choice):
-        return make_struct_filter(choice, known)
+        return make_struct_filter(choice, known, source)
     if origin in LISTS:
         if origin is tuple and not (len(arguments) == 2 and arguments[1] is ...):
-            each = [make_value_filter(argument, known) for argument in arguments]
+            each = [make_value_filter(argument, known, source) for argument in arguments]
 
             def keep_tuple(value: Any) -> Any:
                 return [keep(item) for keep, item in zip(each, value, strict=True)]
 
             return keep_tuple
-        keep = make_value_filter(arguments[0], known)
+        keep = make_value_filter(arguments[0], known, source)
 
         def keep_items(value: Any) -> Any:
             return [keep(item) for item in value]
 
         return keep_items
     if len(arguments) == 2:
-        keep_value = make_value_filter(arguments[1], known)
+        keep_value = make_value_filter(arguments[1], known, source)
 
         def keep_values(value: Any) -> Any:
             return {key: keep_value(item) for key, item in value.items()}
@@ -135,7 +136,7 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
     return keep_all
 
 
-def make_struct_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
+def make_struct_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
     if choice in known:
         # It holds itself: by the time a value comes, its filter is there.
         holder = known[choice]
@@ -143,7 +144,7 @@ def make_struct_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
     holder = known[choice] = []
     kind = get_origin(choice) or choice
     fields = find_fields(choice)
-    inner = [(field, make_value_filter(field.hint, known)) for field in fields]
+    inner = [(field, make_value_filter(field.hint, known, source)) for field in fields]
     is_flat = all(keep is keep_all for _, keep in inner) and not typing.is_typeddict(kind)
     config = getattr(kind, "__struct_config__", None)
     is_array = config is not None and config.array_like
@@ -161,12 +162,22 @@ def make_struct_filter(choice: Any, known: dict[Any, list[Filter]]) -> Filter:
                 key = field.key if field.key in value else field.name
                 if key in value:
                     kept[field.key] = keep(value[key])
+                elif field.required:
+                    raise lacks(value, field.key)
         else:
             for field, keep in inner:
                 item = getattr(value, field.name, MISSING)
-                if item is not MISSING and not is_unset(item):
+                if item is MISSING:
+                    if field.required:
+                        raise lacks(value, field.name)
+                elif not is_unset(item):
                     kept[field.key] = keep(item)
         return kept
+
+    def lacks(value: Any, name: str) -> TypeError:
+        return TypeError(
+            f"{source} returned {type(value).__qualname__}, which has no {name!r}, and is annotated {kind.__qualname__}"
+        )
 
     holder.append(keep_fields)
     return keep_fields

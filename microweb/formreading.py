@@ -263,7 +263,8 @@ class FormPart:
 
 
 class PartChunks:
-    """The content of one part; an object, so that a loop over it can be left without leaving a generator open."""
+    """The content of one part; an object, so that a loop over it can be left without leaving a generator
+    open."""
 
     def __init__(self, part: FormPart) -> None:
         self._part = part

@@ -8,7 +8,6 @@ every key does is explained in ``docs/howto/configuration.md``. Called by ``conf
 
 import types
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any, Self
 
 from microweb.errors import SetupError
@@ -60,7 +59,7 @@ def seconds(*, zero: bool) -> Kind:
     """Make the kind of a span of time, given in seconds or as a timedelta and read as a float."""
 
     def read(value: Any) -> float:
-        if isinstance(value, timedelta):
+        if hasattr(value, "total_seconds"):  # a timedelta; datetime need not be loaded to know one
             value = value.total_seconds()
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValueError
@@ -79,21 +78,22 @@ def read_switch(value: Any) -> bool:
     raise ValueError
 
 
-def read_lifetime(value: Any) -> timedelta:
+def read_lifetime(value: Any) -> float:
     """Read a timedelta or a number of seconds, as Flask does for the session's lifetime."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            value = timedelta(seconds=value)
-        except OverflowError:
-            raise ValueError from None
-    if not isinstance(value, timedelta) or value <= timedelta(0):
+    if hasattr(value, "total_seconds"):
+        value = value.total_seconds()
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LONGEST_LIFETIME:
         raise ValueError
-    return value
+    return float(value)
+
+
+LONGEST_LIFETIME = 86_400.0 * 999_999_999
+"""In seconds, what a timedelta can hold."""
 
 
 def read_max_age(value: Any) -> int:
     """Read the whole seconds of a Cache-Control max-age (RFC 9111 §1.2.2)."""
-    if isinstance(value, timedelta):
+    if hasattr(value, "total_seconds"):  # a timedelta; datetime need not be loaded to know one
         value = int(value.total_seconds())
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError
@@ -242,7 +242,7 @@ FIGURES: dict[str, tuple[Any, Kind]] = {
     # Sessions. Browsers drop a larger cookie without a word: RFC 6265 §6.1 asks them for 4096.
     "MAX_COOKIE_SIZE": (4093, whole_number(1, "bytes")),
     "PERMANENT_SESSION_LIFETIME": (
-        timedelta(days=31),
+        31 * 24 * 60 * 60,
         Kind("a timedelta or seconds, more than 0", read_lifetime),
     ),
     # Files
@@ -300,7 +300,7 @@ class Limits:
     websocket_origins: tuple[str, ...] | None
     websocket_max_message: int | None
     max_cookie_size: int
-    permanent_session_lifetime: timedelta
+    permanent_session_lifetime: float
     send_file_max_age_default: int | None
     static_precompressed: bool
     static_fingerprints: bool

@@ -71,9 +71,9 @@ class Body(Source):
 class Depends:
     """The result of another function, called first; it may take what a view takes, more dependencies too.
 
-    A generator gives what it yields and goes on when the answer is complete; an exception of the view is raised
-    at its ``yield``. Within one request a dependency is called once, unless ``use_cache`` is false. Without a
-    function the annotated class itself is called.
+    A generator gives what it yields and goes on when the answer is complete; an exception of the view is
+    raised at its ``yield``. Within one request a dependency is called once, unless ``use_cache`` is false.
+    Without a function the annotated class itself is called.
 
     >>> from typing import Annotated
     >>> from microweb import App, Depends, Request

@@ -1,4 +1,5 @@
-"""The parameters of views and dependencies that are filled from a request: read, checked, and how to fill them.
+"""The parameters of views and dependencies that are filled from a request: read, checked, and how to fill
+them.
 
 ``read_parameter`` turns one parameter of a signature into a ``Parameter``, at start-up, or refuses it with a
 ``SetupError``. ``binding.py`` calls it for whatever is no path variable and not the request; ``resolving.py``
@@ -18,8 +19,8 @@ from microweb.incoming import Incoming
 from microweb.markers import Body, Cookie, Depends, Form, Header, Query, Source
 from microweb.multidict import MultiDict
 from microweb.requests import is_json, not_json
-from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct, takes_text
-from microweb.uploads import SyncUploadFile, UploadFile
+from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct,
+takes_text from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import (
     Invalid,
     check_type,
@@ -49,9 +50,9 @@ class Refused(Exception):
 class Parameter:
     """One parameter of a view, hook or dependency, and where its value comes from.
 
-    ``place`` is ``path``, ``request``, ``query``, ``header``, ``cookie``, ``form``, ``file``, ``body`` or ``depends``;
-    ``alias`` what the value is called there, ``""`` if it is made of all of that place; ``type`` the annotation without
-    our markers.
+    ``place`` is ``path``, ``request``, ``query``, ``header``, ``cookie``, ``form``, ``file``, ``body`` or
+    ``depends``; ``alias`` what the value is called there, ``""`` if it is made of all of that place; ``type``
+    the annotation without our markers.
     """
 
     __slots__ = (
@@ -124,7 +125,8 @@ def make_marker(value: Any) -> Any:
     return value() if isinstance(value, type) else value
 
 
-def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) -> Parameter:
+def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) ->
+Parameter:
     """Decide where one parameter comes from; for ``Depends`` only that, the caller plans the dependency.
 
     Raises:
@@ -224,7 +226,8 @@ def refuse_invalid(place: str, alias: str, invalid: Invalid) -> Refused:
     return Refused(errors)
 
 
-def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) -> Parameter:
+def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) ->
+Parameter:
     """A parameter that is one entry, or all entries of one name, of a multi-dict of texts."""
     place = marker.place
     if is_struct(bare(kind)):
@@ -256,7 +259,8 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
     assert convert is not None
     to_key: Callable[[str], str] = header_name if place == "header" else str
     fields = [
-        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)
+        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in
+        find_fields(kind)
     ]
     known = {key for _, key, _, _ in fields}
 

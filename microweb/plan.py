@@ -1,7 +1,7 @@
 """A plan: how one function is called, with nothing left to decide.
 
-The plain kind, for functions that take path variables, the request, or nothing; ``resolving.py`` has the kind that
-fills parameters from all over the request. ``binding.py`` makes them, endpoints and hooks call them.
+The plain kind, for functions that take path variables, the request, or nothing; ``resolving.py`` has the kind
+that fills parameters from all over the request. ``binding.py`` makes them, endpoints and hooks call them.
 """
 
 import inspect
@@ -21,7 +21,8 @@ Call = Callable[..., Any]
 
 
 class Plan:
-    """How one function is called: ``call(request, *leading)`` gives its value, or an awaitable if ``is_async``.
+    """How one function is called: ``call(request, *leading)`` gives its value, or an awaitable if
+    ``is_async``.
 
     ``names`` are the path variables it takes, ``takes_request`` the parameter that gets the request, if any.
     A plan is a plain call when it takes nothing else, so the endpoint may skip the indirection.
@@ -81,7 +82,8 @@ class Plan:
 
     @property
     def parameters(self) -> "tuple[Parameter, ...]":
-        """Its parameters and where each comes from, for documents and explanations; ``leading`` ones left out."""
+        """Its parameters and where each comes from, for documents and explanations; ``leading`` ones left
+        out."""
         from microweb.parameters import Parameter
 
         found = [Parameter(name, "path", alias=name) for name in self.names]

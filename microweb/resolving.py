@@ -1,16 +1,16 @@
 """Filling parameters from a request, and the dependencies among them: the plans of functions that take more.
 
-``make_bound_plan`` reads, at start-up, a function and all that it depends on into *nodes*, in the order in which
-they are called. A ``BoundPlan`` is then called like any other plan. ``binding.py`` makes it where a signature
-asks for more than path variables and the request.
+``make_bound_plan`` reads, at start-up, a function and all that it depends on into *nodes*, in the order in
+which they are called. A ``BoundPlan`` is then called like any other plan. ``binding.py`` makes it where a
+signature asks for more than path variables and the request.
 
 The life of a generator dependency::
 
     not called --its node is reached--> open (at its yield) --answer complete or error--> closed
 
-Complete is: the body is bytes (closed before the endpoint returns, in every scope it was opened in), or, of a streamed
-body, the last byte is sent. An error of the view is raised at the ``yield``; what the generator raises instead of it
-becomes the answer, what it swallows stays the answer.
+Complete is: the body is bytes (closed before the endpoint returns, in every scope it was opened in), or, of a
+streamed body, the last byte is sent. An error of the view is raised at the ``yield``; what the generator
+raises instead of it becomes the answer, what it swallows stays the answer.
 """
 
 import inspect
@@ -249,7 +249,8 @@ class Run:
 
     __slots__ = ("errors", "leading", "nodes", "request", "resolution", "values")
 
-    def __init__(self, nodes: list[Node], request: Any, resolution: Resolution, leading: tuple[Any, ...]) -> None:
+    def __init__(self, nodes: list[Node], request: Any, resolution: Resolution, leading: tuple[Any, ...]) ->
+    None:
         self.nodes = nodes
         self.request = request
         self.resolution = resolution
@@ -403,10 +404,10 @@ class BoundPlan(Plan):
     def _make_bound_call(self) -> Callable[..., Any]:
         node = self.node
         if len(self.nodes) == 1 and not node.is_threaded and iscoroutinefunction(self.original):
-            parameter = node.parameters[0]
-            is_alone = len(node.parameters) == 1 and self.converts and not node.checks
-            if is_alone and parameter.quick is not None and parameter.required:
-                return make_body_call(self.original, parameter, self.filter)
+            if len(node.parameters) == 1 and self.converts and not node.checks:
+                parameter = node.parameters[0]
+                if parameter.quick is not None and parameter.required:
+                    return make_body_call(self.original, parameter, self.filter)
             return make_direct_call(self.original, node, self.filter)
 
         async def bound(request: Any, *leading: Any) -> Any:
@@ -451,7 +452,8 @@ async def close_after(resolution: Resolution, error: BaseException) -> None:
 def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: Any) -> Callable[..., Any]:
     """The call of a coroutine function that takes the JSON body and nothing else.
 
-    PERF(typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is right.
+    PERF(typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is
+    right.
     """
     name, decode, quick = parameter.name, parameter.decode, parameter.quick
     assert decode is not None
@@ -577,7 +579,8 @@ class Reader:
         self._under_way: list[Any] = []
 
     def read(
-        self, function: Callable[..., Any], key: Any, signature: Signature | None, *, use_cache: bool, label: str
+        self, function: Callable[..., Any], key: Any, signature: Signature | None, *, use_cache: bool, label:
+        str
     ) -> int:
         """Add a node, and before it what it depends on; gives its index."""
         if key in self._under_way:

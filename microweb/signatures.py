@@ -45,7 +45,8 @@ def read_signature(
     ``guesses`` says whether an annotated parameter without a marker is taken from the request.
 
     Raises:
-        SetupError: a parameter has neither a known name nor an annotation nor a default, or a ``def`` function asks
+        SetupError: a parameter has neither a known name nor an annotation nor a default, or a ``def``
+        function asks
             for ``Request``.
     """
     try:
@@ -109,7 +110,8 @@ def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) ->
         )
 
 
-def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]) -> str:
+def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str])
+-> str:
     known = ", ".join(repr(variable) for variable in variables) or "none"
     problem = "has no annotation that says where it comes from"
     if isinstance(hint, Unresolved):

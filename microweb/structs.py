@@ -1,7 +1,7 @@
 """What a type is made of: classes with named fields, lists, unions, and what is wrapped around them.
 
-Struct means here any of msgspec's Structs, dataclasses, TypedDicts, attrs classes and pydantic models. Types are
-only looked at; ``validation.py`` makes values of them, ``filtering.py`` takes values apart by them.
+Struct means here any of msgspec's Structs, dataclasses, TypedDicts, attrs classes and pydantic models. Types
+are only looked at; ``validation.py`` makes values of them, ``filtering.py`` takes values apart by them.
 """
 
 import dataclasses

@@ -72,7 +72,8 @@ class Upload:
 
     @property
     def _file(self) -> IO[bytes]:
-        """The content as a file. What is in memory becomes one when it is first asked for: one copy, of any size."""
+        """The content as a file. What is in memory becomes one when it is first asked for: one copy, of any
+        size."""
         if self._opened is None:
             self._opened = BytesIO(b"".join(self._pieces))
             self._pieces = []

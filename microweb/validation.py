@@ -1,9 +1,9 @@
 """From text and JSON to typed values, and what is wrong with those that do not fit, all of it.
 
 msgspec does the converting: Structs, dataclasses, TypedDicts, attrs classes and every type that it knows. It
-stops at the first mistake; ``find_problems`` then goes through the value again and finds the others. Types that
-hold pydantic models are left to pydantic. Sans-I/O: it sees values and types, never a request; ``parameters.py``
-calls it, and with it msgspec is loaded.
+stops at the first mistake; ``find_problems`` then goes through the value again and finds the others. Types
+that hold pydantic models are left to pydantic. Sans-I/O: it sees values and types, never a request;
+``parameters.py`` calls it, and with it msgspec is loaded.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -72,8 +72,9 @@ def check_type(hint: Any) -> None:
 def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
     """A function that puts defaults into decoded dataclasses; None if the type holds none that need it.
 
-    msgspec leaves fields with a plain default to the class, which keeps them out of the instance's ``__dict__``, and
-    so out of every JSON that is made of it. ``known`` are the completers under way, by type.
+    msgspec leaves fields with a plain default to the class, which keeps them out of the instance's
+    ``__dict__``, and so out of every JSON that is made of it. ``known`` are the completers under way, by
+    type.
     """
     completers = [found for choice in choices(hint) if (found := make_choice_completer(choice, known)) is not None]
     if len(completers) < 2:
@@ -86,7 +87,8 @@ def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> 
     return complete_any
 
 
-def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
+def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None]
+| None:
     kind, arguments = get_origin(choice) or choice, get_args(choice)
     if is_struct(choice):
         if choice in known:
@@ -138,7 +140,8 @@ def find_class_defaults(kind: Any) -> dict[str, Any]:
 
 
 def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
-    """A function from text (a list of texts for a list) to a value of this type; None if text is what it takes.
+    """A function from text (a list of texts for a list) to a value of this type; None if text is what it
+    takes.
 
     It raises ``Invalid``.
 
@@ -265,7 +268,8 @@ def find_unknown(value: Any, hint: Any, path: str = "") -> list[str]:
 
 
 def find_problems(value: Any, hint: Any, error: Exception, *, strict: bool) -> list[Problem]:
-    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``error`` is what msgspec said of it."""
+    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``error`` is what msgspec said of
+    it."""
     problems: list[Problem] = []
     search(value, hint, "", strict, problems)
     if not problems:

@@ -501,6 +501,6 @@ def test_importing_the_config_loads_nothing_heavy():
     assert heavy & set(loaded.stdout.split()) == set()
 
 
-def test_the_lifetime_of_a_session_is_a_timedelta_as_in_flask():
-    assert DEFAULTS["PERMANENT_SESSION_LIFETIME"] == flask.Flask.default_config["PERMANENT_SESSION_LIFETIME"]
-    assert DEFAULTS["PERMANENT_SESSION_LIFETIME"] == timedelta(days=31)
+def test_the_lifetime_of_a_session_is_flasks_in_seconds():
+    assert timedelta(seconds=DEFAULTS["PERMANENT_SESSION_LIFETIME"]) == timedelta(days=31)
+    assert flask.Flask.default_config["PERMANENT_SESSION_LIFETIME"] == timedelta(days=31)

@@ -130,6 +130,17 @@ async def test_responses_texts_and_streams_are_left_alone():
     assert (await answer(Person | AsyncIterator[str], stream())).text == "chunk"
 
 
+async def test_a_value_without_the_fields_is_an_error_that_names_the_view():
+    class Other:
+        name = "ada"
+
+    with pytest.raises(TypeError, match=r"view .*view returned int, which has no 'name', and is annotated Person"):
+        await answer(Person, 5)
+    with pytest.raises(TypeError, match="returned dict, which has no 'name'"):
+        await answer(Typed, {"secret": 1})
+    assert (await answer(Person, Other())).json() == {"name": "ada"}
+
+
 async def test_none_is_an_error_as_ever():
     with pytest.raises(TypeError, match="returned None"):
         await answer(Person, None)
@@ -178,7 +189,9 @@ async def test_debug_also_validates():
     wrong = Person("ada", "old")
 
     assert (await answer(Person, wrong)).json() == {"name": "ada", "age": "old"}
-    with pytest.raises(TypeError, match="view .*view returned what does not fit its annotation: age: expected int, got str"):
+    with pytest.raises(
+        TypeError, match="view .*view returned what does not fit its annotation: age: expected int, got str"
+    ):
         await answer(Person, wrong, debug=True)
     assert (await answer(Person, Admin("ada"), debug=True)).json() == {"name": "ada", "age": 0}
     assert (await answer(Model, ModelWithSecret(name="ada"), debug=True)).json() == {"name": "ada"}

@@ -172,9 +172,7 @@ async def test_a_dependency_that_is_refused_is_listed_with_the_rest_and_the_view
         calls.append("user_of")
 
     @app.get("/")
-    async def view(
-        a: Annotated[None, Depends(user_of)], b: Annotated[None, Depends(unrelated)], n: int, page: int = 1
-    ):
+    async def view(a: Annotated[None, Depends(user_of)], b: Annotated[None, Depends(unrelated)], n: int, page: int = 1):
         calls.append("view")
 
     answer = await get(app, "/?page=x&size=y")
@@ -745,15 +743,12 @@ async def test_websockets_have_parameters_and_dependencies(log):
     app = App(__name__)
 
     @app.websocket("/<room>")
-    async def chat(
-        room: str, websocket: WebSocket, value: Annotated[str, Depends(log.dependency)], n: int = 1
-    ):
+    async def chat(room: str, websocket: WebSocket, value: Annotated[str, Depends(log.dependency)], n: int = 1):
         await websocket.accept()
         await websocket.send_json([room, value, n])
         log.append("view")
 
-    async with Client(app) as client:
-        async with client.websocket("/lobby?n=3") as socket:
-            assert await socket.receive_json() == ["lobby", "value", 3]
+    async with Client(app) as client, client.websocket("/lobby?n=3") as socket:
+        assert await socket.receive_json() == ["lobby", "value", 3]
 
     assert log == ["open", "view", "close"]

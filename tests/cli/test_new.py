@@ -30,6 +30,13 @@ def run_python(*arguments, folder):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+def make(*arguments, folder):
+    """Run make as a person would: what the make that runs these tests was told is not for this one."""
+    told = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "MICROWEB", "PORT", "PYTHON"}
+    environment = {name: value for name, value in os.environ.items() if name not in told}
+    return subprocess.run([MAKE, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 class Installed(Distribution):
     """A distribution whose installer noted this of its origin."""
 
@@ -262,10 +269,22 @@ def test_an_origin_that_a_makefile_cannot_hold_is_left_out(monkeypatch, path):
 def test_make_alone_lists_what_there_is(project):
     project.run("new", "shop")
 
-    listed = subprocess.run([MAKE], cwd=project.folder / "shop", capture_output=True, text=True, check=True).stdout
+    listed = make(folder=project.folder / "shop").stdout
 
     lines = [line.split()[:2] for line in listed.splitlines()]
     assert lines == [["make", name] for name in ("help", "run", "test", "uvicorn", "gunicorn", "granian", "wheels")]
+
+
+@needs_make
+def test_a_clone_which_has_no_secret_key_makes_one(project):
+    project.run("new", "shop")
+    key_file = project.folder / "shop" / ".env"
+    key_file.unlink()
+
+    make(".env", f"PYTHON={sys.executable}", folder=project.folder / "shop")
+
+    assert len(key_file.read_text().strip().removeprefix("SHOP_SECRET_KEY=")) >= 40
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
 
 @needs_make
@@ -274,8 +293,7 @@ def test_make_alone_lists_what_there_is(project):
 def test_make_test_passes_with_a_python_that_has_all(project, options):
     project.run("new", "shop", *options)
 
-    make = [MAKE, "test", f"PYTHON={sys.executable}"]
-    done = subprocess.run(make, cwd=project.folder / "shop", capture_output=True, text=True, check=False)
+    done = make("test", f"PYTHON={sys.executable}", folder=project.folder / "shop")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (project.folder / "shop" / ".venv").exists()
@@ -286,7 +304,7 @@ def test_make_test_passes_with_a_python_that_has_all(project, options):
 def test_make_test_passes_in_an_environment_of_its_own(project):
     project.run("new", "shop")
 
-    done = subprocess.run([MAKE, "test"], cwd=project.folder / "shop", capture_output=True, text=True, check=False)
+    done = make("test", folder=project.folder / "shop")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project.folder / "shop" / ".venv" / "bin" / "microweb").exists()
