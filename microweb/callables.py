@@ -21,7 +21,7 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
             function = function.func
         elif hasattr(function, "__wrapped__"):
             function = function.__wrapped__
-        elif not inspect.isroutine(function) and not isinstance(function, type) and hasattr(function, "__call__"):
+        elif not inspect.isroutine(function) and not isinstance(function, type) and callable(function):
             call = function.__call__
             if not inspect.ismethod(call):
                 return function

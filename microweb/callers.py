@@ -83,10 +83,10 @@ class _AsyncioCall(Call):
                 self.news = False
         return cancellation
 
-    async def settle_firmly(self) -> None:
+    async def settle_firmly(self) -> Any:
         self.firm = True
         with _anyio_shield():
-            await self.settle()
+            return await self.settle()
 
     def is_cancellation(self, error: BaseException) -> bool:
         if not isinstance(error, CancelledError):
@@ -172,10 +172,10 @@ class _TrioCall(Call):
                 self.news = False
         return None
 
-    async def settle_firmly(self) -> None:
+    async def settle_firmly(self) -> Any:
         self.firm = True
         with self.trio.CancelScope(shield=True):
-            await self.settle()
+            return await self.settle()
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, self.trio.Cancelled)

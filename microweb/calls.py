@@ -72,7 +72,7 @@ class Call(Job):
         ...
 
     @abstractmethod
-    async def settle_firmly(self) -> None:
+    async def settle_firmly(self) -> Any:
         """Settle, shielded from cancellation, and never withdraw."""
         ...
 

@@ -426,7 +426,7 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
                 if plan.is_async:
                     value = plan.call(request, error)
                 else:
-                    value = await request.worker.run(plan.call, request, error, label=plan.label)
+                    value = await request.worker.run_firmly(plan.call, request, error, label=plan.label)
                 if hasattr(value, "__await__"):
                     await value
             except Exception as failure:  # noqa: BLE001 - the other hooks must still run

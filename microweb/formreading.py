@@ -18,6 +18,7 @@ from microweb.headers import RequestHeaders, find_header
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.uploads import SyncUploadFile, UploadFile
+from microweb.workers import release_blocking
 
 if TYPE_CHECKING:
     from anyio import Event
@@ -164,8 +165,18 @@ async def collect(
 
 
 async def close_all(opened: list[UploadFile]) -> None:
+    # All in one trip to the thread: no cancellation comes between them.
+    on_disk = [upload for upload in opened if upload._on_disk]
     for upload in opened:
-        await upload.close()
+        if not upload._on_disk:
+            upload._close()
+    if on_disk:
+        await release_blocking(close_each, on_disk)
+
+
+def close_each(opened: list[UploadFile]) -> None:
+    for upload in opened:
+        upload._close()
 
 
 async def wait_for(form: Form) -> Form:

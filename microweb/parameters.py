@@ -19,8 +19,8 @@ from microweb.incoming import Incoming
 from microweb.markers import Body, Cookie, Depends, Form, Header, Query, Source
 from microweb.multidict import MultiDict
 from microweb.requests import is_json, not_json
-from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct,
-takes_text from microweb.uploads import SyncUploadFile, UploadFile
+from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct, takes_text
+from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import (
     Invalid,
     check_type,
@@ -125,8 +125,7 @@ def make_marker(value: Any) -> Any:
     return value() if isinstance(value, type) else value
 
 
-def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) ->
-Parameter:
+def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) -> Parameter:
     """Decide where one parameter comes from; for ``Depends`` only that, the caller plans the dependency.
 
     Raises:
@@ -226,8 +225,7 @@ def refuse_invalid(place: str, alias: str, invalid: Invalid) -> Refused:
     return Refused(errors)
 
 
-def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) ->
-Parameter:
+def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) -> Parameter:
     """A parameter that is one entry, or all entries of one name, of a multi-dict of texts."""
     place = marker.place
     if is_struct(bare(kind)):
@@ -259,8 +257,7 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
     assert convert is not None
     to_key: Callable[[str], str] = header_name if place == "header" else str
     fields = [
-        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in
-        find_fields(kind)
+        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)
     ]
     known = {key for _, key, _, _ in fields}
 

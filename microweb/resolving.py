@@ -164,7 +164,8 @@ class Resolution:
             node, generator = self.opened.pop()
             try:
                 if node.is_threaded:
-                    await self.close_in_thread(node, generator, error)
+                    worker = self.request.worker
+                    await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label)
                 else:
                     await finish(generator, error, node)
             except BaseException as raised:  # noqa: BLE001 - the others must be closed; it is raised by the caller
@@ -175,20 +176,6 @@ class Resolution:
                 error.__traceback__ = traceback
         self.cache.clear()
         return left
-
-    async def close_in_thread(self, node: Node, generator: Any, error: BaseException | None) -> None:
-        """As ``finish``, in the thread where the generator runs; it is closed also if this is cancelled."""
-        worker = self.request.worker
-        try:
-            await worker.run(finish_in_thread, generator, error, node, label=node.label)
-        except BaseException as raised:
-            if getattr(generator, "gi_frame", None) is not None:
-                # Cancelled before the thread began it, so that it still stands at its `yield`.
-                from anyio import CancelScope
-
-                with CancelScope(shield=True):
-                    await worker.run(finish_in_thread, generator, error or raised, node, label=node.label)
-            raise
 
     async def close_cleanly(self) -> None:
         """Close all generators after a success; raises what the first of them raises."""
@@ -249,8 +236,7 @@ class Run:
 
     __slots__ = ("errors", "leading", "nodes", "request", "resolution", "values")
 
-    def __init__(self, nodes: list[Node], request: Any, resolution: Resolution, leading: tuple[Any, ...]) ->
-    None:
+    def __init__(self, nodes: list[Node], request: Any, resolution: Resolution, leading: tuple[Any, ...]) -> None:
         self.nodes = nodes
         self.request = request
         self.resolution = resolution
@@ -560,8 +546,7 @@ def make_bound_plan(
     filter = (
         make_filter(signature.returns, f"view {describe(function)}", validates=validates) if what == "view" else None
     )
-    plan = BoundPlan(function, nodes, returns=signature.returns, converts=what == "view", filter=filter)
-    return plan
+    return BoundPlan(function, nodes, returns=signature.returns, converts=what == "view", filter=filter)
 
 
 class Reader:
@@ -579,8 +564,7 @@ class Reader:
         self._under_way: list[Any] = []
 
     def read(
-        self, function: Callable[..., Any], key: Any, signature: Signature | None, *, use_cache: bool, label:
-        str
+        self, function: Callable[..., Any], key: Any, signature: Signature | None, *, use_cache: bool, label: str
     ) -> int:
         """Add a node, and before it what it depends on; gives its index."""
         if key in self._under_way:

@@ -110,8 +110,7 @@ def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) ->
         )
 
 
-def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str])
--> str:
+def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]) -> str:
     known = ", ".join(repr(variable) for variable in variables) or "none"
     problem = "has no annotation that says where it comes from"
     if isinstance(hint, Unresolved):

@@ -20,7 +20,7 @@ from microweb.errors import BadRequest, HTTPException
 from microweb.filenames import secure_filename
 from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
-from microweb.workers import run_blocking
+from microweb.workers import release_blocking, run_blocking
 
 __all__ = ["SyncUploadFile", "UploadFile"]
 
@@ -215,7 +215,7 @@ class UploadFile(Upload):
     async def close(self) -> None:
         """Drop the content now instead of at the end of the request."""
         if self._on_disk:
-            await run_blocking(self._close)
+            await release_blocking(self._close)
         else:
             self._close()
 

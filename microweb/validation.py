@@ -87,8 +87,7 @@ def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> 
     return complete_any
 
 
-def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None]
-| None:
+def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
     kind, arguments = get_origin(choice) or choice, get_args(choice)
     if is_struct(choice):
         if choice in known:

@@ -22,7 +22,7 @@ from microweb.calls import serving
 from microweb.contextvariables import set_variables
 from microweb.threads import CallerCancelled, Crew, Job, Seat, ThreadRequest, crews, here
 
-__all__ = ["Worker", "WorkerPool", "call_from_thread", "current_worker", "run_blocking"]
+__all__ = ["Worker", "WorkerPool", "call_from_thread", "current_worker", "release_blocking", "run_blocking"]
 
 Value = TypeVar("Value")
 Arguments = TypeVarTuple("Arguments")
@@ -125,6 +125,13 @@ class Worker(Seat):
         result: Value = await call.settle()
         return result
 
+    async def run_firmly(self, function: Callable[[*Arguments], Value], *args: *Arguments, label: str = "") -> Value:
+        """As ``run``, for what releases something: it runs also if the caller is cancelled, who waits for its end."""
+        call = call_of(self, function, args, label)
+        self._submit(call)
+        result: Value = await call.settle_firmly()
+        return result
+
     def _submit(self, call: Job) -> None:
         crew = self._crew
         crew.ending = False
@@ -211,3 +218,8 @@ async def run_blocking(function: Callable[[*Arguments], Value], *args: *Argument
     As ``Worker.run``, but each call takes any of them, and none waits behind a view.
     """
     return await _blocking.pick().run(function, *args)
+
+
+async def release_blocking(function: Callable[[*Arguments], Value], *args: *Arguments) -> Value:
+    """As ``run_blocking``, for what releases something: it runs also if the caller is cancelled."""
+    return await _blocking.pick().run_firmly(function, *args)

@@ -36,6 +36,8 @@ class LoopWatch:
     def __enter__(self) -> Self:
         self._call_in_loop = find_loop()
         self._loop_thread = threading.get_ident()
+        # What runs the loop, the program's own main function perhaps, is below everything and holds nothing.
+        self._runners = {(id(frame), frame.f_code) for frame in walk_out(sys._getframe(1))}
         self._thread = threading.Thread(target=self._run, name="microweb loop watch", daemon=True)
         self._thread.start()
         return self
@@ -64,7 +66,8 @@ class LoopWatch:
 
     def _look(self) -> tuple[str, str] | None:
         """Who holds the loop, and where; None if the program has no part in it."""
-        stack = list(walk_out(sys._current_frames().get(self._loop_thread)))
+        inner = walk_out(sys._current_frames().get(self._loop_thread))
+        stack = [frame for frame in inner if (id(frame), frame.f_code) not in self._runners]
         own = next((frame for frame in stack if kind_of(frame.f_code.co_filename) == "program"), None)
         if own is None:
             return None

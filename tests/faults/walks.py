@@ -450,8 +450,10 @@ def build_teardown(stage):
 
     def releasing(name):
         async def release(*_):
-            await pause()
-            stage.left[name] -= 1
+            try:
+                await pause()
+            finally:
+                stage.left[name] -= 1
 
         return release
 
