@@ -26,8 +26,6 @@ from microweb.headers import encode_name, encode_value
 from microweb.incoming import Incoming
 from microweb.lifespan import Lifespan
 from microweb.limits import Limits
-from microweb.links import build_url
-from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign_entrance
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.requests import Request
@@ -365,6 +363,8 @@ class App(Router):
         for target in self.assembly.targets:
             if target.mount is None:
                 continue
+            from microweb.mounts import is_mountable_inside
+
             inner = target.mount.target
             if is_mountable_inside(inner):
                 if inner._host is None:
@@ -538,6 +538,8 @@ class App(Router):
 
     def enter(self, target: Target) -> Handler:
         """The handler of a mounted app."""
+        from microweb.mounts import is_mountable_inside, make_app_entrance, make_foreign_entrance
+
         assert target.mount is not None
         if is_mountable_inside(target.mount.target):
             return make_app_entrance(target)
@@ -689,6 +691,8 @@ class App(Router):
         incoming = context if isinstance(context, Incoming) and not context.closed else None
         while incoming is not None and incoming.app is not self:
             incoming = incoming.parent
+        from microweb.links import build_url
+
         return build_url(
             self,
             incoming,

@@ -16,20 +16,28 @@ __all__ = ["Unresolved", "describe", "find_hints", "is_async", "is_request", "lo
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function below ``functools.partial`` and ``functools.wraps``: the one somebody wrote."""
+    inner: Any = function
     while True:
-        if isinstance(function, partial):
-            function = function.func
-        elif hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        elif not inspect.isroutine(function) and not isinstance(function, type) and callable(function):
-            call = function.__call__
+        if isinstance(inner, partial):
+            inner = inner.func
+        elif hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        elif not inspect.isroutine(inner) and not isinstance(inner, type) and has_call(inner):
+            call = inner.__call__
             if not inspect.ismethod(call):
-                return function
-            function = call
-        elif inspect.ismethod(function):
-            function = function.__func__
+                break
+            inner = call
+        elif inspect.ismethod(inner):
+            inner = inner.__func__
         else:
-            return function
+            break
+    found: Callable[..., Any] = inner
+    return found
+
+
+def has_call(function: object) -> bool:
+    """Whether it has a ``__call__`` to look at."""
+    return hasattr(function, "__call__")  # noqa: B004 - the method is what is looked at
 
 
 def is_async(function: Callable[..., Any]) -> bool:

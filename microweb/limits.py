@@ -170,6 +170,10 @@ switch = Kind("True or False", read_switch)
 
 SETTINGS: dict[str, tuple[Any, Kind]] = {
     "DEBUG": (False, switch),
+    "DEBUG_PIN": (
+        None,
+        text("six characters or more", lambda value: len(value) >= 6).or_none("drawn at random by each process"),
+    ),
     "TESTING": (False, switch),
     "PROPAGATE_EXCEPTIONS": (None, switch.or_none("as the test client says")),
     # Signing and the session cookie

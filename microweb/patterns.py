@@ -19,7 +19,6 @@ from microweb.converters import (
     PathConverter,
 )
 from microweb.errors import BuildError, SetupError
-from microweb.mixture import make_regex_split, make_split
 from microweb.url import PATH, SEGMENT, quote_again, quote_segment
 
 __all__ = [
@@ -175,6 +174,8 @@ def build_variable(variable: Variable, values: Mapping[str, Any]) -> str:
 
 def convert_mixture(parts: tuple[Part, ...], *, spans_segments: bool = False) -> Convert:
     """The convert function of literals mixed with variables: it makes a tuple of values."""
+    from microweb.mixture import make_regex_split, make_split
+
     variables = [part for part in parts if isinstance(part, Variable)]
     literals = [""]
     for part in parts:

@@ -420,6 +420,7 @@ class BoundPlan(Plan):
 
 async def close_after(resolution: Resolution, error: BaseException) -> None:
     """Close what is open, telling it of ``error``; raises what a generator raised in its place."""
+    left: BaseException | None = None
     if isinstance(error, Exception):
         left = await resolution.close(error)
     else:
@@ -675,7 +676,7 @@ def parameters_of(node: Node) -> tuple[Parameter, ...]:
     return tuple(node.parameters)
 
 
-def make_chain(stages: list[Plan], *, converts: bool = True) -> Plan:
+def make_chain(stages: list[Plan]) -> Plan:
     """Hooks and a view as one plan, so that what they depend on is called once and closed after the view.
 
     The first stage that gives a value answers, the last one (the view) must.
@@ -685,6 +686,8 @@ def make_chain(stages: list[Plan], *, converts: bool = True) -> Plan:
     last = len(stages) - 1
 
     async def run_stages(request: Any, resolution: Resolution) -> Response:
+        value: Any = None
+        position = 0
         for position, stage in enumerate(stages):
             if isinstance(stage, BoundPlan):
                 value = await stage.run(request, resolution)

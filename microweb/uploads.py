@@ -148,13 +148,14 @@ class Upload:
     def _choose_path(self, target: Target) -> str:
         # SECURITY: test_uploads.py::test_save_never_leaves_its_folder
         path = os.fspath(target)
+        # First: a name with a slash at its end would make the path that of a folder, wherever that is.
+        if self.filename and path.endswith(self.filename) and not is_plain(self.filename):
+            raise BadRequest(f"The file of the field {self.name!r} has a name that is no plain file name.")
         if path.endswith(("/", os.sep)) or os.path.isdir(path):  # noqa: PTH112
             name = secure_filename(self.filename, windows=True)
             if not name:
                 raise BadRequest(f"The file of the field {self.name!r} has no usable name.")
             return os.path.join(path, shorten(name))  # noqa: PTH118
-        if self.filename and path.endswith(self.filename) and not is_plain(self.filename):
-            raise BadRequest(f"The file of the field {self.name!r} has a name that is no plain file name.")
         return path
 
     def _close(self) -> None:

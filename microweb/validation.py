@@ -118,7 +118,7 @@ def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], Non
         return None
 
     def complete_items(value: Any) -> None:
-        if isinstance(value, kind):
+        if type(value) is kind:
             for item in value.values() if isinstance(value, dict) else value:
                 complete_item(item)
 

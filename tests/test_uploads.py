@@ -31,6 +31,9 @@ HOSTILE = [
     "x." + "y" * 300,
     "file:stream",
     "\ud800",
+    "../c/",
+    "sub/",
+    "/",
 ]
 
 
@@ -73,6 +76,7 @@ async def test_a_folder_gets_it_under_a_safe_name(tmp_path, spool_size):
 async def test_save_never_leaves_its_folder(tmp_path, name):
     inside = tmp_path / "a" / "b"
     inside.mkdir(parents=True)
+    (tmp_path / "a" / "c").mkdir()
     file = await upload(name)
 
     for target in (inside, f"{inside}/", f"{inside}/{name}", os.path.join(inside, name)):

@@ -1,12 +1,16 @@
 """The awkward views: apps that open something, wait everywhere, and must release it whatever happens.
 
-Each ``build_*`` makes an app with its view at ``/``; ``WALKS`` lists them with the request that each gets. Two are
-controls, which show that the count can fail: called by ``test_faults.py``, never by a user.
+Each ``build_*`` makes an app with its view at ``/``; ``WALKS`` lists them with the request that each gets. The controls
+show that the count can fail, and that it can pass. Called by ``test_faults.py``.
 """
 
 import io
+import os
+import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -24,7 +28,9 @@ from microweb import (
     session,
     stream_template_string,
 )
+from microweb.callers import call_of
 from microweb.markers import Depends
+from microweb.workers import WorkerPool
 
 LARGE = b"x" * 70_000
 """More than a trip to a worker thread brings at once, so that each piece is a trip of its own."""
@@ -563,7 +569,7 @@ def build_clean_control(stage):
 
 
 def build_leaking_control(stage):
-    """Leaves a generator open when its send fails, a file when it is cancelled or meets an error."""
+    """Leaves a generator and a file open unless all goes well."""
     kept = []
 
     async def numbers():
@@ -572,10 +578,8 @@ def build_leaking_control(stage):
 
     async def app(scope, receive, send):
         await receive()
-        body = numbers()
-        kept.append(body)
-        file = io.open(__file__, "rb")  # noqa: SIM115, UP020 - not closed on every way out: that is the point
-        kept.append(file)
+        body, file = numbers(), open(__file__, "rb")  # noqa: SIM115, PTH123 - that is the point
+        kept.extend((body.aclose, file.close))
         await pause()
         async for _ in body:
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
@@ -584,24 +588,79 @@ def build_leaking_control(stage):
     return Bare(app, kept)
 
 
+def build_leaking_task(stage):
+    """Leaves a task behind, in every walk."""
+    kept, groups = [], []
+
+    async def open_group(task_status):
+        async with anyio.create_task_group() as group:
+            groups.append(group)
+            task_status.started()
+            await anyio.sleep_forever()
+
+    async def app(scope, receive, send):
+        groups[0].start_soon(anyio.sleep_forever)
+
+    bare = Bare(app, kept)
+    bare.enter = open_group
+    return bare
+
+
+def build_leaking_file(stage):
+    """Leaves a temporary file behind, in every walk."""
+    kept = []
+
+    async def app(scope, receive, send):
+        descriptor, path = tempfile.mkstemp()
+        os.close(descriptor)
+        kept.append(partial(os.unlink, path))
+
+    return Bare(app, kept)
+
+
+def build_leaking_thread(stage):
+    """Keeps a worker thread busy, in every walk."""
+    kept = []
+
+    async def app(scope, receive, send):
+        let_go = threading.Event()
+        kept.append(let_go.set)
+        worker = bare.workers.pick()
+        worker._submit(call_of(worker, let_go.wait, (), ""))
+
+    bare = Bare(app, kept)
+    return bare
+
+
 class Bare:
-    """A plain ASGI app, with as much of ours as the count asks for."""
+    """A plain ASGI app, with as much of ours as the count asks for; ``kept`` are called when it stops."""
+
+    enter = None
 
     def __init__(self, app, kept=()):
         self.app = app
         self.kept = kept
-        self.workers = make_app().workers
+        self.workers = WorkerPool(40)
 
     async def __call__(self, scope, receive, send):
-        if scope["type"] == "lifespan":
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+        async with anyio.create_task_group() as group:
+            if self.enter is not None:
+                await group.start(self.start)
             await receive()
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            for thing in self.kept:
-                await thing.aclose() if hasattr(thing, "aclose") else thing.close()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        await self.app(scope, receive, send)
+            group.cancel_scope.cancel()
+        for release in self.kept:
+            released = release()
+            if hasattr(released, "__await__"):
+                await released
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self, *, task_status):
+        await self.enter(task_status)
 
 
 JSON = ((b"content-type", b"application/json"),)
@@ -645,3 +704,9 @@ WALKS = [
 ]
 CLEAN_CONTROL = Walk("clean control", build_clean_control)
 LEAKING_CONTROL = Walk("leaking control", build_leaking_control)
+LEAKS = {
+    "tasks": Walk("leaking task", build_leaking_task),
+    "temporary files": Walk("leaking file", build_leaking_file),
+    "busy threads": Walk("leaking thread", build_leaking_thread),
+}
+"""By what it is that each leaves behind, whatever happens to it."""
