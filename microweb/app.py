@@ -164,7 +164,6 @@ class App(Router):
         request = self.request_class(self, scope, receive, target, values)
         token = current.set(request)
         response: Response | None = None
-        line, body = NO_ENCODER[1], b""
         try:
             if target.view is None:
                 response = await target.handler(request)
@@ -186,12 +185,12 @@ class App(Router):
                 except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
                     response = await target.answer(request, error)
             if response is None:
+                # Without a response the lane above was taken, and set both `line` and `body`.
                 request._started = True
                 try:
-                    await send(
-                        {"type": "http.response.start", "status": 200, "headers": [line, length_line(len(body))]}
-                    )
-                    await send({"type": "http.response.body", "body": body})
+                    headers = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnbound]
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": body})  # pyright: ignore[reportPossiblyUnbound]
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
             else:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from microweb.workers import run_blocking
+from microweb.workers import release_blocking, run_blocking
 
 __all__ = ["CHUNK", "BinaryFile", "FileBody", "FileChanged", "Piece"]
 
@@ -60,7 +60,7 @@ class FileBody:
         OSError: the file cannot be read, or ends before its pieces do.
     """
 
-    __slots__ = ("_ahead", "_file", "_path", "_position", "is_foreign", "pieces", "run", "seen", "start")
+    __slots__ = ("_ahead", "_file", "_path", "_position", "is_foreign", "pieces", "release", "run", "seen", "start")
 
     def __init__(self, source: "str | BinaryFile", seen: os.stat_result | None = None) -> None:
         self.pieces: deque[Piece] = deque()
@@ -68,6 +68,8 @@ class FileBody:
         self.start = 0
         """Where the content begins: a file object is sent from where it stands."""
         self.run: Callable[..., Awaitable[Any]] = run_blocking
+        self.release: Callable[..., Awaitable[Any]] = release_blocking
+        """As ``run``, and not given up when the request is cancelled."""
         self.is_foreign = False
         """Whether only the thread of its request may be used with it: a sqlite3 blob refuses every other."""
         self._ahead: bytes | None = None
@@ -204,7 +206,7 @@ class FileBody:
         """Close the file, an object in the thread where it was read. Harmless when it is closed."""
         self._ahead = None
         if self.is_foreign and self._file is not None:
-            await self.run(self.close)
+            await self.release(self.close)
         else:
             self.close()
 

@@ -186,6 +186,7 @@ class FileResponse(StreamingResponse):
         super().adopt(request, source)
         if self._bytes.is_foreign:
             self._bytes.run = request.worker.run
+            self._bytes.release = request.worker.run_firmly
         limits = request.app.limits
         if "cache-control" not in self.headers:
             max_age = self._max_age(self.path) if callable(self._max_age) else self._max_age

@@ -56,6 +56,7 @@ class Node:
         "checks",
         "dependencies",
         "fills",
+        "first",
         "function",
         "is_generator",
         "is_threaded",
@@ -81,6 +82,8 @@ class Node:
         # A class is called on the loop: making an object is not worth a trip to another thread.
         self.is_threaded = not is_async(function) and not isinstance(inner, type)
         self.is_generator = isasyncgenfunction(inner) or isgeneratorfunction(inner)
+        self.first: str | None = None
+        """The parameter that a single positional argument goes to."""
         self.names: tuple[str, ...] = ()
         self.request_name: str | None = None
         self.parameters: list[Parameter] = []
@@ -392,7 +395,7 @@ class BoundPlan(Plan):
         if len(self.nodes) == 1 and not node.is_threaded and iscoroutinefunction(self.original):
             if len(node.parameters) == 1 and self.converts and not node.checks:
                 parameter = node.parameters[0]
-                if parameter.quick is not None and parameter.required:
+                if parameter.quick is not None and parameter.required and node.first == parameter.name:
                     return make_body_call(self.original, parameter, self.filter)
             return make_direct_call(self.original, node, self.filter)
 
@@ -442,7 +445,7 @@ def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: A
     PERF(typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is
     right.
     """
-    name, decode, quick = parameter.name, parameter.decode, parameter.quick
+    decode, quick = parameter.decode, parameter.quick
     assert decode is not None
     assert quick is not None
 
@@ -475,7 +478,7 @@ def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: A
                 value = decode_wrong(request, body)
         else:
             value = decode_wrong(request, body)
-        value = await function(**{name: value})
+        value = await function(value)
         return value if filter is None else filter(value)
 
     return bound
@@ -575,6 +578,7 @@ class Reader:
         node = Node(function, key, use_cache=use_cache, label=label)
         if signature is None:
             signature = Signature()
+        node.first = signature.first
         node.names = tuple(signature.names)
         node.request_name = signature.request_name
         node.parameters = [Parameter(name, "path", alias=name) for name in signature.names]

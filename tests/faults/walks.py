@@ -30,10 +30,15 @@ from microweb import (
 )
 from microweb.callers import call_of
 from microweb.markers import Depends
+from microweb.middleware.timeout import Timeout
+from microweb.sessions import MemorySessionStore
 from microweb.workers import WorkerPool
 
 LARGE = b"x" * 70_000
 """More than a trip to a worker thread brings at once, so that each piece is a trip of its own."""
+
+PATIENCE = 60
+"""Seconds that no walk takes."""
 
 pause = anyio.lowlevel.checkpoint
 
@@ -301,6 +306,32 @@ def build_session(stage):
             session["visits"] = session.get("visits", 0) + 1
             await pause()
             return str(session["visits"])
+
+    return app
+
+
+def build_stored_session(stage):
+    app = build_session(stage)
+
+    class SlowStore(MemorySessionStore):
+        async def save(self, *args, **options):
+            with stage.opened("save"):
+                await pause()
+                return await super().save(*args, **options)
+
+    app.session_store = SlowStore()
+    return app
+
+
+def build_timeout(stage):
+    app = make_app()
+    app.add_middleware(Timeout(PATIENCE))
+
+    @app.get("/", timeout=PATIENCE)
+    async def view():
+        with stage.opened("view"):
+            await pause()
+            return "in time"
 
     return app
 
@@ -686,9 +717,12 @@ WALKS = [
     Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}")),
     Walk("file", build_file, is_steady=False),
     Walk("file object", build_file_object, is_steady=False),
+    Walk("file object, unread", build_file_object, "HEAD", is_steady=False),
     Walk("template", build_template),
     Walk("streamed template", build_streamed_template),
     Walk("session", build_session),
+    Walk("stored session", build_stored_session),
+    Walk("timeout", build_timeout),
     Walk("background", build_background, works_on=True),
     Walk("mounted app", build_mounted_app),
     Walk("mounted foreign app", build_mounted_foreign),
