@@ -188,9 +188,9 @@ class App(Router):
                 # Without a response the lane above was taken, and set both `line` and `body`.
                 request._started = True
                 try:
-                    headers = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnbound]
+                    headers = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnboundVariable]
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
-                    await send({"type": "http.response.body", "body": body})  # pyright: ignore[reportPossiblyUnbound]
+                    await send({"type": "http.response.body", "body": body})  # pyright: ignore[reportPossiblyUnboundVariable]
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
             else:

@@ -36,13 +36,12 @@ def test_nothing_is_left_wherever_a_request_is_spoilt(walk, backend, tmp_path):
 def test_four_runs_count_the_same(walk, spec_version, backend, tmp_path):
     walk = replace(walk, spec_version=spec_version)
     # Where threads set the pace, only what is sent and received is the same in each run.
-    is_steady = walk.is_steady and (spec_version == "2.4" or "sync" not in walk.name)
-    kinds = FAULTS if is_steady else MESSAGE_FAULTS
+    kinds = FAULTS if walk.is_steady else MESSAGE_FAULTS
 
     runs = []
     for _ in range(4):
         (points, *messages), struck, left = play_all(walk, tmp_path, backend)
-        runs.append((points if is_steady else None, messages, {kind: struck.get(kind, 0) for kind in kinds}, left))
+        runs.append((points if walk.is_steady else None, messages, {kind: struck.get(kind, 0) for kind in kinds}, left))
 
     assert runs[0][-1] == {}
     assert runs == [runs[0]] * 4

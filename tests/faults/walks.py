@@ -55,7 +55,7 @@ class Walk:
     type: str = "http"
     spec_version: str = "2.4"
     is_steady: bool = True
-    """Whether two walks suspend equally often; not where threads of our own read files at their pace."""
+    """Whether two walks suspend equally often; not where a thread may be done before the task waits for it."""
     works_on: bool = False
     """Whether something of it may go on after the request."""
     leaves_after: int | None = None
@@ -712,14 +712,14 @@ WALKS = [
     Walk("stream", build_stream),
     Walk("stream, watched", build_stream, spec_version="2.3"),
     Walk("stream, wrapped", build_nested_stream),
-    Walk("sync stream", build_sync_stream),
+    Walk("sync stream", build_sync_stream, is_steady=False),
     Walk("sync stream, watched", build_sync_stream, spec_version="2.3", is_steady=False),
-    Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}")),
+    Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}"), is_steady=False),
     Walk("file", build_file, is_steady=False),
     Walk("file object", build_file_object, is_steady=False),
     Walk("file object, unread", build_file_object, "HEAD", is_steady=False),
     Walk("template", build_template),
-    Walk("streamed template", build_streamed_template),
+    Walk("streamed template", build_streamed_template, is_steady=False),
     Walk("session", build_session),
     Walk("stored session", build_stored_session),
     Walk("timeout", build_timeout),
