@@ -374,7 +374,9 @@ class InvalidParameters(UnprocessableEntity):
     default_description = "Some values in the request are missing or wrong."
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
-        unique = list({tuple(error.items()): dict(error) for error in errors}.values())
+        # Names and reasons may quote what was sent; an answer should not be as long as that.
+        cut = [{key: text[:200] for key, text in error.items()} for error in errors]
+        unique = list({tuple(error.items()): error for error in cut}.values())
         super().__init__(extensions={"errors": unique})
         self.errors = unique
 

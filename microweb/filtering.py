@@ -86,22 +86,39 @@ def make_value_filter(hint: Any, known: dict[Any, list[Filter]], source: str) ->
         keep_only = filters[0][1]
         return lambda value: None if value is None else keep_only(value)
 
+    others = [choice for choice in choices(hint) if not has_structs(choice)]
+
     def keep_choice(value: Any) -> Any:
-        # The nearest class decides; a plain dict could be any of them, and the first whose fields it has is taken.
+        # The nearest class decides; what has no class of ours, the first whose fields it has.
         kind = value.__class__
         for parent in kind.__mro__:
             for choice, keep in filters:
                 if (get_origin(choice) or choice) is parent:
                     return keep(value)
+        if value is None or any(is_instance(value, choice) for choice in others):
+            return value
         for choice, keep in filters:
-            if is_struct(choice) and isinstance(value, Mapping):
-                if all(field.name in value or field.key in value for field in find_fields(choice) if field.required):
-                    return keep(value)
-            elif isinstance(value, get_origin(choice) or ()):
+            if is_struct(choice) and has_fields(value, choice):
                 return keep(value)
-        return value
+        raise TypeError(f"{source} returned {kind.__qualname__}, which is nothing that its annotation names")
 
     return keep_choice
+
+
+def is_instance(value: Any, choice: Any) -> bool:
+    """Whether ``value`` is of a type without structs, as far as that can be seen from outside."""
+    kind = get_origin(choice) or choice
+    if kind is typing.Literal:
+        return value in get_args(choice)
+    return kind is Any or (isinstance(kind, type) and isinstance(value, kind))
+
+
+def has_fields(value: Any, struct: Any) -> bool:
+    """Whether a dict, or any object, has what a struct requires."""
+    required = [field for field in find_fields(struct) if field.required]
+    if isinstance(value, Mapping):
+        return all(field.key in value or field.name in value for field in required)
+    return bool(required) and all(hasattr(value, field.name) for field in required)
 
 
 def keep_all(value: Any) -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from microweb.callables import describe, is_async, locate
-from microweb.incoming import Incoming
 from microweb.requests import SyncRequest
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Plan:
             name = request_name
             return lambda request, *given: function(*given, **{name: face(request)})
 
-        def call(request: Incoming, *given: Any) -> Any:
+        def call(request: Any, *given: Any) -> Any:
             values = request.view_args
             arguments = {name: values[name] for name in names if name in values}
             if request_name is not None:

@@ -657,9 +657,9 @@ def fields_of(request: Any) -> Collection[str]:
 
 def make_refusal(place: str, read: Callable[[Any], Collection[str]], known: set[str]) -> Callable[[Any], Any]:
     def check(request: Any) -> None:
-        errors = [{"in": place, "name": name, "reason": "is not known"} for name in read(request) if name not in known]
-        if errors:
-            raise Refused(errors)
+        unknown = [name for name in read(request) if name not in known]
+        if unknown:
+            raise Refused([{"in": place, "name": name, "reason": "is not known"} for name in unknown[:100]])
 
     return check
 

@@ -46,10 +46,7 @@ class Candidate:
 
     def agrees_with(self, values: Mapping[str, Any]) -> bool:
         """Whether no value contradicts a default: ``defaults={"page": 1}`` is no rule for page 2."""
-        for name, default in self.defaults.items():
-            if name in values and values[name] != default:
-                return False
-        return True
+        return all(name not in values or values[name] == default for name, default in self.defaults.items())
 
     def missing(self, values: Mapping[str, Any]) -> list[str]:
         return [name for name in self.required if name not in values]

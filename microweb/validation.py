@@ -242,25 +242,36 @@ def make_quick_decoder(hint: Any) -> Callable[[bytes], Any]:
 
 def find_unknown(value: Any, hint: Any, path: str = "") -> list[str]:
     """The keys in plain JSON ``value`` that a type of ``hint`` has no field for, on every level."""
+    found = [unknown for choice in choices(hint) if (unknown := find_unknown_of(value, choice, path)) is not None]
+    # Of several classes it is the one that knows most of it.
+    return min(found, key=len) if found else []
+
+
+def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
+    """The unknown keys if ``value`` is meant as a ``choice``; None if it cannot be one."""
     unknown: list[str] = []
-    for choice in choices(hint):
-        arguments = get_args(choice)
-        if is_struct(choice) and isinstance(value, Mapping):
-            fields = {field.key: field for field in find_fields(choice)}
-            tag = getattr(getattr(choice, "__struct_config__", None), "tag_field", None)
-            for key, item in value.items():
-                if key in fields:
-                    unknown += find_unknown(item, fields[key].hint, join(path, key))
-                elif key != tag:
-                    unknown.append(join(path, key))
-            return unknown
-        if isinstance(value, list) and arguments and (get_origin(choice) in LISTS):
-            for index, item in enumerate(value):
-                unknown += find_unknown(item, arguments[0], f"{path}[{index}]")
-        elif isinstance(value, Mapping) and len(arguments) == 2:
-            for key, item in value.items():
-                unknown += find_unknown(item, arguments[1], join(path, key))
-    return unknown
+    arguments = get_args(choice)
+    if is_struct(choice):
+        config = getattr(get_origin(choice) or choice, "__struct_config__", None)
+        tag = config.tag_field if config is not None and config.tag is not None else None
+        if not isinstance(value, Mapping) or (tag is not None and value.get(tag) != config.tag):
+            return None
+        fields = {field.key: field for field in find_fields(choice)}
+        for key, item in value.items():
+            if key in fields:
+                unknown += find_unknown(item, fields[key].hint, join(path, key))
+            elif key != tag:
+                unknown.append(join(path, key))
+        return unknown
+    if isinstance(value, list) and get_origin(choice) in LISTS:
+        for index, item in enumerate(value):
+            unknown += find_unknown(item, arguments[0], f"{path}[{index}]")
+        return unknown
+    if isinstance(value, Mapping) and (get_origin(choice) or choice) is dict:
+        for key, item in value.items():
+            unknown += find_unknown(item, arguments[1], join(path, key)) if arguments else []
+        return unknown
+    return None
 
 
 # What is wrong ---------------------------------------------------------------------------------------

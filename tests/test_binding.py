@@ -519,6 +519,57 @@ async def test_unknown_keys_are_refused_on_every_level_where_that_is_asked_for()
     assert (await call(plain, "POST", json=body)).status_code == 200
 
 
+async def test_unknown_keys_of_unions_lists_and_dicts_are_found():
+    class Cat(msgspec.Struct, tag="cat"):
+        lives: int = 9
+
+    class Dog(msgspec.Struct, tag="dog"):
+        age: int = 1
+
+    class Zoo(msgspec.Struct):
+        pets: list[Cat | Dog]
+        by_name: dict[str, Point | None] = {}
+        anything: dict | int = 0
+
+    async def view(zoo: Annotated[Zoo | list[int], Body(forbid_unknown=True)]):
+        return "ok"
+
+    pets = [{"type": "dog", "age": 1}, {"type": "cat", "age": 1}]
+    body = {"pets": pets, "by_name": {"a": {"x": 1, "z": 2}, "b": None}, "anything": {"x": 1}}
+
+    assert [name for _, name, _ in await errors(view, method="POST", json=body)] == ["pets[1].age", "by_name.a.z"]
+    assert (await call(view, "POST", json=[1])).status_code == 200
+
+
+async def test_an_answer_does_not_repeat_all_that_was_sent():
+    class Strict(msgspec.Struct, forbid_unknown_fields=True):
+        colour: Colour
+
+    async def view(strict: Strict):
+        return "ok"
+
+    answer = await call(view, "POST", json={"colour": "x" * 100_000, "y" * 100_000: 1})
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 2000
+
+
+async def test_unknown_fields_of_structs_in_query_and_form_are_told_apart():
+    class Fields(msgspec.Struct):
+        a: int = 0
+
+    async def view(fields: Annotated[Fields, Form()], query: Annotated[Fields, Query()]):
+        return "ok"
+
+    strict = {"forbid_unknown": True}
+
+    assert (await call(view, "POST", url="/?a=1", data={"a": "2"}, options=strict)).status_code == 200
+    assert [place for place, _, _ in await errors(view, "/?b=1", method="POST", data={"c": "2"}, options=strict)] == [
+        "query",
+        "form",
+    ]
+
+
 async def test_a_struct_that_forbids_unknown_fields_lists_them_with_the_rest():
     class Strict(msgspec.Struct, forbid_unknown_fields=True):
         id: int
@@ -666,6 +717,30 @@ async def test_streams_are_filled_alike():
     for view in (stream, in_thread):
         assert (await call(view, url="/?n=3")).text == "0 1 2 "
         assert (await call(view, url="/?n=x")).status_code == 422
+
+
+async def test_callables_of_every_kind_can_be_views():
+    import functools
+
+    class View:
+        async def __call__(self, n: int):
+            return {"n": n}
+
+        async def method(self, n: int):
+            return {"n": n}
+
+    async def view(m: int, n: int):
+        return {"n": n}
+
+    for each in (View(), View().method, functools.partial(view, 1)):
+        assert (await call(each, url="/?n=3", options={"endpoint": "view"})).json() == {"n": 3}
+
+
+async def test_what_takes_everything_gets_the_path():
+    async def view(*args, **values):
+        return values
+
+    assert (await call(view, path="/<int:n>", url="/3")).json() == {"n": 3}
 
 
 async def test_a_def_wrapper_around_a_coroutine_function_is_awaited():

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import attrs
 import msgspec
@@ -146,8 +146,24 @@ async def test_none_is_an_error_as_ever():
         await answer(Person, None)
 
 
-async def test_what_the_annotation_does_not_know_passes_only_if_it_is_none_of_its_structs():
+async def test_of_a_union_with_others_the_others_pass_and_strangers_do_not():
+    class Stranger(msgspec.Struct):
+        secret: str = "secret"
+
+    class Row:
+        name, age, secret = "ada", 1, "secret"
+
     assert (await answer(Person | dict[str, Any], {"anything": 1})).json() == {"anything": 1}
+    assert (await answer(Person | Plain, Row())).json() == {"name": "ada", "age": 1}
+    assert (await answer(Person | Typed, {"name": "ada", "x": 1})).json() == {"name": "ada"}
+    assert (await answer(list[Person | Literal["none"] | int], ["none", 5, Admin("ada")])).json() == [
+        "none",
+        5,
+        {"name": "ada", "age": 0},
+    ]
+    for value in (Stranger(), {"secret": 1}):
+        with pytest.raises(TypeError, match="nothing that its annotation names"):
+            await answer(Person | Typed, value)
 
 
 async def test_types_that_hold_themselves():
