@@ -110,14 +110,6 @@ class Connection:
         Raises: as ``read``.
         """
         self._reader = reader
-        declared, _ = find_body_headers(self._headers)
-        if declared is not None:
-            try:
-                self.check_declared(declared)
-            except StatusError:
-                # The message under way is not lost: whoever waits for the disconnect finds it.
-                self._held, self._idle = await first, False
-                raise
         return await self._read_on(reader, first)
 
     async def _read_coded(self, reader: str, declared: bytes | None, coding: bytes) -> bytes:

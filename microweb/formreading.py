@@ -68,15 +68,17 @@ async def read_form(request: Any) -> Form:
     form: Form | None = request._form
     if form is not None:
         return form if form.is_complete else await wait_for(form)
-    content_type = coding = None
+    content_type = length = coding = None
     for name, line in request.scope["headers"]:
         if name == b"content-type":
             content_type = line
+        elif name == b"content-length":
+            length = line
         elif name == b"content-encoding":
             coding = line
     if content_type == URLENCODED and coding is None:
         # PERF(form-urlencoded): what browsers send, letter by letter.
-        body = request.read_whole("form()")
+        body = request.read_whole("form()", length)
         if body.__class__ is not bytes:
             body = await body
         limits = request.limits

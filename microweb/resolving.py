@@ -456,16 +456,18 @@ def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: A
             raise InvalidParameters(refuse_invalid("body", "", invalid).errors) from None
 
     async def bound(request: Any) -> Any:
-        content_type = coding = None
+        content_type = length = coding = None
         for header, line in request.scope["headers"]:
             if header == b"content-type":
                 content_type = line
+            elif header == b"content-length":
+                length = line
             elif header == b"content-encoding":
                 coding = line
         if content_type != b"application/json" and not is_json(content_type):
             raise not_json(request)
         if coding is None:
-            body = request.read_whole(READER)
+            body = request.read_whole(READER, length)
             if body.__class__ is not bytes:
                 body = await body
         else:

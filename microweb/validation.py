@@ -252,7 +252,7 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
     unknown: list[str] = []
     arguments = get_args(choice)
     if is_struct(choice):
-        config = getattr(get_origin(choice) or choice, "__struct_config__", None)
+        config: Any = getattr(get_origin(choice) or choice, "__struct_config__", None)
         tag = config.tag_field if config is not None and config.tag is not None else None
         if not isinstance(value, Mapping) or (tag is not None and value.get(tag) != config.tag):
             return None

@@ -440,7 +440,32 @@ async def test_the_body_can_still_be_read_after_it_was_bound():
         return [order.id, (await request.json())["id"], len(await request.body())]
 
     for each in (view, only):
-        assert (await call(each, "POST", json={"id": 1})).json() == [1, 1, 8]
+        assert (await call(each, "POST", content=b'{"id":1}', headers={"content-type": "application/json"})).json() == [
+            1,
+            1,
+            8,
+        ]
+        large = b'{"id":1,"note":"' + b"x" * 20_000 + b'"}'
+        answer = await call(each, "POST", content=large, headers={"content-type": "application/json"})
+        assert answer.json() == [1, 1, len(large)]
+
+
+async def test_a_body_that_declares_too_much_is_refused_before_it_is_asked_for():
+    app, asked = App(__name__), []
+
+    @app.post("/")
+    async def view(order: Order):
+        return "ok"
+
+    async def content():
+        asked.append(1)
+        yield b"{}"
+
+    headers = {"content-type": "application/json", "content-length": "999999999999"}
+    async with Client(app) as client:
+        answer = await client.post("/", content=content(), headers=headers)
+
+    assert (answer.status_code, asked) == (413, [])
 
 
 async def test_a_body_may_be_null_where_its_type_says_so():
