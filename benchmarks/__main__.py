@@ -14,6 +14,7 @@ import sys
 BENCHMARKS = {
     "walk": ("--rounds", "15"),
     "wire": ("--rounds", "3", "--seconds", "1"),
+    "bodies": ("--rounds", "8", "--upload-size", str(2**28)),
     "startup": ("--rounds", "10"),
     "memory": (),
 }

@@ -252,9 +252,9 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
     unknown: list[str] = []
     arguments = get_args(choice)
     if is_struct(choice):
-        config: Any = getattr(get_origin(choice) or choice, "__struct_config__", None)
-        tag = config.tag_field if config is not None and config.tag is not None else None
-        if not isinstance(value, Mapping) or (tag is not None and value.get(tag) != config.tag):
+        config = getattr(get_origin(choice) or choice, "__struct_config__", None)
+        tag, tag_value = (config.tag_field, config.tag) if config is not None else (None, None)
+        if not isinstance(value, Mapping) or (tag_value is not None and value.get(tag) != tag_value):
             return None
         fields = {field.key: field for field in find_fields(choice)}
         for key, item in value.items():

@@ -11,6 +11,9 @@ import pytest
 from tests.faults.drive import FAULTS, SEND_FAULTS, Fault, play_all
 from tests.faults.walks import CLEAN_CONTROL, LEAKING_CONTROL, LEAKS, WALKS
 
+# Counting every object at every point takes minutes in a process that has run ten thousand other tests.
+pytestmark = pytest.mark.slow
+
 both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 every_walk = pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.name)
 
@@ -29,7 +32,6 @@ def test_nothing_is_left_wherever_a_request_is_spoilt(walk, backend, tmp_path):
         assert struck["cancel"] == struck["cancel scope"] == struck["raise"] == points
 
 
-@pytest.mark.slow
 @both_loops
 @pytest.mark.parametrize("spec_version", ["2.0", "2.3", "2.4"])
 @every_walk
