@@ -70,12 +70,12 @@ def read(*chunks, **limits):
     for chunk in chunks:
         for event in reader.feed(chunk):
             if isinstance(event, Part):
-                content = b""
+                content = []
                 part = event
             elif event is None:
-                parts.append((part.name, part.filename, content))
+                parts.append((part.name, part.filename, b"".join(content)))
             else:
-                content += event
+                content.append(event)
     reader.finish()
     return parts
 
