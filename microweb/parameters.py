@@ -228,8 +228,11 @@ def refuse_invalid(place: str, alias: str, invalid: Invalid) -> Refused:
 def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callable[[Any], Any], alias: str) -> Parameter:
     """A parameter that is one entry, or all entries of one name, of a multi-dict of texts."""
     place = marker.place
-    if is_struct(bare(kind)):
-        return read_whole(name, kind, marker, default, read)
+    options = choices(kind)
+    if len(options) == 1 and is_struct(options[0]):
+        return read_whole(name, options[0], marker, default, read)
+    if has_structs(kind):
+        raise TypeError("no text can be a struct; one struct alone is made of everything there")
     convert = make_text_converter(kind)
     several, may_be_empty = is_list(kind), takes_text(kind)
 
@@ -399,7 +402,7 @@ def make_plain_converter(kind: Any) -> Callable[[Any], Any]:
         try:
             converted = msgspec.convert(value, kind, str_keys=True)
         except ValueError as error:
-            raise Invalid(find_problems(value, kind, error, strict=True)) from None
+            raise Invalid(find_problems(value, kind, str(error), strict=True)) from None
         if complete is not None:
             complete(converted)
         return converted

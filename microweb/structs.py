@@ -7,6 +7,7 @@ are only looked at; ``validation.py`` makes values of them, ``filtering.py`` tak
 import dataclasses
 import types
 import typing
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 __all__ = [
@@ -101,8 +102,13 @@ class Field(NamedTuple):
     required: bool
 
 
-def find_fields(hint: Any) -> list[Field]:
-    """The fields of a struct type."""
+@lru_cache(maxsize=1024)
+def find_fields(hint: Any) -> tuple[Field, ...]:
+    """The fields of a struct type, looked up once."""
+    return tuple(look_up_fields(hint))
+
+
+def look_up_fields(hint: Any) -> list[Field]:
     kind = get_origin(hint) or hint
     if hasattr(kind, "__struct_fields__"):
         import msgspec

@@ -162,7 +162,7 @@ def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
         try:
             converted = convert(value, hint, strict=False)
         except ValueError as error:
-            raise Invalid(find_problems(value, hint, error, strict=False)) from None
+            raise Invalid(find_problems(value, hint, str(error), strict=False)) from None
         if complete is not None:
             complete(converted)
         return converted
@@ -201,11 +201,11 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
                 complete(value)
             return value
         except BadRequest as error:
-            cause = error.__cause__
-            if not isinstance(cause, msgspec.ValidationError):
+            if not isinstance(error.__cause__, msgspec.ValidationError):
                 raise
-        plain = loads(body, max_depth=max_depth)
-        raise Invalid(find_problems(plain, hint, cause, strict=True)) from None
+            # Its words only: an exception in a variable of a frame that it passed through is a reference cycle.
+            said = str(error.__cause__)
+        raise Invalid(find_problems(loads(body, max_depth=max_depth), hint, said, strict=True))
 
     if not forbid_unknown:
         return decode
@@ -277,13 +277,12 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
 # What is wrong ---------------------------------------------------------------------------------------
 
 
-def find_problems(value: Any, hint: Any, error: Exception, *, strict: bool) -> list[Problem]:
-    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``error`` is what msgspec said of
-    it."""
+def find_problems(value: Any, hint: Any, said: str, *, strict: bool) -> list[Problem]:
+    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``said`` is what msgspec said of it."""
     problems: list[Problem] = []
     search(value, hint, "", strict, problems)
     if not problems:
-        problems.append(explain(error, "", strict))
+        problems.append(explain(said, "", strict))
     return problems
 
 
@@ -316,7 +315,7 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
         try:
             msgspec.convert(value, hint, strict=strict, str_keys=True)
         except ValueError as error:
-            problems.append(explain(error, path, strict))
+            problems.append(explain(str(error), path, strict))
 
 
 def is_walkable(hint: Any) -> bool:
@@ -332,14 +331,14 @@ def forbids_unknown(hint: Any) -> bool:
     return config is not None and bool(config.forbid_unknown_fields)
 
 
-def explain(error: Exception, path: str, strict: bool) -> Problem:
+def explain(said: str, path: str, strict: bool) -> Problem:
     """msgspec's words as a place below ``path`` and a reason: ``expected int, got str``.
 
     From a place where everything is text (not ``strict``), that it is goes without saying.
     """
-    text, separator, inside = str(error).rpartition(" - at `")
+    text, separator, inside = said.rpartition(" - at `")
     if not separator:
-        text, inside = str(error), "$`"
+        text, inside = said, "$`"
     inside = inside.rstrip("`").removeprefix("$").removeprefix(".")
     text = text.replace("`", "")
     if not strict:

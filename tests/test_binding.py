@@ -5,7 +5,7 @@ import datetime
 import enum
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, Literal, NewType, Required, TypedDict
 
 import attrs
 import msgspec
@@ -70,6 +70,18 @@ class Box:
 class Model(pydantic.BaseModel):
     id: int
     tags: list[str] = []
+
+
+@dataclasses.dataclass
+class Node:
+    name: str
+    children: list["Node"] = dataclasses.field(default_factory=list)
+    size: int = 1
+
+
+class Places(TypedDict, total=False):
+    home: Required[Point]
+    work: Point
 
 
 UserId = NewType("UserId", int)
@@ -497,6 +509,83 @@ async def test_defaults_of_dataclasses_are_in_what_is_made_of_them():
         "a": {"point": {"x": 1, "y": 0}, "more": [{"x": 2, "y": 3}, {"x": 4, "y": 0}], "size": 10},
         "b": None,
     }
+
+
+async def test_defaults_are_completed_in_unions_and_in_types_that_hold_themselves():
+    async def union(value: Annotated[list[int] | dict[str, Point] | None, Body()]):
+        return {"value": value}
+
+    async def either(value: Annotated[Point | list[Point], Body()]):
+        return value
+
+    async def tree(node: Node):
+        return node
+
+    async def named(point: Annotated[Point, Body("point")]):
+        return point
+
+    async def mapping(typed: Annotated[Places, Body()]):
+        return typed
+
+    async def query(point: Annotated[Point, Query()]):
+        return point
+
+    assert (await call(union, "POST", json={"a": {"x": 1}})).json() == {"value": {"a": {"x": 1, "y": 0}}}
+    assert (await call(union, "POST", json=[1])).json() == {"value": [1]}
+    assert (await call(either, "POST", json=[{"x": 1}])).json() == [{"x": 1, "y": 0}]
+    assert (await call(either, "POST", json={"x": 1})).json() == {"x": 1, "y": 0}
+    assert (await call(tree, "POST", json={"name": "a", "children": [{"name": "b"}]})).json() == {
+        "name": "a",
+        "children": [{"name": "b", "children": [], "size": 1}],
+        "size": 1,
+    }
+    assert (await call(named, "POST", json={"point": {"x": 1}})).json() == {"x": 1, "y": 0}
+    assert (await call(mapping, "POST", json={"home": {"x": 1}})).json() == {"home": {"x": 1, "y": 0}}
+    assert (await call(query, url="/?x=1")).json() == {"x": 1, "y": 0}
+
+
+async def test_a_body_that_is_right_after_a_byte_order_mark_is_read():
+    async def view(point: Point):
+        return point
+
+    headers = {"content-type": "application/json"}
+
+    assert (await call(view, "POST", content=b"\xef\xbb\xbf" + b'{"x": 1}', headers=headers)).json() == {"x": 1, "y": 0}
+
+
+async def test_pydantic_in_query_and_form():
+    async def view(model: Annotated[Model, Query()], form: Annotated[Model, Form()]):
+        return [model.id, model.tags, form.id]
+
+    assert (await call(view, "POST", url="/?id=1&tags=a&tags=b", data={"id": "2"})).json() == [1, ["a", "b"], 2]
+    assert await errors(view, "/?id=x", method="POST", data={}) == [
+        ("query", "id", "input should be a valid integer, unable to parse string as an integer"),
+        ("form", "id", "is missing"),
+    ]
+
+
+async def test_an_optional_struct_of_the_query():
+    async def view(point: Annotated[Point | None, Query()] = None):
+        return {"point": point}
+
+    async def plain(point: Annotated[Point, Query()] = Point(5)):  # noqa: B008
+        return point
+
+    async def several(points: Annotated[list[Point], Query()]): ...
+
+    assert "no text can be a struct" in refusal(several)
+    assert (await call(view)).json() == {"point": None}
+    assert (await call(view, url="/?x=1")).json() == {"point": {"x": 1, "y": 0}}
+    assert (await call(plain)).json() == {"x": 5, "y": 0}
+    assert (await call(plain, url="/?x=1")).json() == {"x": 1, "y": 0}
+    assert await errors(plain, "/?y=1") == [("query", "x", "is missing")]
+
+
+async def test_an_optional_body_by_key_may_be_left_out_altogether():
+    async def view(count: Annotated[int, Body("count")] = 3):
+        return [count]
+
+    assert (await call(view, "POST")).json() == [3]
 
 
 async def test_an_optional_body_may_be_left_out():
@@ -956,6 +1045,18 @@ def test_a_plain_plan_tells_the_same():
 
     assert [(each.name, each.place) for each in plan.parameters] == [("id", "path"), ("request", "request")]
     assert (plan.returns, plan.runs_in_thread, plan.is_bound) == (str, True, False)
+
+
+def test_what_has_no_signature_gets_the_path():
+    plan = make_plan(dict, what="view", variables=("a",))
+
+    assert [(each.name, each.place) for each in plan.parameters] == [("a", "path")]
+
+
+def test_a_return_annotation_that_cannot_be_hashed_is_looked_at_all_the_same():
+    async def view() -> Annotated[list[int], []]: ...
+
+    assert not make_plan(view, what="view").is_bound
 
 
 def test_a_view_that_takes_nothing_loads_nothing():

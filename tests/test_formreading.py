@@ -7,6 +7,8 @@ import anyio
 import pytest
 
 from microweb import App, Request, SyncRequest
+from microweb.formreading import FormPart
+from microweb.forms import Part
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -355,6 +357,76 @@ async def test_a_full_disk_is_a_507_and_one_log_line(monkeypatch, caplog):
     ]
 
 
+async def test_another_error_of_the_disk_is_a_500(monkeypatch):
+    from microweb.uploads import UploadFile
+
+    def refuse(self, chunks):
+        raise PermissionError("not there")
+
+    monkeypatch.setattr(UploadFile, "_write", refuse)
+    app = form_app(upload_spool_size=10)
+
+    assert (await post(app, FILE + b"x" * 300_000 + b"\r\n" + END, raise_errors=False)).status_code == 500
+
+
+async def test_a_file_is_not_readable_after_the_request():
+    app, seen = App(__name__), []
+
+    @app.post("/")
+    async def receive(request: Request):
+        seen.append((await request.files())["f"])
+        return "ok"
+
+    await post(app, FILE + b"content\r\n" + END)
+
+    with pytest.raises(ValueError, match="closed file"):
+        await seen[0].read()
+
+
+async def test_a_form_whose_reader_was_cancelled_says_so_to_the_next():
+    app = App(__name__)
+
+    @app.post("/")
+    async def receive(request: Request):
+        with anyio.move_on_after(0.05):
+            await request.form()
+        try:
+            await request.form()
+        except RuntimeError as error:
+            return str(error)
+
+    async def stalls():
+        yield FIELD
+        await anyio.sleep(0.2)
+        yield b"1\r\n" + END
+
+    assert "was cancelled" in (await post(app, stalls())).text
+
+
+async def test_the_507_is_the_same_for_all_who_ask(monkeypatch):
+    import errno
+
+    from microweb.uploads import UploadFile
+
+    def no_room(self, chunks):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(UploadFile, "_write", no_room)
+    app = App(__name__)
+
+    @app.post("/", upload_spool_size=1)
+    async def receive(request: Request):
+        found = []
+        for _ in range(2):
+            try:
+                await request.form()
+            except Exception as error:
+                found.append(str(error))
+        return {"same": found[0] == found[1], "status": found[0][:3]}
+
+    assert (await post(app, FILE + b"content\r\n" + END)).json() == {"same": True, "status": "507"}
+
+
 # Part by part -------------------------------------------------------------------------------------
 
 
@@ -405,6 +477,7 @@ async def test_a_part_that_is_gone_cannot_be_read():
         except RuntimeError as error:
             return str(error)
 
+    assert repr(FormPart(Part([("Content-Disposition", 'form-data; name="a"')]), None, None)) == "<FormPart 'a'>"
     assert "the part 'a' is gone" in (await post(app, FIELD + b"1\r\n" + FIELD + b"2\r\n" + END)).text
 
 

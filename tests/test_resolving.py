@@ -225,6 +225,20 @@ async def test_a_def_that_returns_an_awaitable_is_awaited():
     assert (await get(app)).json() == [5]
 
 
+async def test_unknown_parameters_are_those_that_no_dependency_names_either():
+    app = App(__name__)
+
+    async def paging(page: int = 1):
+        return page
+
+    @app.get("/", forbid_unknown=True)
+    async def view(page: Annotated[int, Depends(paging)], n: int = 0):
+        return [page, n]
+
+    assert (await get(app, "/?page=2&n=3")).json() == [2, 3]
+    assert (await get(app, "/?page=2&m=3")).json()["errors"] == [{"in": "query", "name": "m", "reason": "is not known"}]
+
+
 # Generators ----------------------------------------------------------------------------------------
 
 
@@ -423,6 +437,24 @@ async def test_of_a_stream_that_fails_a_generator_is_told_after_it(log):
         await get(app, raise_errors=True)
 
     assert log == ["open", "KeyError", "close"]
+
+
+async def test_an_error_while_closing_after_a_stream_is_logged(caplog):
+    app = App(__name__)
+
+    async def commit():
+        yield
+        raise OSError("commit failed")
+
+    @app.get("/")
+    async def stream(value: Annotated[None, Depends(commit)]):
+        async def chunks():
+            yield "chunk"
+
+        return chunks()
+
+    assert (await get(app)).text == "chunk"
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
 async def test_a_request_that_is_cancelled_closes_its_generators_and_tells_them(log):

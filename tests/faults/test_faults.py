@@ -32,8 +32,9 @@ def test_nothing_is_left_wherever_a_request_is_spoilt(walk, backend, tmp_path):
         assert struck["cancel"] == struck["cancel scope"] == struck["raise"] == points
 
 
+@pytest.mark.exhaustive
 @both_loops
-@pytest.mark.parametrize("spec_version", ["2.3"])
+@pytest.mark.parametrize("spec_version", ["2.0", "2.3", "2.4"])
 @every_walk
 def test_four_runs_count_the_same(walk, spec_version, backend, tmp_path):
     walk = replace(walk, spec_version=spec_version)
