@@ -65,7 +65,7 @@ async def not_found(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         parts = scope["path"].split("/")
         if len(parts) >= 4 and parts[1] == "api" and parts[2] == "v1" and parts[3] in KNOWN:
-            raise NotImplementedError("this row only asks for misses")
+            raise AssertionError("this row only asks for misses")
         await answer(send, 404, [TEXT], b"Not Found")
 
 
