@@ -1,11 +1,22 @@
 """Views as classes."""
 
+from functools import wraps
+
+import msgspec
 import pytest
 
-from microweb import App, MethodView, request
+from microweb import App, JSONResponse, MethodView, SetupError, request
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
+
+
+class Entry(msgspec.Struct):
+    name: str
+
+
+class Secret(Entry):
+    password: str
 
 
 async def test_each_verb_has_its_method_async_or_not():
@@ -67,18 +78,217 @@ async def test_decorators_and_one_instance_for_all_requests():
     assert len(made) == 1
 
 
-def test_a_class_without_methods_or_with_mixed_ones_is_refused():
+async def test_each_verb_is_bound_by_its_own_signature():
+    class Entries(MethodView):
+        async def get(self, page: int = 1):
+            return {"page": page}
+
+        def post(self, entry: Entry):
+            return {"name": entry.name}, 201
+
+    app = App(__name__)
+    app.add_route("/entries", Entries.as_view("entries"))
+
+    async with Client(app) as client:
+        assert (await client.get("/entries?page=3")).json() == {"page": 3}
+        assert (await client.post("/entries", json={"name": "a"})).json() == {"name": "a"}
+        assert (await client.post("/entries", json={})).status_code == 422
+        assert (await client.put("/entries")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_each_verb_is_a_route_of_the_one_endpoint():
+    class Home(MethodView):
+        async def get(self):
+            return "home"
+
+        async def post(self):
+            return "posted"
+
+    app = App(__name__)
+    app.add_route("/", Home.as_view("home"))
+    app.add_route("/reading", Home.as_view("reading"), methods=["GET"])
+
+    assert [(route.name, sorted(route.methods)) for route in app.routes] == [
+        ("home", ["GET"]),
+        ("home", ["POST"]),
+        ("reading", ["GET"]),
+    ]
+    assert app.url_for("home") == "/"
+
+
+def test_two_classes_under_one_endpoint_are_refused():
+    class Home(MethodView):
+        async def get(self):
+            return "home"
+
+    app = App(__name__)
+    app.add_route("/", Home.as_view("home"))
+    app.add_route("/other", Home.as_view("home"))
+
+    with pytest.raises(SetupError, match="names two views"):
+        app.url_for("home")
+
+
+async def test_a_decorator_around_the_whole_class_is_kept():
+    def refusing(view):
+        @wraps(view)
+        async def refuse(**values):
+            return "refused", 403
+
+        return refuse
+
+    class Home(MethodView):
+        async def get(self):
+            return "home"
+
+    app = App(__name__)
+    app.add_route("/", refusing(Home.as_view("home")))
+
+    async with Client(app) as client:
+        assert (await client.get("/")).status_code == 403
+
+
+async def test_a_view_wrapped_by_hand_still_finds_the_verb():
+    def passing(view):
+        @wraps(view)
+        async def passed(**values):
+            return await view(**values)
+
+        return passed
+
+    class Home(MethodView):
+        async def get(self, id):
+            return f"get {id}"
+
+        async def post(self, id):
+            return f"post {id}"
+
+    app = App(__name__)
+    app.add_route("/<int:id>", passing(Home.as_view("home")))
+
+    async with Client(app) as client:
+        assert (await client.get("/1")).text == "get 1"
+        assert (await client.post("/2")).text == "post 2"
+        assert (await client.head("/1")).status_code == 200
+
+
+async def test_method_decorators_stand_on_the_verbs_they_are_for_and_may_give_arguments():
+    def with_user(view):
+        async def find_user(*args, **values):
+            return await view("ada", *args, **values)
+
+        return find_user
+
+    class Home(MethodView):
+        method_decorators = {"post": [with_user]}
+
+        async def get(self, id):
+            return f"{id} for nobody"
+
+        async def post(self, user, id):
+            return f"{id} for {user}"
+
+    app = App(__name__)
+    app.add_route("/<int:id>", Home.as_view("home"))
+
+    async with Client(app) as client:
+        assert (await client.get("/1")).text == "1 for nobody"
+        assert (await client.post("/1")).text == "1 for ada"
+
+
+async def test_a_method_behind_decorators_may_leave_path_variables_out():
+    def noting(view):
+        @wraps(view)
+        async def note(**values):
+            seen.append(values)
+            return await view(**values)
+
+        return note
+
+    class Home(MethodView):
+        decorators = [noting]
+
+        async def get(self, id):
+            return f"{id}"
+
+    app, seen = App(__name__), []
+    app.add_route("/<org>/<int:id>", Home.as_view("home"))
+
+    async with Client(app) as client:
+        assert (await client.get("/a/1")).text == "1"
+    assert seen == [{"org": "a", "id": 1}]
+
+
+async def test_a_decorator_may_leave_a_mark_or_be_an_object():
+    def mark(view):
+        view.marked = True
+        return view
+
+    class Shout:
+        __slots__ = ("view",)
+
+        def __init__(self, view):
+            self.view = view
+
+        async def __call__(self, **values):
+            return (await self.view(**values)).upper()
+
+    class Home(MethodView):
+        decorators = [mark, Shout, mark]
+
+        async def get(self, request, id, loud: bool = False):
+            return f"{request.method} {id} {loud}"
+
+    app = App(__name__)
+    app.add_route("/<int:id>", Home.as_view("home"))
+
+    async with Client(app) as client:
+        assert (await client.get("/1?loud=1")).text == "GET 1 TRUE"
+    assert app.routes[0].view.marked
+
+
+async def test_a_class_gives_its_answers_their_form_after_the_annotation_has_filtered_them():
+    class Shouting(MethodView):
+        @classmethod
+        def make_answer(cls, value):
+            return JSONResponse({"answer": value})
+
+    class Home(Shouting):
+        async def get(self) -> Entry:
+            return Secret("a", "hidden")
+
+        def post(self) -> list[Entry]:
+            return [Secret("b", "hidden")]
+
+    app = App(__name__)
+    app.add_route("/", Home.as_view("home"))
+
+    async with Client(app) as client:
+        assert (await client.get("/")).json() == {"answer": {"name": "a"}}
+        assert (await client.post("/")).json() == {"answer": [{"name": "b"}]}
+
+
+async def test_generators_and_static_methods_are_verbs_too():
+    class Lines(MethodView):
+        async def get(self):
+            yield b"one "
+            yield b"two"
+
+        @staticmethod
+        def post():
+            return "static"
+
+    app = App(__name__)
+    app.add_route("/", Lines.as_view("lines"))
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "one two"
+        assert (await client.post("/")).text == "static"
+
+
+def test_a_class_without_methods_is_refused():
     class Empty(MethodView):
         pass
 
-    class Mixed(MethodView):
-        def get(self):
-            pass
-
-        async def post(self):
-            pass
-
     with pytest.raises(TypeError, match="no method"):
         Empty.as_view("empty")
-    with pytest.raises(TypeError, match="mixes"):
-        Mixed.as_view("mixed")

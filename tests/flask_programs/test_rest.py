@@ -1,8 +1,9 @@
-"""REST: four views on one path, and the same as a class."""
+"""REST: four views on one path, and the same as a class and as a resource."""
 
 import pytest
 
 from microweb import App, MethodView, abort, request
+from microweb.ext.rest import Api, Resource
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,34 @@ def make_class() -> App:
     return app
 
 
-@pytest.mark.parametrize("make_app", [make_functions, make_class])
+def make_resource() -> App:
+    app, items = App(__name__), {}
+    api = Api(app)
+
+    class Item(Resource):
+        def get(self, id):
+            return items.get(id) or abort(404)
+
+        def put(self, id):
+            items[id] = request.json
+            return items[id], 201
+
+        def delete(self, id):
+            items.pop(id, None)
+            return "", 204
+
+    class Items(Resource):
+        def post(self):
+            id = len(items) + 1
+            items[id] = request.json
+            return {"id": id}, 201
+
+    api.add_resource(Item, "/items/<int:id>")
+    api.add_resource(Items, "/items")
+    return app
+
+
+@pytest.mark.parametrize("make_app", [make_functions, make_class, make_resource])
 async def test_an_item_lives_and_dies(make_app):
     async with Client(make_app()) as client:
         assert (await client.post("/items", json={"name": "a"})).json() == {"id": 1}
