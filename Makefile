@@ -70,10 +70,14 @@ format: .make/dev ## Bring the code into the house's format
 bench: .make/bench ## Measure microweb beside its rivals
 	$(bin)/python -m benchmarks
 
+.PHONY: screenshots
+screenshots: .make/test ## Make the screenshots of the guest book anew
+	MICROWEB_SCREENSHOTS=1 $(bin)/python -m pytest $(PYTEST_OPTIONS) tests/examples/test_guestbook_browser.py -k looks_well
+
 .PHONY: clean
 clean: ## Remove the environment and everything else that was made here
 	rm -rf .venv .make build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf .import_linter_cache docs/examples/guestbook/*.db*
+	rm -rf .import_linter_cache docs/examples/guestbook/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment ---------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ clean: ## Remove the environment and everything else that was made here
 	"$$found" -m venv --clear .venv
 
 .make/demo: .venv/pyvenv.cfg pyproject.toml
-	$(pip) --editable .
+	$(pip) --editable '.[standard,redis]'
 	@mkdir -p .make && touch $@
 
 .make/test: .venv/pyvenv.cfg pyproject.toml

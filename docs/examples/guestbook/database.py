@@ -1,94 +1,87 @@
-"""The entries in SQLite: one connection per request, opened at first use and closed when the request is over.
+"""The database: one SQLite file, opened for each request that needs it and closed when the request is over.
 
 The views that come here are plain ``def`` functions. All those of one request run in the same worker thread,
 which is what a connection of ``sqlite3`` asks for.
 """
 
+import secrets
 import sqlite3
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import closing
+from pathlib import Path
 
 from anyio import to_thread
 
-from guestbook.entries import Entry
-from microweb import App, current_app, g
+from microweb import App, current_app
 
-__all__ = ["EntryStore", "close_store", "get_store", "prepare_database"]
+__all__ = ["connect", "find_database", "open_database", "prepare_database"]
 
 SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
     message TEXT NOT NULL,
-    signed_at TEXT NOT NULL
-)
+    photo TEXT,
+    visitor TEXT NOT NULL,
+    signed_at TEXT NOT NULL,
+    changed_at TEXT
+);
+CREATE TABLE IF NOT EXISTS changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    entry INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS lines (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    text TEXT NOT NULL,
+    visitor TEXT NOT NULL,
+    said_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+COMMIT;
 """
 
 
-class EntryStore:
-    """The entries in one SQLite file."""
-
-    def __init__(self, path: str) -> None:
-        self.connection = sqlite3.connect(path)
-        self.connection.execute("PRAGMA journal_mode = WAL")
-
-    def create(self) -> None:
-        """Make the table, if the file is new."""
-        with self.connection:
-            self.connection.execute(SCHEMA)
-
-    def add(self, name: str, message: str) -> Entry:
-        """Keep a new entry."""
-        signed_at = datetime.now(UTC).isoformat(timespec="seconds")
-        with self.connection:
-            cursor = self.connection.execute(
-                "INSERT INTO entries (name, message, signed_at) VALUES (?, ?, ?)", (name, message, signed_at)
-            )
-        assert cursor.lastrowid is not None
-        return Entry(cursor.lastrowid, name, message, signed_at)
-
-    def find(self, entry: int) -> Entry | None:
-        """The entry of that number, or None."""
-        row = self.connection.execute(
-            "SELECT id, name, message, signed_at FROM entries WHERE id = ?", (entry,)
-        ).fetchone()
-        return Entry(*row) if row is not None else None
-
-    def list_newest(self, count: int, *, before: int | None = None) -> list[Entry]:
-        """The last ``count`` entries, newest first; with ``before``, the last ones older than that entry."""
-        rows = self.connection.execute(
-            "SELECT id, name, message, signed_at FROM entries WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
-            (before, count),
-        )
-        return [Entry(*row) for row in rows]
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.connection.close()
+def find_database(app: App) -> Path:
+    """Where the database of an app is."""
+    return Path(app.config["DATA"], "guestbook.db")
 
 
-def get_store() -> EntryStore:
-    """The store of the current request."""
-    if "store" not in g:
-        g.store = EntryStore(current_app.config["DATABASE"])
-    store: EntryStore = g.store
-    return store
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database; whoever asks closes it, in the same thread."""
+    connection = sqlite3.connect(path, timeout=20)
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
-def close_store(error: BaseException | None) -> None:
-    """Close what the request opened; the app calls it when the answer is out."""
-    store: EntryStore | None = g.pop("store", None)
-    if store is not None:
-        store.close()
+def open_database() -> Iterator[sqlite3.Connection]:
+    """A dependency: the database, for the time of a request."""
+    with closing(connect(find_database(current_app))) as connection:
+        yield connection
 
 
 async def prepare_database(app: App) -> AsyncGenerator[None, None]:
-    """Make the table before the first request."""
+    """Make the tables before the first request, and a key for the sessions unless the config has one.
 
-    def prepare() -> None:
-        store = EntryStore(app.config["DATABASE"])
-        store.create()
-        store.close()
-
-    await to_thread.run_sync(prepare)
+    The key lies beside the entries, so that visitors are known again after a restart. Where others can read the
+    file, set ``GUESTBOOK_SECRET_KEY``.
+    """
+    key = await to_thread.run_sync(create_tables, find_database(app))
+    app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or key
     yield
+
+
+def create_tables(path: Path) -> str:
+    """Make what is not there yet; gives the key that is kept in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(connect(path)) as connection:
+        connection.executescript(SCHEMA)
+        with connection:
+            connection.execute("INSERT OR IGNORE INTO settings VALUES ('key', ?)", (secrets.token_hex(),))
+        key: str = connection.execute("SELECT value FROM settings WHERE name = 'key'").fetchone()["value"]
+    return key

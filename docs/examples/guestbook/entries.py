@@ -1,50 +1,86 @@
 """What stands in a guest book, and what may. Nothing in here knows of the web or of a database."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
 
-__all__ = ["Entry", "InvalidEntry", "check_entry"]
+import msgspec
+
+__all__ = [
+    "LARGEST",
+    "LONGEST_MESSAGE",
+    "LONGEST_NAME",
+    "Change",
+    "Entry",
+    "EntryNumber",
+    "Message",
+    "Name",
+    "find_problems",
+    "tidy",
+]
+
+LARGEST = 2**63 - 1
+"""The largest number of an entry: SQLite holds no larger one."""
+
+EntryNumber = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+
 
 LONGEST_NAME = 80
 LONGEST_MESSAGE = 2_000
 
+BLANK = r"\u0000-\u0020\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+"""What leaves no ink on paper, as the inside of a character class."""
 
-@dataclass(frozen=True)
-class Entry:
-    """One signature. ``signed_at`` is UTC, as in ``2026-03-01T12:30:00+00:00``."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=f"[^{BLANK}]")]
+Message = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_MESSAGE, pattern=f"[^{BLANK}]")]
+
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)])
+LINES = CONTROLS | {ord(character): character for character in "\n\t"}
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One signature. ``visitor`` is whoever may change it, and nobody's business; ``photo`` the name of a file."""
 
     id: int
     name: str
     message: str
-    signed_at: str
+    photo: str | None
+    visitor: str
+    signed_at: datetime
+    changed_at: datetime | None
 
 
-class InvalidEntry(Exception):
-    """What was sent is no entry: ``problems`` says why, by field, and ``fields`` is what was sent."""
+class Change(msgspec.Struct, frozen=True):
+    """Something that happened to an entry. ``entry`` is how it stands now; None when it is gone."""
 
-    def __init__(self, problems: Mapping[str, str], fields: Mapping[str, str]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-        self.fields = fields
+    number: int
+    kind: Literal["signed", "changed", "removed"]
+    id: int
+    entry: Entry | None
 
 
-def check_entry(fields: Mapping[str, object]) -> tuple[str, str]:
-    """The name and the message in ``fields``, trimmed.
+def tidy(text: str, *, lines: bool = False) -> str:
+    """``text`` without control characters and outer blanks; ``lines`` keeps its line breaks and tabs."""
+    return text.replace("\r\n", "\n").translate(LINES if lines else CONTROLS).strip()
 
-    Raises:
-        InvalidEntry: one is missing, empty, too long or no text.
-    """
+
+def find_problems(name: str, message: str) -> dict[str, str]:
+    """What is wrong with an entry, in words for the guest, by field; both texts are tidy."""
     problems: dict[str, str] = {}
-    texts: dict[str, str] = {}
-    for field, longest in (("name", LONGEST_NAME), ("message", LONGEST_MESSAGE)):
-        value = fields.get(field, "")
-        texts[field] = value.strip() if isinstance(value, str) else ""
-        if not isinstance(value, str):
-            problems[field] = "This has to be text."
-        elif not texts[field]:
+    for field, text, kind, longest in (
+        ("name", name, Name, LONGEST_NAME),
+        ("message", message, Message, LONGEST_MESSAGE),
+    ):
+        if len(text) > longest:
+            problems[field] = f"Please use at most {longest} characters; these are {len(text)}."
+        elif not is_valid(text, kind):
             problems[field] = "Please fill this in."
-        elif len(texts[field]) > longest:
-            problems[field] = f"Please use at most {longest} characters; these are {len(texts[field])}."
-    if problems:
-        raise InvalidEntry(problems, texts)
-    return texts["name"], texts["message"]
+    return problems
+
+
+def is_valid(text: str, kind: object) -> bool:
+    """Whether a text is a name or a message, by the same rules as in the API."""
+    try:
+        msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
