@@ -80,6 +80,10 @@ def find_request() -> Any:
 
 def find_session() -> Any:
     """What ``session`` stands for now."""
+    # PERF(pages.session): a view asks again and again for the session that is there already.
+    context = current.get(None)
+    if isinstance(context, Incoming) and context._session is not None and not context.closed:
+        return context._session
     return find_incoming("session").session
 
 
@@ -97,7 +101,7 @@ def forward(operation: Callable[..., Any]) -> Any:
     """A special method that does ``operation`` with the current object."""
 
     def method(self: "Proxy", *args: Any) -> Any:
-        return operation(self._find_current(), *args)
+        return operation(self._find(), *args)
 
     return method
 
@@ -107,50 +111,52 @@ class Proxy:
 
     __slots__ = ("_find",)
 
+    _find: Callable[[], Any]
+
     def __init__(self, find: Callable[[], Any]) -> None:
         object.__setattr__(self, "_find", find)
 
-    def _find_current(self) -> Any:
-        return object.__getattribute__(self, "_find")()
-
     def _get_current_object(self) -> Any:
         """The object itself, for handing it on: Flask's spelling."""
-        return self._find_current()
+        return self._find()
 
     @property  # type: ignore[misc]  # the point of a proxy: it is no Proxy to whoever asks
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The class of the current object, so that ``isinstance`` sees through the proxy."""
-        return type(self._find_current())
+        """The class of the current object, so that ``isinstance`` sees through the proxy; ``Proxy`` without one."""
+        try:
+            return type(self._find())
+        except OutsideContextError:
+            return Proxy
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]  # likewise
         """The attributes of the current object."""
-        return self._find_current().__dict__
+        return self._find().__dict__
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._find_current(), name)
+        return getattr(self._find(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._find_current(), name, value)
+        setattr(self._find(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self._find_current(), name)
+        delattr(self._find(), name)
 
     def __repr__(self) -> str:
         try:
-            return repr(self._find_current())
+            return repr(self._find())
         except OutsideContextError:
             return "<unbound proxy>"
 
     def __bool__(self) -> bool:
         try:
-            return bool(self._find_current())
+            return bool(self._find())
         except OutsideContextError:
             return False
 
     def __dir__(self) -> list[str]:
         try:
-            return dir(self._find_current())
+            return dir(self._find())
         except OutsideContextError:
             return []
 
@@ -167,6 +173,25 @@ class Proxy:
     __call__ = forward(operator.call)
 
 
+class SessionProxy(Proxy):
+    """``session``: what every view with a session does, without the way through ``__getattr__``. PERF(pages.session)"""
+
+    __slots__ = ()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As ``dict.get``."""
+        return find_session().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in find_session()
+
+    def __getitem__(self, key: str) -> Any:
+        return find_session()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        find_session()[key] = value
+
+
 if TYPE_CHECKING:
     request: Request
     session: Session
@@ -175,7 +200,7 @@ if TYPE_CHECKING:
     websocket: WebSocket
 else:
     request = Proxy(find_request)
-    session = Proxy(find_session)
+    session = SessionProxy(find_session)
     g = Proxy(find_globals)
     current_app = Proxy(find_app)
     websocket = Proxy(lambda: find_incoming("websocket"))

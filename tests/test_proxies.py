@@ -19,6 +19,11 @@ def test_outside_of_everything_a_proxy_says_what_to_do():
     assert dir(request) == []
 
 
+def test_outside_of_everything_a_proxy_can_be_asked_for_its_class():
+    assert not isinstance(request, Request)
+    assert not isinstance(current_app, App)
+
+
 def test_an_app_context_has_an_app_and_a_g_but_no_request():
     app = App(__name__)
 

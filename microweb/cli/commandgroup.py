@@ -5,6 +5,7 @@ it; an app's own group that is called as it stands takes that app.
 """
 
 from collections.abc import Awaitable, Callable
+from copy import copy
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ class CommandGroup(click.Group):
             options.setdefault("help", f"Commands of {router.name or 'the app'}.")
         super().__init__(name if name is not None or router is None else router.name or None, **options)
         self.router = router
+        self._own: set[click.Command] = set()
+        """Those whose functions were given their context, or were to have none, when they were made."""
 
     def command(self, *args: Any, with_context: bool = True, lifespan: bool = True, **options: Any) -> Any:
         """``click.Group.command``; ``with_context=False`` runs the function without an app."""
@@ -52,7 +55,9 @@ class CommandGroup(click.Group):
         make = super().command(*args, **options)
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return make(run_in_app(function, lifespan=lifespan) if with_context else function)
+            made = make(run_in_app(function, lifespan=lifespan) if with_context else function)
+            self._own.add(made)
+            return made
 
         return decorate
 
@@ -63,7 +68,10 @@ class CommandGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command of this group, or the group of a router that is mounted here."""
-        return super().get_command(ctx, cmd_name) or self._router_groups().get(cmd_name)
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            return self._router_groups().get(cmd_name)
+        return found if found in self._own else put_in_app(found)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, sorted."""
@@ -106,6 +114,18 @@ def source_of(app: Any) -> AppSource:
 def find_source(ctx: click.Context) -> AppSource:
     """Where the commands of this context get their app from."""
     return ctx.ensure_object(AppSource)
+
+
+def put_in_app(command: click.Command) -> click.Command:
+    """A copy, run in an app context, of a command that was made elsewhere and added with ``add_command``."""
+    if isinstance(command, CommandGroup):
+        return command
+    copied = copy(command)
+    if command.callback is not None:
+        copied.callback = run_in_app(command.callback, lifespan=True)
+    if isinstance(copied, click.Group):
+        copied.commands = {name: put_in_app(inner) for name, inner in copied.commands.items()}
+    return copied
 
 
 def run_in_app(function: Callable[..., Any], *, lifespan: bool) -> Callable[..., Any]:

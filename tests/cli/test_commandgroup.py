@@ -50,6 +50,31 @@ def test_a_command_can_be_made_without_parentheses():
     assert run(app, "where").output == "shop\n"
 
 
+def test_a_command_made_by_click_and_added_later_runs_in_the_apps_context():
+    app = App("shop")
+
+    @click.command()
+    @click.argument("name")
+    def greet(name):
+        click.echo(f"{current_app.import_name} greets {name}")
+
+    app.cli.add_command(greet)
+
+    assert run(app, "greet", "ada").output == "shop greets ada\n"
+
+
+def test_a_group_made_by_click_runs_in_the_apps_context_with_what_it_was_given_later():
+    app = App("shop")
+    users = click.Group("users")
+    app.cli.add_command(users)
+
+    @users.command()
+    async def count():
+        click.echo(current_app.import_name)
+
+    assert run(app, "users", "count").output == "shop\n"
+
+
 def test_a_command_without_a_context_has_none():
     app = App("shop")
 

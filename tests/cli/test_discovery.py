@@ -51,6 +51,7 @@ def test_a_folder_without_an_app_says_where_it_looked(project):
         ("def make_app(): return App(__name__)", "shop:make_app()"),
         ("other = App(__name__); app = App(__name__)", "shop:app"),
         ("def app(): ...\nreal = App(__name__)", "shop:real"),
+        ("from microweb import current_app, request\ndef create_app(): return App(__name__)", "shop:create_app()"),
     ],
 )
 def test_an_app_is_found_in_a_module(project, text, name):

@@ -1,0 +1,112 @@
+"""Attributes that programs written for Flask use, and that are not here: each says what to write instead.
+
+Without them a setting such as ``app.session_interface = ...`` would be taken in silence and do nothing. They are no
+part of the interface: ``hasattr`` says no, and type checkers do not see them. Read by ``router.py``, ``app.py``,
+``incoming.py`` and ``responses.py``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+__all__ = ["OF_AN_APP", "OF_A_REQUEST", "OF_A_RESPONSE", "OF_A_ROUTER", "Absence", "without"]
+
+Class = TypeVar("Class", bound=type)
+
+OF_A_ROUTER = {
+    "add_url_rule": "add_route(rule, view)",
+    "register_blueprint": "mount(prefix, router)",
+    "register_error_handler": "errorhandler(404)(function)",
+    "open_resource": "open(Path(app.root_path, name))",
+    "before_app_request": "before_request of the app",
+    "after_app_request": "after_request of the app",
+    "teardown_app_request": "teardown_request of the app",
+    "app_errorhandler": "errorhandler of the app",
+    "app_context_processor": "context_processor of the app",
+    "app_template_filter": "template_filter of the app",
+    "record": "a function that takes the app",
+    "record_once": "a function that takes the app",
+    "url_prefix": "prefix",
+}
+
+OF_AN_APP = {
+    "async_to_sync": "await, or `anyio.from_thread.run` in a def view",
+    "ensure_sync": "await, or `anyio.from_thread.run` in a def view",
+    "instance_path": "a path in the config",
+    "jinja_options": "jinja_env",
+    "json": "jsonify, or a Response with what another encoder wrote",
+    "json_encoder": "a Response with what another encoder wrote",
+    "json_provider_class": "a Response with what another encoder wrote",
+    "logger": "logging.getLogger(__name__)",
+    "response_class": "an after_request function",
+    "session_interface": "session_store",
+    "shell_context_processor": "imports in the shell",
+    "teardown_appcontext": "teardown_request",
+    "test_client_class": "microweb.testing.Client(app)",
+    "url_map": "explain(method, path), or `microweb routes`",
+    "view_functions": "explain(method, path)",
+    "wsgi_app": "add_asgi_middleware(Middleware)",
+}
+
+OF_A_REQUEST = {
+    "accept_languages": 'headers.get("accept-language")',
+    "accept_mimetypes": "accept",
+    "access_route": "remote_addr",
+    "cache_control": 'headers.get("cache-control")',
+    "environ": "scope",
+    "if_none_match": 'headers.get("if-none-match"), or response.make_conditional(request)',
+    "origin": 'headers.get("origin")',
+    "range": 'headers.get("range")',
+    "script_root": "root_path",
+    "url_rule": "route",
+}
+
+OF_A_RESPONSE = {
+    "cache_control": 'headers["cache-control"]',
+    "call_on_close": "request.after_response(function)",
+    "content_encoding": 'headers["content-encoding"]',
+    "content_language": 'headers["content-language"]',
+    "expires": 'headers["expires"]',
+    "get_json": "json.loads(response.body)",
+    "json": "json.loads(response.body)",
+    "retry_after": 'headers["retry-after"]',
+    "status": "status_code",
+    "vary": 'headers.vary("...")',
+    "www_authenticate": 'headers["www-authenticate"]',
+}
+
+
+class Absence:
+    """Stands for an attribute that is not there; whoever reads or sets it is told what to use."""
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError(f"{owner.__name__} has no {self.name}; use {self.instead}")
+
+    def __set__(self, instance: object, value: Any) -> None:
+        raise AttributeError(f"{type(instance).__name__} has no {self.name} to be set; use {self.instead}")
+
+
+def without(names: Mapping[str, str]) -> Callable[[Class], Class]:
+    """Let a class say what to use in place of each of ``names``.
+
+    >>> @without({"colour": "color"})
+    ... class Paint: ...
+    >>> Paint().colour
+    Traceback (most recent call last):
+        ...
+    AttributeError: Paint has no colour; use color
+    """
+
+    def declare(owner: Class) -> Class:
+        for name, instead in names.items():
+            absence = Absence(instead)
+            absence.__set_name__(owner, name)
+            setattr(owner, name, absence)
+        return owner
+
+    return declare

@@ -1,0 +1,66 @@
+"""Attributes that Flask has and microweb has not: reading and setting them says what to write instead."""
+
+from datetime import timedelta
+
+import pytest
+
+from microweb import App, Response, Router, request, session
+from microweb.absences import OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
+from microweb.testing import SyncClient
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "instead"),
+    [
+        (App(__name__), "register_blueprint", "mount"),
+        (App(__name__), "wsgi_app", "add_asgi_middleware"),
+        (Router("shop"), "add_url_rule", "add_route"),
+        (Response(), "cache_control", 'headers\\["cache-control"\\]'),
+    ],
+)
+def test_reading_what_is_not_there_says_what_to_use(holder, name, instead):
+    with pytest.raises(AttributeError, match=f"has no {name}; use {instead}"):
+        getattr(holder, name)
+
+
+def test_setting_what_would_do_nothing_is_an_error():
+    app = App(__name__)
+
+    with pytest.raises(AttributeError, match="App has no session_interface to be set; use session_store"):
+        app.session_interface = object()
+    with pytest.raises(AttributeError, match="Response has no status to be set; use status_code"):
+        Response().status = "404 Not Found"
+
+
+def test_what_is_not_there_is_not_found_by_hasattr():
+    app = App(__name__)
+
+    assert not any(hasattr(app, name) for name in [*OF_AN_APP, *OF_A_ROUTER])
+    assert not any(hasattr(Response(), name) for name in OF_A_RESPONSE)
+    with app.test_request_context():
+        assert not any(hasattr(request, name) for name in OF_A_REQUEST)
+
+
+def test_a_request_says_it_in_a_view_too():
+    app = App(__name__)
+
+    @app.get("/")
+    def view():
+        return request.url_rule.rule
+
+    with SyncClient(app) as client, pytest.raises(AttributeError, match="SyncRequest has no url_rule; use route"):
+        client.get("/")
+
+
+def test_the_lifetime_of_sessions_can_be_set_on_the_app():
+    app = App(__name__, secret_key="a secret of this test")
+    app.permanent_session_lifetime = timedelta(minutes=5)
+
+    @app.get("/")
+    def view():
+        session.permanent = True
+        return ""
+
+    with SyncClient(app) as client:
+        assert "Max-Age=300" in client.get("/").headers["set-cookie"]
+    assert app.permanent_session_lifetime == timedelta(minutes=5)

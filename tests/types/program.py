@@ -1,0 +1,93 @@
+"""A program as it is written in an editor; never run. ``test_editor.py`` has it checked by pyright and mypy."""
+
+import dataclasses
+from typing import Any, assert_type
+
+from microweb import (
+    URL,
+    App,
+    FileResponse,
+    MethodView,
+    Request,
+    Response,
+    SyncRequest,
+    WebSocket,
+    abort,
+    current_app,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    session,
+    url_for,
+    websocket,
+)
+from microweb.context import Globals
+from microweb.sessions import Session
+from microweb.sync import request as sync_request
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+app = App(__name__)
+assert_type(request, Request)
+assert_type(sync_request, SyncRequest)
+assert_type(websocket, WebSocket)
+assert_type(session, Session)
+assert_type(g, Globals)
+assert_type(current_app, App)
+
+assert_type(request.args.get("page"), str | None)
+assert_type(request.args.get("page", type=int), int | None)
+assert_type(request.args.get("page", 1, type=int), int)
+assert_type(request.args.getlist("tag"), list[str])
+assert_type(request.headers.get("x-token"), str | None)
+assert_type(request.url, URL)
+assert_type(url_for("view"), str)
+assert_type(render_template("page.html"), str)
+assert_type(redirect("/"), Response)
+assert_type(jsonify(a=1), Response)
+assert_type(send_file("a.txt"), FileResponse)
+
+g.user = "ada"
+session["user"] = "ada"
+session.permanent = True
+
+
+@app.get("/<int:number>")
+async def view(number: int) -> str:
+    assert_type(await request.json(type=Point), Point)
+    assert_type((await request.form())["name"], str)
+    await (await request.files())["photo"].save("photos/")
+    if number:
+        abort(404)
+    return "found"
+
+
+@app.post("/")
+def sync_view() -> dict[str, Any]:
+    assert_type(sync_request.form["name"], str)
+    sync_request.files["photo"].save("photos/")
+    return {"sent": sync_request.json}
+
+
+@app.template_filter()
+def shout(text: str) -> str:
+    return text.upper()
+
+
+class Entry(MethodView):
+    async def get(self) -> str:
+        return "entry"
+
+
+app.add_route("/entry", Entry.as_view("entry"))
+assert_type(shout("a decorated function keeps its type"), str)
+
+response = Response("a,b", mimetype="text/csv")
+response.location = "/there"
