@@ -7,12 +7,13 @@ how an app starts and stops, and what a program asks of it.
 
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
-from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.assembly import Assembly, Target
 from microweb.composition import Composition
@@ -21,15 +22,16 @@ from microweb.context import AppContext, current
 from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
+from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
 from microweb.headers import encode_name, encode_value
-from microweb.incoming import Incoming
+from microweb.incoming import Incoming, construct, make_incoming
 from microweb.lifespan import Lifespan
 from microweb.limits import Limits
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.requests import Request
-from microweb.responses import Response, length_line
+from microweb.responses import Response, length_line, new_start
 from microweb.router import Router, find_place
 from microweb.shutdownevent import ShutdownEvent
 from microweb.url import PATH, URL, quote_again, unquote
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from microweb.testing import Client
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from jinja2 import Environment
 
     from microweb.sessions import Session, Sessions, SessionStore
@@ -57,8 +61,11 @@ LifespanFunction = Callable[[Any], AsyncGenerator[Any, None]]
 logger = logging.getLogger("microweb")
 PASSED = "microweb.passed"
 ignore_variables(current)
+# PERF(walk.plaintext): CPython 3.11 makes a new bound method for each call through an imported name.
+set_current, reset_current = current.set, current.reset
 
 
+@without(OF_AN_APP)
 class App(Router):
     """An application: the outermost router, with config, a lifespan and the ASGI door.
 
@@ -158,25 +165,28 @@ class App(Router):
             ):
                 target, values = self._find(scope)
             else:
-                target, values = self._match(scope["method"], path, raw_path, None)
+                match = self._match
+                target, values = match(scope["method"], path, raw_path, None)
         except Exception:  # noqa: BLE001 - a converter of the program's own failed: the finder makes that an answer
             target, values = self._find(scope)
-        request = self.request_class(self, scope, receive, target, values)
-        token = current.set(request)
+        make_request = self._make_request
+        request = make_request(self.request_class, self, scope, receive, target, values)
+        token = set_current(request)
         response: Response | None = None
         try:
-            if target.view is None:
+            view = target.view
+            if view is None:
                 response = await target.handler(request)
             else:
                 # PERF(walk.plaintext): no layer, no hook, nothing to bind: the view is awaited from here,
                 # and what it returns goes out without a Response, if nothing could have touched one.
                 try:
                     if target.takes_request:
-                        value = await target.view(request)
+                        value = await view(request)
                     elif values is not None:
-                        value = await target.view(**values)
+                        value = await view(**values)
                     else:
-                        value = await target.view()
+                        value = await view()
                     encode, line = find_encoder(value.__class__, NO_ENCODER)
                     if encode is not None and request._notes is None and scope["method"] != "HEAD":
                         body = encode(value)
@@ -188,8 +198,9 @@ class App(Router):
                 # Without a response the lane above was taken, and set both `line` and `body`.
                 request._started = True
                 try:
-                    headers = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnboundVariable]
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    start = new_start()
+                    start["headers"] = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnboundVariable]
+                    await send(start)
                     await send({"type": "http.response.body", "body": body})  # pyright: ignore[reportPossiblyUnboundVariable]
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
@@ -209,7 +220,7 @@ class App(Router):
             if request._notes is not None or target.teardown is not None:
                 await self._close(request, target, response)
             request.closed = True
-            current.reset(token)
+            reset_current(token)
         return None
 
     async def _finish(self, request: Incoming, response: Response) -> Response:
@@ -283,7 +294,7 @@ class App(Router):
         method = request.scope.get("method", "WEBSOCKET")
         logger.error("unhandled error in %s %s", method, printable(request.path), exc_info=error)
         noted = (request.scope.get("extensions") or {}).get("microweb.errors")
-        if noted is not None:
+        if noted is not None and self._propagates is not False:
             noted.append(error)
         await self.observers.notify("exception", request=request, error=error)
 
@@ -310,6 +321,8 @@ class App(Router):
         """Where every call goes in debug: to the debugger's consoles, else on through the middleware or to us."""
         if self._debugger is not None and scope["type"] == "http" and self._debugger.is_asked(scope):
             return await self._debugger(scope, receive, send)
+        if self._propagates:
+            return await self._pass_raising(scope, receive, send)
         if self._entry is not None:
             return await self._pass_middleware(scope, receive, send)
         scope[PASSED] = self
@@ -331,24 +344,36 @@ class App(Router):
         self._loop = _get_running_loop()
         return self._loop is not None and not self._lifespans and not self.assembly.has_mounted_apps
 
+    async def _pass_raising(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where every call goes with ``PROPAGATE_EXCEPTIONS``: on, and then an unhandled error to the server."""
+        extensions = dict(scope.get("extensions") or {})
+        errors: list[BaseException] = extensions.setdefault("microweb.errors", [])
+        scope["extensions"] = extensions
+        if self._entry is None:
+            scope[PASSED] = self
+        await (self if self._entry is None else self._pass_middleware)(scope, receive, send)
+        if errors:
+            raise errors.pop()
+
     def _open_gate(self) -> None:
         if self._debugger is not None:
             self._gate = self._pass_debugger
+        elif self._propagates:
+            self._gate = self._pass_raising
         else:
             self._gate = self._pass_middleware if self._entry is not None else None
 
     def _close_gate(self) -> None:
         self._gate = self._pass_gate
 
-    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # PERF(websockets.text-turns): each message of a websocket passes through every coroutine around its view.
         if scope["type"] == "lifespan":
-            await self._runtime.serve(scope, receive, send)
-            return
+            return self._runtime.serve(scope, receive, send)
         if scope["type"] == "websocket":
             from microweb.websocketwalk import serve_websocket
 
-            await serve_websocket(self, scope, receive, send)
-            return
+            return serve_websocket(self, scope, receive, send)
         raise ValueError(f"an ASGI scope has type http, websocket or lifespan, not {scope['type']!r}")
 
     async def _enter(self, stack: AsyncExitStack, state: MutableMapping[str, Any]) -> None:
@@ -399,9 +424,12 @@ class App(Router):
         if limits.sync_threads != self.workers.size:
             self.workers = WorkerPool(limits.sync_threads)
         self._assembly, self._composition, self._entry = assembly, composition, entry
-        self._match, self._uses_hosts = assembly.table.match, assembly.table.uses_hosts
+        self._match = assembly.table.match
+        self._make_request = make_incoming if self.request_class.__init__ is Incoming.__init__ else construct
+        self._uses_hosts = assembly.table.uses_hosts or limits.trusted_hosts is not None
         self._find = make_finder(assembly.table, limits, composition)
         self._max_headers, self._max_url_length = limits.max_headers, limits.max_url_length
+        self._propagates: bool | None = self.config["PROPAGATE_EXCEPTIONS"]
         for placement in assembly.placements:
             placement.router.frozen = True
         self._websocket_targets = None
@@ -452,7 +480,10 @@ class App(Router):
     @property
     def templates(self) -> "Templates":
         """The app's templates; jinja2 is loaded with them."""
-        version = count_registrations(self)
+        # PERF(pages.template): nothing can be registered any more once the app is composed.
+        version = self._templates_version
+        if version < 0 or not self._composed:
+            version = count_registrations(self)
         if self._templates is None:
             from microweb.templating import Templates
 
@@ -591,6 +622,18 @@ class App(Router):
         self.config["TESTING"] = value
 
     @property
+    def permanent_session_lifetime(self) -> "timedelta":
+        """``config["PERMANENT_SESSION_LIFETIME"]``; set it in seconds or as a ``timedelta``."""
+        from datetime import timedelta
+
+        lifetime = self.config["PERMANENT_SESSION_LIFETIME"]
+        return lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
+
+    @permanent_session_lifetime.setter
+    def permanent_session_lifetime(self, value: "timedelta | float") -> None:
+        self.config["PERMANENT_SESSION_LIFETIME"] = value
+
+    @property
     def shutting_down(self) -> ShutdownEvent:
         """Set when the server begins to stop: ``is_set()``, ``await wait()``."""
         return self._host.shutting_down if self._host is not None else self._runtime.shutting_down
@@ -647,7 +690,7 @@ class App(Router):
                 host._loop.call_soon_threadsafe(partial(context.run, self.add_background_task, function, *args))
                 return
             host._runtime.begin()
-        host._runtime.start_task(self._run_background, function, args)
+        host._runtime.start_task(self._run_background, function, args, name=name_of(function))
 
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         from microweb.binding import is_async

@@ -20,7 +20,7 @@ def make_endpoint(view: Plan, answer: Answer, before: Sequence[Plan] = (), after
     """Compose hooks and view into a handler that never raises an ``Exception``."""
     if any(stage.is_bound for stage in before):
         # What hooks and view depend on is called once for all of them, and closed after the view.
-        from microweb.resolving import make_chain
+        from microweb.boundplan import make_chain
 
         view, before = make_chain([*before, view]), ()
     if before or after:
@@ -43,9 +43,12 @@ def make_endpoint(view: Plan, answer: Answer, before: Sequence[Plan] = (), after
 
         return endpoint_of_wrapper
 
+    takes_nothing = view.is_plain and not (view.passes_request or view.passes_values)
+    function = view.function
+
     async def endpoint(request: Any) -> Response:
         try:
-            value = await call(request)
+            value = await (function() if takes_nothing else call(request))
             converter = find_converter(value.__class__)
             if converter is None:
                 return to_response(value, request, source)

@@ -158,7 +158,12 @@ def check_depth(data: bytes, max_depth: int) -> None:
         BadRequest: it is.
     """
     # SECURITY: test_json.py::test_the_verdict_on_depth_is_the_same_at_any_stack_depth
-    if data.count(b"[") + data.count(b"{") > max_depth and is_deeper_than(data, max_depth):
+    # PERF(walk.echo): a level of array takes two bytes and one of object five (`{"":` and `}`), but for the innermost, so
+    # in a short text the number of arrays settles it. Taking them out and looking at the length counts them fastest.
+    arrays = len(data) - len(data.replace(b"[", b"")) if 91 in data else 0
+    if arrays + (len(data) - 2 * arrays + 3) // 5 <= max_depth:
+        return
+    if arrays + data.count(b"{") > max_depth and is_deeper_than(data, max_depth):
         raise BadRequest(f"The JSON is nested deeper than {max_depth} levels (JSON_MAX_DEPTH).")
 
 

@@ -33,7 +33,8 @@ def guard(layer: Layer, call_next: Handler, answer: Answer, source: str) -> Hand
     async def guarded(request: Any) -> Response:
         try:
             response = await layer(request, call_next)
-            if isinstance(response, Response) and response._owner is request:
+            # PERF(walk.middleware): the class is compared first, which is faster than asking isinstance.
+            if (response.__class__ is Response or isinstance(response, Response)) and response._owner is request:
                 return response
             return to_response(response, request, source)
         except Exception as error:  # noqa: BLE001 - the guard: every error becomes an answer

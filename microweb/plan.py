@@ -1,11 +1,11 @@
 """A plan: how one function is called, with nothing left to decide.
 
-The plain kind, for functions that take path variables, the request, or nothing; ``resolving.py`` has the kind
+The plain kind, for functions that take path variables, the request, or nothing; ``boundplan.py`` has the kind
 that fills parameters from all over the request. ``binding.py`` makes them, endpoints and hooks call them.
 """
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from microweb.callables import describe, is_async, locate
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan"]
 
 Call = Callable[..., Any]
+Change = Callable[[Any, Any, str], Any]
 
 
 class Plan:
@@ -103,6 +104,11 @@ class Plan:
         plan.label = label
         return plan
 
+    def change_result(self, change: Change) -> None:
+        """Pass each value through ``change(value, request, source)``."""
+        self.call = change_call(self.call, change, f"view {self.label}", is_async=self.is_async)
+        self.is_plain = False
+
     def _make_call(self, leading: int) -> Call:
         function, names, request_name = self.function, self.names, self.request_name
         face: Callable[[Any], Any] = (lambda request: request) if self.is_async else SyncRequest.of
@@ -111,6 +117,8 @@ class Plan:
                 return lambda request, *given: function(*given)
             return lambda request: function()
         if not names and request_name is not None:
+            if self.is_async and self.passes_request:
+                return function
             name = request_name
             return lambda request, *given: function(*given, **{name: face(request)})
 
@@ -122,3 +130,20 @@ class Plan:
             return function(*given, **arguments)
 
         return call
+
+
+def change_call(call: Call, change: Change, source: str, *, is_async: bool) -> Call:
+    """``call``, each value passed through ``change``; a coroutine function if ``is_async``."""
+
+    async def settle(value: Awaitable[Any], request: Any) -> Any:
+        return change(await value, request, source)
+
+    async def changed(request: Any, *leading: Any) -> Any:
+        value = call(request, *leading)
+        return await settle(value, request) if hasattr(value, "__await__") else change(value, request, source)
+
+    def changed_in_thread(request: Any, *leading: Any) -> Any:
+        value = call(request, *leading)
+        return settle(value, request) if hasattr(value, "__await__") else change(value, request, source)
+
+    return changed if is_async else changed_in_thread

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from microweb import json
+from microweb.absences import OF_A_RESPONSE, without
 from microweb.asgi import RawHeaders, Send
 from microweb.conditional import evaluate, generate_etag, http_date, parse_date, quote_etag
 from microweb.cookies import dump_cookie
 from microweb.errors import ClientDisconnect
 from microweb.headers import Headers, encode_value
 from microweb.incoming import Incoming
+from microweb.mediatype import with_charset
 from microweb.url import location
 
 if TYPE_CHECKING:
@@ -52,12 +54,18 @@ class LengthLines(dict[int, tuple[bytes, bytes]]):
 length_line = LengthLines().__getitem__
 """The Content-Length line of a body of that many bytes. PERF(walk.plaintext)"""
 
+START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
+new_start = START.copy
+"""Makes the first message of an answer. PERF(walk.plaintext): a copy takes two thirds of the time of a dict of three
+entries."""
+
 BODYLESS = frozenset({204, 205, 304})
 """Statuses whose answers have no body bytes (RFC 9110 §15)."""
 
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
+@without(OF_A_RESPONSE)
 class Response:
     """An answer whose body is known: text or bytes.
 
@@ -83,6 +91,8 @@ class Response:
         status: int = 200,
         headers: HeaderItems | None = None,
         content_type: str | None = None,
+        *,
+        mimetype: str | None = None,
     ) -> None:
         self._status = 200
         self._body = b""
@@ -92,6 +102,8 @@ class Response:
             self.body = body
         if status.__class__ is not int or status != 200:
             self.status_code = status
+        if content_type is None and mimetype is not None:
+            content_type = with_charset(mimetype)
         if content_type is not None:
             self._content_type = encode_value(content_type, "content-type")
         if headers is not None:
@@ -121,7 +133,10 @@ class Response:
         elif isinstance(value, bytes | bytearray | memoryview):
             self._body = bytes(value)
         else:
-            raise TypeError(f"a body is str or bytes, not {type(value).__name__}")
+            raise TypeError(
+                f"a body is str or bytes, not {type(value).__name__}; "
+                "to stream one return the generator itself, or a StreamingResponse"
+            )
 
     data = body
 
@@ -164,6 +179,19 @@ class Response:
         """The media type without its parameters."""
         content_type = self.content_type
         return content_type.partition(";")[0].strip() if content_type else None
+
+    @mimetype.setter
+    def mimetype(self, value: str) -> None:
+        self.content_type = with_charset(value)
+
+    @property
+    def location(self) -> str | None:
+        """The Location header; non-ASCII is percent-encoded when it is set."""
+        return self.headers.get("location")
+
+    @location.setter
+    def location(self, value: str) -> None:
+        self.headers["location"] = location(value)
 
     @property
     def is_streamed(self) -> bool:
@@ -319,7 +347,10 @@ class Response:
                 lines = without_body_headers(lines, status)
         request._started = True
         try:
-            await send({"type": "http.response.start", "status": status, "headers": lines})
+            start = new_start()
+            start["status"] = status
+            start["headers"] = lines
+            await send(start)
             await send({"type": "http.response.body", "body": body})
         except OSError:
             # ASGI HTTP 2.4: send raises OSError once the client has left.
@@ -437,15 +468,18 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
     """
     if args and kwargs:
         raise TypeError("jsonify() takes either values or keywords, not both")
-    return from_json(args[0] if len(args) == 1 else (list(args) if args else kwargs))
+    return from_json(args[0] if len(args) == 1 else (list(args) or kwargs or None))
 
 
-def redirect(target: str, status: int = 302, headers: HeaderItems | None = None) -> Response:
-    """An answer that sends the client to ``target``; non-ASCII is percent-encoded.
+def redirect(
+    target: str, status: int = 302, headers: HeaderItems | None = None, *, code: int | None = None
+) -> Response:
+    """An answer that sends the client to ``target``; non-ASCII is percent-encoded. ``code`` is Flask's ``status``.
 
     Raises:
         ValueError: ``target`` holds a control character, or the status is no redirect.
     """
+    status = status if code is None else code
     if status not in (300, 301, 302, 303, 305, 307, 308):
         raise ValueError(f"a redirect has status 301, 302, 303, 307 or 308, not {status!r}")
     address = location(target)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from functools import partial
 from typing import Any
 
-from microweb.asgi import Send
+from microweb.asgi import Message, Send
 from microweb.context import current
 from microweb.errors import ClientDisconnect
 from microweb.incoming import Incoming
@@ -19,7 +19,12 @@ from microweb.requests import Request
 from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers, without_framing
 from microweb.watcher import until_disconnect
 
-__all__ = ["StreamingResponse"]
+__all__ = ["StreamingResponse", "write"]
+
+
+CHUNK: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": True}
+new_chunk = CHUNK.copy
+"""Makes a message of a streamed body. PERF(walk.stream): a copy takes half the time of a dict of three entries."""
 
 
 class StreamingResponse(Response):
@@ -48,8 +53,10 @@ class StreamingResponse(Response):
         status: int = 200,
         headers: HeaderItems | None = None,
         content_type: str | None = None,
+        *,
+        mimetype: str | None = None,
     ) -> None:
-        super().__init__(b"", status, headers, content_type)
+        super().__init__(b"", status, headers, content_type, mimetype=mimetype)
         if isinstance(body, str | bytes) or not (hasattr(body, "__aiter__") or hasattr(body, "__iter__")):
             raise TypeError(f"a streamed body is an iterable of str or bytes, not {type(body).__name__}")
         self.iterable: AsyncIterable[str | bytes] | Iterable[str | bytes] = body
@@ -77,15 +84,15 @@ class StreamingResponse(Response):
         if status in BODYLESS or request.scope["method"] == "HEAD":
             if status in BODYLESS:
                 lines = without_body_headers(lines, status)
-            await send({"type": "http.response.start", "status": status, "headers": lines})
-            await send({"type": "http.response.body", "body": b""})
+            await write(send, {"type": "http.response.start", "status": status, "headers": lines})
+            await write(send, {"type": "http.response.body", "body": b""})
             return
         token = None
         if self._inner is not None:
             # A mounted app's answer: its body sees the request of that app, not ours.
             token = current.set(self._inner)
         try:
-            await send({"type": "http.response.start", "status": status, "headers": lines})
+            await write(send, {"type": "http.response.start", "status": status, "headers": lines})
             if self.watches_disconnect or spec_version(request) < (2, 4):
                 assert isinstance(request, Request)
                 await until_disconnect(request, partial(self._pump, request, send))
@@ -136,7 +143,9 @@ class StreamingResponse(Response):
                 if chunk.__class__ is not bytes:
                     chunk = self.encode(chunk)
                 try:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    message = new_chunk()
+                    message["body"] = chunk
+                    await send(message)
                 except OSError:
                     raise ClientDisconnect("the client left while its answer was being sent") from None
         finally:
@@ -145,13 +154,25 @@ class StreamingResponse(Response):
         if self.iterable is self._first_iterable and request.notes.closers[-1:] == [self.close]:
             # PERF(walk.stream): run to its end, it has nothing left to close.
             request.notes.closers.pop()
-        await send({"type": "http.response.body", "body": b""})
+        await write(send, {"type": "http.response.body", "body": b""})
 
     def _chunks(self, request: Incoming) -> AsyncIterator[Any]:
         iterable = self.iterable
         if isinstance(iterable, AsyncIterable):
             return iterable.__aiter__()
         return iterate(request.worker, iterable, label=self._source)
+
+
+async def write(send: Send, message: Message) -> None:
+    """Send one message of ours, apart from what the program's own code raises.
+
+    Raises:
+        ClientDisconnect: the client has left; ``send`` says that from ASGI HTTP 2.4 on.
+    """
+    try:
+        await send(message)
+    except OSError:
+        raise ClientDisconnect("the client left while its answer was being sent") from None
 
 
 def encode_chunk(chunk: Any) -> bytes:
