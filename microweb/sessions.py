@@ -11,13 +11,18 @@ State of a session in one request::
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from microweb.cookies import dump_cookie
 from microweb.errors import SetupError
-from microweb.sessiondata import pack, unpack
+from microweb.headers import find_header
+from microweb.sessiondata import from_text, pack, to_text, unpack
+from microweb.sessionstores import MemorySessionStore, SessionConflict, SessionStore, StoredSession
 from microweb.signing import Signer
 
 if TYPE_CHECKING:
+    from microweb.asgi import RawHeaders
     from microweb.incoming import Incoming
     from microweb.responses import Response
 
@@ -28,6 +33,10 @@ logger = logging.getLogger("microweb")
 SALT = "microweb.session"
 SHORT_KEY = 16
 PERMANENT = "_permanent"
+VARY = (b"vary", b"Cookie")
+SECURE_SCHEMES = frozenset({"https", "wss"})
+MOST_BROWSERS_TAKE = 4096
+"""Bytes of a cookie's name and value (RFC 6265bis §5.6)."""
 
 
 class Session(dict[str, Any]):
@@ -41,18 +50,20 @@ class Session(dict[str, Any]):
     (True, True, False)
     """
 
+    # Class-level defaults: most sessions are in a cookie and set none of these. PERF(pages.session)
+    modified = False
+    sealed = False
+    """Whether the answer has started: then nothing can be saved any more."""
+    id: str | None = None
+    """Its id in the session store; None for a cookie session or before it was saved."""
+    rotated_from: str | None = None
+    _stored: StoredSession | None = None
+    _loaded: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, items: Mapping[str, Any] | None = None, *, new: bool = True) -> None:
-        super().__init__(items or {})
+        dict.__init__(self, items or ())
         self.new = new
         """Whether the client brought none along."""
-        self.modified = False
-        self.sealed = False
-        """Whether the answer has started: then nothing can be saved any more."""
-        self.id: str | None = None
-        """Its id in the session store; None for a cookie session or before it was saved."""
-        self.rotated_from: str | None = None
-        self._stored: StoredSession | None = None
-        self._loaded: dict[str, Any] = {}
 
     @property
     def permanent(self) -> bool:
@@ -78,13 +89,16 @@ class Session(dict[str, Any]):
         if self.sealed:
             raise RuntimeError(
                 "the session was changed after the answer had started, when its cookie could no longer be sent; "
-                "change it before the first chunk, or before the view returns its generator"
+                "change it before the first chunk, before the view returns its generator, or before a websocket's "
+                "accept()"
             )
         self.modified = True
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._change()
-        super().__setitem__(key, value)
+        if self.sealed:
+            self._change()
+        self.modified = True
+        dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
         self._change()
@@ -122,75 +136,6 @@ class Session(dict[str, Any]):
         return self[key]
 
 
-class StoredSession(NamedTuple):
-    """What a store holds of one session: its data, and a version that changes with each save."""
-
-    data: bytes
-    version: int
-
-
-class SessionConflict(Exception):
-    """A store was asked to replace a version that another request has replaced meanwhile."""
-
-
-class SessionStore(Protocol):
-    """Keeps sessions on the server. Data is opaque bytes; ``lifetime`` is in seconds."""
-
-    async def load(self, id: str) -> StoredSession | None:
-        """What is stored under ``id`` and has not expired."""
-
-    async def save(self, id: str, data: bytes, version: int | None, lifetime: float) -> None:
-        """Store ``data``, if ``version`` is still the current one (None: nothing is stored yet).
-
-        Raises:
-            SessionConflict: it is not; nothing was stored.
-        """
-
-    async def delete(self, id: str) -> None:
-        """Forget ``id``; nothing happens if it is not there."""
-
-
-class MemorySessionStore:
-    """A ``SessionStore`` in this process's memory: for one process, tests and development.
-
-    Holds ``size`` sessions at most; the one that was saved longest ago goes first.
-    """
-
-    def __init__(self, size: int = 10_000) -> None:
-        self.size = size
-        self._sessions: dict[str, tuple[StoredSession, float]] = {}
-
-    async def load(self, id: str) -> StoredSession | None:
-        """What is stored under ``id`` and has not expired."""
-        from time import monotonic
-
-        stored, expires = self._sessions.get(id, (None, 0.0))
-        if stored is not None and expires < monotonic():
-            del self._sessions[id]
-            return None
-        return stored
-
-    async def save(self, id: str, data: bytes, version: int | None, lifetime: float) -> None:
-        """Store ``data``, if ``version`` is still the current one.
-
-        Raises:
-            SessionConflict: it is not.
-        """
-        from time import monotonic
-
-        current = await self.load(id)
-        if (current.version if current is not None else None) != version:
-            raise SessionConflict(id)
-        self._sessions.pop(id, None)
-        self._sessions[id] = (StoredSession(data, (version or 0) + 1), monotonic() + lifetime)
-        while len(self._sessions) > self.size:
-            del self._sessions[next(iter(self._sessions))]
-
-    async def delete(self, id: str) -> None:
-        """Forget ``id``."""
-        self._sessions.pop(id, None)
-
-
 class Sessions:
     """Opens and saves the sessions of one app, by one version of its config.
 
@@ -225,6 +170,9 @@ class Sessions:
             "samesite": config["SESSION_COOKIE_SAMESITE"],
             "partitioned": config["SESSION_COOKIE_PARTITIONED"],
         }
+        self._start = f"{self.name}=".encode("ascii")
+        self._rests: dict[tuple[bool, bool], bytes] = {}
+        """What follows the value in a Set-Cookie line, for permanent and secure sessions and others."""
 
     # Opening -----------------------------------------------------------------------------------
 
@@ -234,37 +182,49 @@ class Sessions:
         Raises:
             RuntimeError: the answer has already started.
         """
-        if incoming._started:
+        has_opened = incoming._started and incoming.scope["type"] == "websocket"
+        if incoming._started and not has_opened:
             raise RuntimeError(
                 "the session was first touched after the answer had started, when its cookie could no longer be "
                 "sent; read it before the view returns its generator"
             )
         if self.store is not None:
             raise RuntimeError("a stored session is loaded by the walk, before the view")
-        session = self.read_cookie(incoming.cookies.get(self.name))
-        self.watch(incoming, session)
+        session = self.read_cookie(find_cookie(incoming, self.name))
+        if has_opened:
+            session.seal()  # It may be read as long as the websocket lives, and no cookie can be set any more.
+        else:
+            self.watch(incoming, session)
         return session
 
     async def load(self, incoming: "Incoming") -> Session:
         """The session of a request from the store, for the walk to put in place."""
-        session = await self.load_stored(incoming.cookies.get(self.name))
+        session = await self.load_stored(find_cookie(incoming, self.name))
         self.watch(incoming, session)
         return session
 
     def watch(self, incoming: "Incoming", session: Session) -> None:
         """Have the session saved with the answer."""
 
-        async def save(response: "Response") -> None:
-            await self.save(session, response, secure=incoming.scheme in ("https", "wss"))
+        if self.store is None:
 
-        incoming.on_finish(save)
+            def answer(response: "Response") -> None:
+                self.answer(session, response, secure=incoming.scheme in SECURE_SCHEMES)
 
-    def read_cookie(self, value: str | None) -> Session:
+            incoming.on_finish(answer)
+        else:
+
+            async def save(response: "Response") -> None:
+                await self.save(session, response, secure=incoming.scheme in SECURE_SCHEMES)
+
+            incoming.on_finish(save)
+
+    def read_cookie(self, value: str | bytes | None) -> Session:
         """The session in a cookie; an empty one if there is none that holds."""
         data = self.unpack_cookie(value)
         return Session() if data is None else Session(data, new=False)
 
-    async def load_stored(self, value: str | None) -> Session:
+    async def load_stored(self, value: str | bytes | None) -> Session:
         """The session whose id a cookie carries; an empty one if it is unknown."""
         assert self.store is not None
         id = self.signer.unsign(value, self.lifetime) if value else None
@@ -276,7 +236,7 @@ class Sessions:
         session.id, session._stored, session._loaded = id.decode("ascii"), stored, dict(data)
         return session
 
-    def unpack_cookie(self, value: str | None) -> dict[str, Any] | None:
+    def unpack_cookie(self, value: str | bytes | None) -> dict[str, Any] | None:
         """What a cookie holds, or None."""
         payload = self.signer.unsign(value, self.lifetime) if value else None
         return None if payload is None else from_text(payload)
@@ -284,26 +244,62 @@ class Sessions:
     # Saving ------------------------------------------------------------------------------------
 
     async def save(self, session: Session, response: "Response", *, secure: bool) -> None:
+        """Put the session into the store, if there is one and something to put there, then ``answer``.
+
+        Raises: as ``answer``.
+        """
+        session.seal()
+        if self.store is not None:
+            if self.is_to_be_sent(session):
+                await self.store_session(session)
+            elif is_emptied(session):
+                # SECURITY: test_a_session_that_is_rotated_and_cleared_is_gone_from_the_store
+                stored = session.rotated_from or session.id
+                if stored is not None:
+                    await self.store.delete(stored)
+        self.answer(session, response, secure=secure)
+
+    def answer(self, session: Session, response: "Response", *, secure: bool) -> None:
         """Write the cookie, if there is something to write, and say that the answer depends on it.
 
         Raises:
             RuntimeError: the cookie would be larger than browsers keep; the message names the largest keys.
         """
-        session.seal()
-        response.headers.vary("Cookie")
-        attributes = {**self.attributes, "secure": secure if self.secure is None else self.secure}
-        if not session:
-            if session.modified and not session.new:
-                if self.store is not None and session.id is not None:
-                    await self.store.delete(session.rotated_from or session.id)
-                response.delete_cookie(self.name, **attributes)
-            return
-        if not session.modified and not (session.permanent and self.refreshes):
-            return
-        value = self.sign(session) if self.store is None else await self.store_session(session)
-        response.set_cookie(self.name, value, max_age=int(self.lifetime) if session.permanent else None, **attributes)
+        session.sealed = True
+        headers = response.headers
+        if find_header(headers.raw, b"vary") is None:
+            headers.raw.append(VARY)
+        else:
+            headers.vary("Cookie")
+        if self.secure is not None:
+            secure = self.secure
+        if self.is_to_be_sent(session):
+            value = self.sign(session) if session.id is None else self.signer.sign(session.id.encode("ascii"))
+            self.set_cookie(response, value, secure=secure, permanent=session.permanent)
+        elif is_emptied(session):
+            response.delete_cookie(self.name, secure=secure, **self.attributes)
 
-    def sign(self, session: Session) -> str:
+    def is_to_be_sent(self, session: Session) -> bool:
+        """Whether the client gets a cookie: a changed session's, or a permanent one's with more time."""
+        return bool(session) and (session.modified or (self.refreshes and session.permanent))
+
+    def set_cookie(self, response: "Response", value: bytes, *, secure: bool, permanent: bool) -> None:
+        """Add the line that sets the cookie; the value is a signed one, which has only harmless characters."""
+        if len(self.name) + len(value) >= MOST_BROWSERS_TAKE:
+            # As only MAX_COOKIE_SIZE allows it: with a warning.
+            max_age = int(self.lifetime) if permanent else None
+            text = value.decode("ascii")
+            response.set_cookie(self.name, text, max_age=max_age, secure=secure, **self.attributes)
+            return
+        # PERF(pages.session): the rest of the line is always one of four.
+        rest = self._rests.get((permanent, secure))
+        if rest is None:
+            max_age = int(self.lifetime) if permanent else None
+            whole = dump_cookie(self.name, "", max_age=max_age, secure=secure, **self.attributes)
+            rest = self._rests[permanent, secure] = whole.encode("latin-1").removeprefix(self._start)
+        response.headers.raw.append((b"set-cookie", self._start + value + rest))
+
+    def sign(self, session: Session) -> bytes:
         """The cookie's value, with the whole session in it."""
         value = self.signer.sign(to_text(session))
         if len(self.name) + len(value) + 1 > self.max_size:
@@ -315,8 +311,8 @@ class Sessions:
             )
         return value
 
-    async def store_session(self, session: Session) -> str:
-        """Save the session under its id; the cookie's value, which is the signed id.
+    async def store_session(self, session: Session) -> None:
+        """Save the session under its id, a new one if it has none.
 
         When another request saved it meanwhile, the keys that this one changed are put into what that one left.
         """
@@ -335,7 +331,30 @@ class Sessions:
                 merge(session, unpack(session._stored.data) if session._stored is not None else {})
         if session.rotated_from is not None:
             await self.store.delete(session.rotated_from)
-        return self.signer.sign(session.id.encode("ascii"))
+
+
+def find_cookie(incoming: "Incoming", name: str) -> str | bytes | None:
+    """The first cookie of that name.
+
+    Raises:
+        RequestHeaderFieldsTooLarge: the headers are larger than a request may have them.
+    """
+    # PERF(pages.session): one plain Cookie line, as nearly always, is searched without reading all headers and cookies.
+    headers: RawHeaders = incoming.scope["headers"]
+    lines = [value for header, value in headers if header == b"cookie"]
+    if not lines:
+        return None
+    line = lines[0]
+    if incoming._cookies is not None or len(lines) > 1 or len(line) > 4096 or b'"' in line or not line.isascii():
+        return incoming.cookies.get(name)
+    sought = name.encode("ascii")
+    for part in line.split(b";"):
+        found, _, value = part.partition(b"=")
+        if found.strip(b" \t") == sought:
+            value = value.strip(b" \t")
+            if b" " not in value and b"\t" not in value:
+                return value
+    return None
 
 
 def merge(session: Session, theirs: dict[str, Any]) -> None:
@@ -351,32 +370,6 @@ def merge(session: Session, theirs: dict[str, Any]) -> None:
     session._loaded = dict(theirs)
 
 
-def to_text(data: Mapping[str, Any]) -> bytes:
-    """The data as URL-safe base64, compressed when that helps; a leading dot says so."""
-    from base64 import urlsafe_b64encode
-
-    packed = pack(data)
-    if len(packed) > 1024:
-        import zlib
-
-        compressed = zlib.compress(packed)
-        if len(compressed) < len(packed) - 1:
-            return b"." + urlsafe_b64encode(compressed).rstrip(b"=")
-    return urlsafe_b64encode(packed).rstrip(b"=")
-
-
-def from_text(payload: bytes) -> dict[str, Any] | None:
-    """The data in a verified payload; None if an older version of the program wrote something else."""
-    from base64 import urlsafe_b64decode
-
-    try:
-        if payload.startswith(b"."):
-            import zlib
-
-            payload = payload[1:]
-            packed = zlib.decompress(urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
-        else:
-            packed = urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
-        return unpack(packed)
-    except ValueError:
-        return None
+def is_emptied(session: Session) -> bool:
+    """Whether the client has a cookie that is of no use any more."""
+    return not session and session.modified and not session.new

@@ -1,18 +1,26 @@
 """Signed values: bytes that a client may carry but not change.
 
-Signatures and timestamps are itsdangerous's; what is decided here is how keys are used: one key of our own is
-derived from each secret key and a salt, once, and older secret keys still verify what they signed. Sessions
-are the caller. itsdangerous is loaded with the first signer.
+The form is itsdangerous's ``TimestampSigner``'s: ``payload.timestamp.signature``. One key of our own is derived from
+each secret key and a salt, once, and older secret keys still verify what they signed. Sessions are the caller.
+
+Most values that come back are exactly as they were sent, by the newest key: that is found here, with one HMAC and
+one comparison. About everything else itsdangerous decides, which is loaded when the first such value comes.
 """
 
 import hmac
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
+from hashlib import sha256
+from time import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from itsdangerous import TimestampSigner
 
-__all__ = ["Signer"]
+__all__ = ["Signer", "decode_base64", "encode_base64"]
+
+TO_URL = bytes.maketrans(b"+/", b"-_")
+FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 class Signer:
@@ -26,16 +34,46 @@ class Signer:
     """
 
     def __init__(self, keys: Sequence[str | bytes], *, salt: str) -> None:
-        self._signers = [make_signer(key, salt) for key in keys]
+        self._salt = salt
+        self._keys = [derive(key, salt) for key in keys]
+        self._begun = hmac.new(self._keys[0], digestmod=sha256)
+        self._signers: list[TimestampSigner] | None = None
+        self._stamp = (0, b"")
+        """The last second in which something was signed, and its timestamp."""
 
-    def sign(self, payload: bytes) -> str:
+    def sign(self, payload: bytes) -> bytes:
         """The payload with a timestamp and a signature; the payload must be URL-safe base64."""
-        return self._signers[0].sign(payload).decode("ascii")
+        second, stamp = self._stamp
+        now = int(time())
+        if now != second:
+            stamp = encode_base64(now.to_bytes(8, "big").lstrip(b"\0"))
+            self._stamp = now, stamp
+        signed = payload + b"." + stamp
+        return signed + b"." + self._sign(signed)
 
-    def unsign(self, value: str, max_age: float | None = None) -> bytes | None:
+    def unsign(self, value: str | bytes, max_age: float | None = None) -> bytes | None:
         """The payload, or None: forged, damaged, signed with an unknown key, or older than ``max_age`` seconds."""
+        # SECURITY: test_the_quick_way_and_itsdangerous_agree
+        data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        signed, _, signature = data.rpartition(b".")
+        payload, dot, stamp = signed.rpartition(b".")
+        if not dot or not hmac.compare_digest(self._sign(signed), signature):
+            return self._unsign_otherwise(data, max_age)
+        if max_age is None or 0 <= int(time()) - int.from_bytes(decode_base64(stamp), "big") <= int(max_age):
+            return payload
+        return None
+
+    def _sign(self, value: bytes) -> bytes:
+        # PERF(pages.session): a copy that has taken in the key takes half the time of `hmac.digest`.
+        signing = self._begun.copy()
+        signing.update(value)
+        return b2a_base64(signing.digest(), newline=False).translate(TO_URL, b"=")
+
+    def _unsign_otherwise(self, value: bytes, max_age: float | None) -> bytes | None:
         from itsdangerous import BadData
 
+        if self._signers is None:
+            self._signers = [make_signer(key, self._salt) for key in self._keys]
         for signer in self._signers:
             try:
                 return signer.unsign(value, max_age=None if max_age is None else int(max_age))
@@ -44,17 +82,27 @@ class Signer:
         return None
 
 
-def make_signer(key: str | bytes, salt: str) -> "TimestampSigner":
-    """itsdangerous's signer over SHA-256, with its key derived here, once, instead of at each signature."""
+def derive(key: str | bytes, salt: str) -> bytes:
+    """The key that signs for this salt alone."""
+    return hmac.digest(key.encode() if isinstance(key, str) else key, salt.encode(), "sha256")
+
+
+def make_signer(derived: bytes, salt: str) -> "TimestampSigner":
+    """itsdangerous's signer over SHA-256, with a key that was derived before."""
     from itsdangerous import TimestampSigner
-    from itsdangerous.signer import SigningAlgorithm
 
-    class Digest(SigningAlgorithm):
-        """HMAC-SHA-256 in one C call. PERF(sessions)"""
+    return TimestampSigner(derived, salt=salt, key_derivation="none", digest_method=sha256)
 
-        def get_signature(self, key: bytes, value: bytes) -> bytes:
-            return hmac.digest(key, value, "sha256")
 
-    secret = key.encode() if isinstance(key, str) else key
-    derived = hmac.digest(secret, salt.encode(), "sha256")
-    return TimestampSigner(derived, salt=salt, key_derivation="none", algorithm=Digest())
+def encode_base64(data: bytes) -> bytes:
+    """URL-safe base64 without padding. PERF(pages.session): three C calls, where ``base64`` adds as many of its own."""
+    return b2a_base64(data, newline=False).translate(TO_URL, b"=")
+
+
+def decode_base64(text: bytes) -> bytes:
+    """What ``encode_base64`` was given.
+
+    Raises:
+        ValueError: it is no base64.
+    """
+    return a2b_base64(text.translate(FROM_URL) + b"==")

@@ -5,10 +5,12 @@ import uuid
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markupsafe import Markup
 
 from microweb import App, Request, session
-from microweb.sessions import MemorySessionStore, Session
+from microweb.sessions import MemorySessionStore, Session, find_cookie
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +140,7 @@ async def test_a_cookie_that_was_tampered_with_is_an_empty_session(value):
 async def test_a_cookie_signed_for_something_else_is_no_session():
     from microweb.signing import Signer
 
-    forged = Signer([KEY], salt="another salt").sign(b"eyJhIjoiMSJ9")
+    forged = Signer([KEY], salt="another salt").sign(b"eyJhIjoiMSJ9").decode()
 
     async with Client(make_app(), cookies={"session": forged}) as client:
         assert (await client.get("/get/a")).text == "Not Set"
@@ -433,3 +435,42 @@ async def test_the_session_is_reached_through_the_request_too():
     async with Client(app) as client:
         await client.get("/")
         assert (await client.get("/")).text == "2"
+
+
+async def test_a_session_that_is_rotated_and_cleared_is_gone_from_the_store():
+    app = make_app()
+    app.session_store = MemorySessionStore()
+
+    @app.get("/logout")
+    async def logout():
+        session.rotate()
+        session.clear()
+        return "bye"
+
+    async with Client(app) as client:
+        await client.get("/set/user/ada")
+        stolen = dict(client.cookies)
+        await client.get("/logout")
+
+        answer = await client.get("/get/user", headers={"cookie": f"session={stolen['session']}"})
+
+    assert answer.text == "Not Set"
+
+
+# Finding the cookie ------------------------------------------------------------------------------
+
+
+COOKIE_TEXT = st.text(st.sampled_from('session=";, \t\\ab\xe9\x80'), max_size=40)
+
+
+@given(st.lists(COOKIE_TEXT | st.just("session=abc") | st.just('session="a b"; session=c'), max_size=3))
+def test_the_session_is_in_the_cookie_that_the_request_names(lines):
+    app = make_app()
+    headers = [(b"host", b"localhost"), *((b"cookie", line.encode("latin-1")) for line in lines)]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+    request = Request(app, scope, None)
+    expected = Request(app, scope, None).cookies.get("session")
+
+    found = find_cookie(request, "session")
+
+    assert (found.decode() if isinstance(found, bytes) else found) == expected

@@ -1,0 +1,1 @@
+"""The apps of `pages.py`, one file a framework."""
