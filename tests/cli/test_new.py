@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from importlib.metadata import Distribution
 from urllib.parse import quote
 
 import pytest
+import yaml
 
 from microweb.cli import new
 from microweb.cli.new import PARTS, find_requirement, render_project
@@ -130,6 +132,21 @@ def test_the_files_of_the_skeleton_are_those_of_the_project(project):
         *("shop/static/style.css", "shop/templates/base.html", "shop/templates/home.html"),
         *("tests/conftest.py", "tests/test_api.py", "tests/test_pages.py"),
     }
+
+
+def test_the_containers_fit_together():
+    files = dict(render_project("shop"))
+    services = yaml.safe_load(files["compose.yaml"])["services"]
+    upstream = re.search(r"server (\w+):(\d+);", files["deployment/nginx.conf"])
+
+    mounted = services["nginx"]["volumes"][0].split(":")[0].removeprefix("./")
+    assert set(services) == {"app", "nginx"}
+    assert services[upstream[1]]["expose"] == [upstream[2]]
+    assert f"EXPOSE {upstream[2]}" in files["Dockerfile"]
+    assert mounted in files
+    assert "HEALTHCHECK" in files["Dockerfile"], "nginx waits until the app is healthy"
+    assert services["nginx"]["ports"] == ["127.0.0.1:8080:80"]
+    assert "SHOP_SECRET_KEY" in services["app"]["environment"]
 
 
 # What is left out ----------------------------------------------------------------------------------

@@ -129,6 +129,16 @@ async def test_an_error_that_is_handled_is_not_the_debuggers():
     assert (await get(app, "/handled")).text == "handled"
 
 
+async def test_an_error_that_its_handler_returns_is_left_to_the_debugger():
+    app = app_that_raises(ValueError("no hat"))
+
+    @app.errorhandler(500)
+    async def leave(error):
+        return error
+
+    assert "<h1>ValueError</h1>" in (await get(app)).text
+
+
 @pytest.mark.parametrize("host", ["localhost", "app.localhost:8000", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000"])
 async def test_this_machine_has_several_names(host):
     page = await get(app_that_raises(ValueError("no hat")), base_url=f"http://{host}")

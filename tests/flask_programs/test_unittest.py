@@ -1,6 +1,8 @@
-"""The same program tested under unittest."""
+"""The same program tested under pytest and under unittest, in plain tests and in coroutines."""
 
 import unittest
+
+import pytest
 
 from microweb import App
 from microweb.testing import Client, SyncClient
@@ -14,6 +16,23 @@ def make_app() -> App:
         return "Hello, World!"
 
     return app
+
+
+@pytest.fixture
+def app():
+    return make_app()
+
+
+def test_home(sync_client):
+    response = sync_client.get("/")
+
+    assert response.status_code == 200
+    assert response.text == "Hello, World!"
+
+
+@pytest.mark.anyio
+async def test_home_in_a_coroutine(client):
+    assert (await client.get("/")).text == "Hello, World!"
 
 
 class PlainTest(unittest.TestCase):
