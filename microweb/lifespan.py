@@ -45,6 +45,7 @@ from microweb.loops import (
     without_cancellation,
 )
 from microweb.shutdownevent import ShutdownEvent
+from microweb.stopsignals import StopSignals
 
 if TYPE_CHECKING:
     import anyio
@@ -92,7 +93,7 @@ class Lifespan:
     """True while the app is started on a live loop; read on every request."""
 
     shutting_down: ShutdownEvent
-    """Set when the shutdown begins."""
+    """Set when the shutdown begins: at the signal that stops the server, if that can be heard."""
 
     def __init__(
         self,
@@ -136,8 +137,9 @@ class Lifespan:
             await run.wait_until_started()
             if run.state is not state:
                 state.update(run.state)
-            await send({"type": "lifespan.startup.complete"})
-            await expect(receive, "lifespan.shutdown")
+            with StopSignals(self.shutting_down.set):
+                await send({"type": "lifespan.startup.complete"})
+                await expect(receive, "lifespan.shutdown")
         except LifespanFailed as failed:
             errors.append(failed.__cause__ or failed)
             await send({"type": "lifespan.startup.failed", "message": str(failed)})
@@ -395,9 +397,10 @@ class _Run:
             except anyio.get_cancelled_exc_class():
                 pass  # the loop ends, or a task group that a lifespan opened has failed: stop either way
         deadline = anyio.current_time() + self.grace
+        patience = min(self._patience, self.grace / 2) if failure is None else 0.0
         if self._is_current():
             self.lifespan.shutting_down.set()
-        patience = min(self._patience, self.grace / 2) if failure is None else 0.0
+            await self.lifespan.shutting_down.farewells.wait(patience)
         await self.tasks.drain(patience, deadline)
         # Only now: until here a foreign lifespan's task can see that this one was cancelled with it.
         forget_cancellation()

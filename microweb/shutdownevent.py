@@ -1,15 +1,22 @@
 """The event that says that the app begins to shut down; ``lifespan.py`` sets it, anybody may wait for it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from microweb.farewells import Farewells
 from microweb.loops import get_current_loop, post
 
 if TYPE_CHECKING:
-    import anyio
-
     from microweb.loops import Loop
 
 __all__ = ["ShutdownEvent"]
+
+
+class Waiter(Protocol):
+    """What is told of the shutdown."""
+
+    def set(self) -> object:
+        """The shutdown begins."""
+        ...
 
 
 class ShutdownEvent:
@@ -22,11 +29,13 @@ class ShutdownEvent:
     False
     """
 
-    __slots__ = ("_set", "_waiters")
+    __slots__ = ("_set", "_waiters", "farewells")
 
     def __init__(self) -> None:
         self._set = False
-        self._waiters: set[tuple[Loop, anyio.Event]] = set()
+        self._waiters: set[tuple[Loop, Waiter]] = set()
+        self.farewells = Farewells()
+        """What is closed a moment after the event is set."""
 
     def __repr__(self) -> str:
         return f"<ShutdownEvent {'set' if self._set else 'not set'}>"
@@ -36,13 +45,16 @@ class ShutdownEvent:
         return self._set
 
     def set(self) -> None:
-        """Wake everyone who waits, on whichever loop they wait."""
+        """Wake everyone who waits, on whichever loop they wait, and begin the farewells."""
+        if self._set:
+            return
         self._set = True
         for loop, event in tuple(self._waiters):
             try:
                 post(loop, event.set)
             except RuntimeError:
                 self._waiters.discard((loop, event))  # that loop has ended, and its waiter with it
+        self.farewells.begin()
 
     def clear(self) -> None:
         """Begin anew; whoever waits goes on waiting."""
@@ -52,12 +64,22 @@ class ShutdownEvent:
         """Return when the shutdown has begun."""
         import anyio
 
-        waiter = (get_current_loop(), anyio.Event())
-        self._waiters.add(waiter)
+        event = anyio.Event()
+        self.add(event)
         try:
-            if self._set:  # asked after adding: another thread may set it between the two
+            if event.is_set():
                 await anyio.lowlevel.checkpoint()
             else:
-                await waiter[1].wait()
+                await event.wait()
         finally:
-            self._waiters.discard(waiter)
+            self.discard(event)
+
+    def add(self, waiter: Waiter) -> None:
+        """Call ``waiter.set()`` on this loop when the shutdown begins, or now if it has; ``discard`` it in time."""
+        self._waiters.add((get_current_loop(), waiter))
+        if self._set:  # asked after adding: another thread may set it between the two
+            waiter.set()
+
+    def discard(self, waiter: Waiter) -> None:
+        """Call it no more; on the loop on which it was added."""
+        self._waiters.discard((get_current_loop(), waiter))

@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from microweb.bells import LockBell, PipeBell, new_bell
 from microweb.contextvariables import context_for_thread
+from microweb.queuewatch import QueueWatch
 
 __all__ = ["CallerCancelled", "Crew", "Job", "Seat", "ThreadRequest", "WorkerThread", "crews", "here"]
 
@@ -293,6 +294,7 @@ class Crew:
         self.size = size
         self.name = name
         self.wait_warning = wait_warning
+        self.watch = QueueWatch(wait_warning)
         self.threads: list[WorkerThread] = []
         self.recent: WorkerThread | None = None
         # First calls of workers, for any thread; filled only while all are busy or one is waking up.
@@ -348,11 +350,9 @@ class Crew:
         self.common.append(call)
         if self.waking is None:
             self.wake_one()
-        try:
-            oldest = self.common[0]
-        except IndexError:
-            return
-        self.warn(oldest)
+        # While there may be more threads, each that wakes takes a call and wakes the next: no call waits for long.
+        if len(self.threads) >= self.size:
+            self.watch.begin(self.find_oldest, self.warn)
 
     def wake_one(self) -> None:
         """Wake an idle thread, if there is one, for the common queue."""
@@ -406,6 +406,18 @@ class Crew:
         self.unbroken = 0
         return True
 
+    def find_oldest(self) -> Job | None:
+        """The call that has waited longest for a thread that is busy."""
+        oldest = None
+        for queue in (self.common, *(thread.calls for thread in self.threads)):
+            try:
+                call = queue[0]
+            except IndexError:
+                continue
+            if call.queued_at and (oldest is None or call.queued_at < oldest.queued_at):
+                oldest = call
+        return oldest
+
     def warn(self, call: Job) -> None:
         """Report a call that waited too long for a thread."""
         now = monotonic()
@@ -458,6 +470,7 @@ def _forget_threads() -> None:
         crew.recent = crew.waking = None
         crew.lock = allocate_lock()
         crew.growing = allocate_lock()
+        crew.watch = QueueWatch(crew.wait_warning)
     here.thread = None
 
 

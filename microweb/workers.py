@@ -36,8 +36,8 @@ _log = logging.getLogger("microweb")
 class WorkerPool:
     """The worker threads of an app: daemons, started as they are needed, at most ``size`` of them.
 
-    A call that had to wait longer than ``wait_warning`` seconds for its thread is reported to the log,
-    at most one each second. A pool can be closed and used again any number of times.
+    A call that waits longer than ``wait_warning`` seconds for its thread is reported to the log, while it waits, at
+    most one each second. A pool can be closed and used again any number of times.
 
     >>> import asyncio
     >>> pool = WorkerPool(2)
@@ -77,6 +77,9 @@ class WorkerPool:
                 call = ours.current
                 label = call.label if call is not None else ""
                 _log.warning("%s is still busy with %s and left behind", thread.name, label or "a call")
+                if call is not None and call.refusing:
+                    # Its task was cancelled and waits for nothing else: that would keep the whole process.
+                    call.end()
                 return
 
     async def aclose(self, timeout: float = 5.0) -> None:
@@ -155,6 +158,8 @@ class Worker(Seat):
             call.queued_at = monotonic()
         crew.recent = thread
         thread.put(call)
+        if call.queued_at:
+            crew.watch.begin(crew.find_oldest, crew.warn)
 
 
 def current_worker() -> Worker | None:

@@ -127,6 +127,24 @@ async def test_the_stop_cancels_work_that_takes_too_long():
     assert anyio.current_time() - started < 4  # the default is 5
 
 
+async def test_work_that_is_cancelled_or_fails_is_logged_by_its_own_name(caplog):
+    app = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01})
+
+    async def sleepy():
+        await anyio.sleep_forever()
+
+    def broken():
+        raise ValueError
+
+    async with Client(app):
+        app.add_background_task(sleepy)
+        app.add_background_task(broken)
+
+    messages = " ".join(record.getMessage() for record in caplog.records)
+    assert "sleepy." in messages
+    assert "broken failed" in messages
+
+
 async def test_work_may_be_added_by_a_def_view_and_runs_in_a_thread_if_it_is_def():
     app, threads = App(__name__), []
 

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar, copy_context
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any
 
@@ -1238,7 +1239,6 @@ async def test_a_call_that_waited_too_long_is_reported_by_name_once_a_second(
         for _ in range(5):
             tasks.start_soon(lambda: pool.pick().run(int, label="view 'report'"))
         await turns()
-        assert "view 'report' waited" in caplog.text
         gate.opened.set()
 
     assert [record.name for record in caplog.records] == ["microweb"]
@@ -1260,6 +1260,47 @@ async def test_a_call_that_waited_for_its_own_thread_is_reported(caplog: pytest.
         gate.opened.set()
 
     assert "a call waited" in caplog.text
+    pool.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prefers_its_thread", [False, True])
+async def test_a_call_is_reported_while_all_threads_are_stuck(
+    caplog: pytest.LogCaptureFixture, prefers_its_thread: bool
+) -> None:
+    pool = WorkerPool(2, name="test", wait_warning=0.1)
+    stuck, gates = [pool.pick(), pool.pick()], [Gate(), Gate()]
+
+    async with anyio.create_task_group() as tasks:
+        for worker, gate in zip(stuck, gates, strict=True):
+            tasks.start_soon(worker.run, gate)
+            await gate.wait_entered()
+        waiting = stuck[0] if prefers_its_thread else pool.pick()
+        tasks.start_soon(lambda: waiting.run(int, label="view 'report'"))
+        with anyio.fail_after(10):
+            while "view 'report' waited" not in caplog.text:
+                await anyio.sleep(0.01)
+        for gate in gates:
+            gate.opened.set()
+
+    pool.close()
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_stands_still_hides_no_waiting_call(caplog: pytest.LogCaptureFixture) -> None:
+    pool = WorkerPool(1, name="test", wait_warning=0.1)
+    gate = Gate()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.pick().run, gate)
+        await gate.wait_entered()
+        tasks.start_soon(pool.pick().run, int)
+        await turns()
+        deadline = monotonic() + 10
+        while "a call waited" not in caplog.text:
+            assert monotonic() < deadline
+        gate.opened.set()
+
     pool.close()
 
 

@@ -54,8 +54,6 @@ class Walk:
     body: tuple = ()
     type: str = "http"
     spec_version: str = "2.4"
-    is_steady: bool = True
-    """Whether two walks suspend equally often; not where a thread may be done before the task waits for it."""
     works_on: bool = False
     """Whether something of it may go on after the request."""
     leaves_after: int | None = None
@@ -707,19 +705,19 @@ FILE = (
 WALKS = [
     Walk("json", build_json, "POST", JSON, (b'{"a"', b": 1}")),
     Walk("form", build_form, "POST", FORM, (b"title=", b"x")),
-    Walk("upload", build_upload, "POST", MULTIPART, FILE, is_steady=False),
+    Walk("upload", build_upload, "POST", MULTIPART, FILE),
     Walk("parts", build_parts, "POST", MULTIPART, FILE),
     Walk("stream", build_stream),
     Walk("stream, watched", build_stream, spec_version="2.3"),
     Walk("stream, wrapped", build_nested_stream),
-    Walk("sync stream", build_sync_stream, is_steady=False),
-    Walk("sync stream, watched", build_sync_stream, spec_version="2.3", is_steady=False),
-    Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}"), is_steady=False),
-    Walk("file", build_file, is_steady=False),
-    Walk("file object", build_file_object, is_steady=False),
-    Walk("file object, unread", build_file_object, "HEAD", is_steady=False),
+    Walk("sync stream", build_sync_stream),
+    Walk("sync stream, watched", build_sync_stream, spec_version="2.3"),
+    Walk("def view", build_thread, "POST", JSON, (b'{"a"', b": 1}")),
+    Walk("file", build_file),
+    Walk("file object", build_file_object),
+    Walk("file object, unread", build_file_object, "HEAD"),
     Walk("template", build_template),
-    Walk("streamed template", build_streamed_template, is_steady=False),
+    Walk("streamed template", build_streamed_template),
     Walk("session", build_session),
     Walk("stored session", build_stored_session),
     Walk("timeout", build_timeout),
@@ -727,7 +725,7 @@ WALKS = [
     Walk("mounted app", build_mounted_app),
     Walk("mounted foreign app", build_mounted_foreign),
     Walk("three middlewares", build_middleware),
-    Walk("teardown", build_teardown, is_steady=False),
+    Walk("teardown", build_teardown),
     Walk("dependencies", build_dependency),
     Walk("sync dependency", build_sync_dependency),
     Walk("dependency of a stream", build_streaming_dependency),

@@ -1,0 +1,157 @@
+"""Websockets that are open when the app shuts down: closed with 1012, and waited for before any exit runs."""
+
+import anyio
+import pytest
+
+from microweb import App, WebSocketDisconnect
+from microweb.testing import Client
+from microweb.websockets import WebSocket
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_open_websocket_is_closed_with_1012_and_its_view_goes_on():
+    app, seen = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+        seen.append(websocket.close_code)
+
+    async with Client(app) as client, client.websocket("/ws") as ws:
+        app.shutting_down.set()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert (closed.value.code, seen) == (1012, [1012])
+
+
+async def test_a_view_that_waits_for_the_shutdown_has_the_last_word():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await app.shutting_down.wait()
+        await websocket.send_text("come back soon")
+        await websocket.close(4000)
+
+    async with Client(app) as client, client.websocket("/ws") as ws:
+        app.shutting_down.set()
+        assert await ws.receive() == "come back soon"
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert closed.value.code == 4000
+
+
+async def test_a_websocket_of_a_mounted_app_is_closed_by_that_app():
+    app, inner, seen = App(__name__), App(__name__), []
+    app.mount("/inner", inner)
+
+    @inner.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+        seen.append(websocket.close_code)
+
+    async with Client(app) as client, client.websocket("/inner/ws") as ws:
+        app.shutting_down.set()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert (closed.value.code, seen) == (1012, [1012])
+
+
+class Line:
+    """A server that leaves websockets to the app, and stops without waiting for them."""
+
+    def __init__(self, app):
+        self.app = app
+        self.to_app, self.messages = anyio.create_memory_object_stream(10)
+        self.sent, self.stop = [], anyio.Event()
+        self.steps = 0
+
+    async def serve_lifespan(self, task_status):
+        async def receive():
+            self.steps += 1
+            if self.steps == 1:
+                return {"type": "lifespan.startup"}
+            await self.stop.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def send(message):
+            if message["type"] == "lifespan.startup.complete":
+                task_status.started()
+
+        await self.app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+
+    async def serve_websocket(self):
+        scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "subprotocols": []}
+        await self.to_app.send({"type": "websocket.connect"})
+        await self.app(scope, self.messages.receive, self.send)
+
+    async def send(self, message):
+        self.sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            await self.to_app.send({"type": "websocket.disconnect", "code": message["code"]})
+            raise RuntimeError("closed already")
+
+    async def run(self):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda *, task_status: self.serve_lifespan(task_status))
+            tasks.start_soon(self.serve_websocket)
+            await anyio.wait_all_tasks_blocked()
+            self.stop.set()
+        self.to_app.close()
+        self.messages.close()
+
+
+async def test_exits_run_when_websockets_have_ended_whatever_the_server_says_to_the_close(caplog):
+    app, seen = App(__name__), []
+
+    @app.lifespan
+    async def life(app):
+        yield
+        seen.append("exit")
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            async for _ in websocket:
+                pass
+        finally:
+            await anyio.sleep(0.01)
+            seen.append("closed")
+
+    line = Line(app)
+    with anyio.fail_after(10):
+        await line.run()
+
+    assert seen == ["closed", "exit"]
+    assert line.sent == ["websocket.accept", "websocket.close"]
+    assert caplog.records == []
+
+
+async def test_a_view_that_stays_is_waited_for_as_long_as_a_background_task():
+    app, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.4}), []
+
+    @app.lifespan
+    async def life(app):
+        yield
+        seen.append("exit")
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        while not seen:
+            await anyio.sleep(0.01)
+
+    with anyio.fail_after(10):
+        await Line(app).run()
+
+    assert seen == ["exit"]

@@ -1,0 +1,120 @@
+"""Clients that leave, and views that take too long, on four real servers: what they held is released, quietly.
+
+The app is in ``abandoned.py``. A file that each view holds open shows when it is released.
+"""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.programs import Program, fetch, find_free_port, wait_until
+
+pytestmark = pytest.mark.wire
+
+UVICORN = ["-m", "uvicorn", "abandoned:app", "--no-access-log", "--port", "{port}"]
+SERVERS = {
+    "uvicorn-httptools": [*UVICORN, "--http", "httptools"],
+    "uvicorn-h11": [*UVICORN, "--http", "h11", "--loop", "asyncio"],
+    "hypercorn-asyncio": ["-m", "hypercorn", "abandoned:app", "--bind", "127.0.0.1:{port}", "--workers", "0"],
+    "hypercorn-trio": ["trioserver.py", "abandoned", "{port}"],
+}
+
+
+class Site:
+    """A server, and what its app says of itself."""
+
+    def __init__(self, program, port):
+        self.program = program
+        self.port = port
+
+    def ask(self, path):
+        return json.loads(fetch(f"http://127.0.0.1:{self.port}{path}") or "[]")
+
+    def wait_for(self, note):
+        wait_until(lambda: note in self.ask("/notes"), f"{note!r} in {self.ask('/notes')}")
+
+    def wait_until_released(self, name):
+        """Wait until the view ``name`` has ended, its file is closed, and teardown has run."""
+        self.wait_for(f"teardown /{name}")
+        assert name not in self.ask("/open")
+
+    def begin(self, name, method="GET", body=b""):
+        """Ask for ``/name`` and give the connection when the view has its file."""
+        before = self.ask("/notes").count(f"opened {name}")
+        peer = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        head = f"{method} /{name} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+        peer.sendall(head.encode() + body)
+        wait_until(lambda: self.ask("/notes").count(f"opened {name}") > before, f"the view of /{name}")
+        return peer
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def site(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("abandoned")
+    port = find_free_port()
+    command = [part.format(port=port) for part in SERVERS[request.param]]
+    environ = {"ABANDONED": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    with Program(*command, cwd=Path(__file__).parent, **environ) as program:
+        site = Site(program, port)
+        wait_until(lambda: fetch(f"http://127.0.0.1:{port}/notes"), f"the server: {program.output}")
+        yield site
+    # The last word on every test above: a client that leaves is nobody's mistake.
+    assert not re.search("Traceback|error", program.output, re.IGNORECASE), program.output
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_client_that_leaves_cancels_its_view(site, method):
+    name = "view" if method == "GET" else "body"
+    peer = site.begin(name, method, b"" if method == "GET" else b"some")
+    assert name in site.ask("/open")
+
+    peer.close()
+
+    site.wait_until_released(name)
+    assert any(note in site.ask("/notes") for note in (f"CancelledError in {name}", f"Cancelled in {name}"))
+
+
+def test_a_shielded_part_of_a_cancelled_view_is_finished(site):
+    site.begin("shielded").close()
+    site.begin("view").close()
+
+    site.wait_until_released("shielded")
+    notes = site.ask("/notes")
+    assert notes.index("the shielded part has ended") < notes.index("teardown /shielded")
+
+
+@pytest.mark.parametrize("name", ["stream", "busy", "events"])
+def test_a_client_that_leaves_a_stream_ends_it(site, name):
+    with site.begin(name) as peer:
+        assert peer.recv(1)
+
+    site.wait_until_released(name)
+
+
+def test_a_view_may_ask_whether_its_client_has_left(site):
+    site.begin("polled").close()
+
+    site.wait_until_released("polled")
+    assert "noticed" in site.ask("/notes")
+
+
+@pytest.mark.parametrize("name", ["late", "later"])
+def test_a_view_that_takes_too_long_is_cancelled_and_answered_504(site, name):
+    with site.begin(name) as peer:
+        head = peer.recv(65536).split(b"\r\n")[0]
+
+    assert b" 504" in head
+    site.wait_until_released(name)
+
+
+@pytest.mark.parametrize("name", ["late", "later"])
+def test_a_client_that_leaves_before_the_time_is_over_changes_nothing(site, name):
+    before = site.ask("/notes").count(f"teardown /{name}")
+
+    site.begin(name).close()
+
+    wait_until(lambda: site.ask("/notes").count(f"teardown /{name}") > before)
+    assert name not in site.ask("/open")
