@@ -71,6 +71,7 @@ class Target:
         "mount",
         "placement",
         "plan",
+        "representations",
         "route",
         "source",
         "takes_request",
@@ -92,7 +93,7 @@ class Target:
         self.mount = mount
         self.miss = miss
         self.endpoint = placement.endpoint(route.name) if route is not None else None
-        self.max_content_length = route.max_content_length if route is not None else None
+        self.max_content_length: int | None = None
         self.limits: Limits | None = None
         """The app's limits with the changes that the route asks for; set when it is composed."""
         self.variables: tuple[str, ...] = ()
@@ -100,6 +101,8 @@ class Target:
         self.depth = 0
         """The number of path segments up to a mounted app."""
         self.plan: Plan | None = None
+        self.representations: Any = None
+        """The ``Negotiation`` of its view, if its routers have other representations than JSON."""
         self.layers: list[tuple[Callable[..., Any], str]] = []
         self.teardown: Callable[[Any, BaseException | None], Awaitable[None]] | None = None
         self.handler: Handler = not_composed
@@ -163,7 +166,7 @@ class Assembly:
             host = parse_host_pattern(route.host, placement.converters) if route.host else placement.host
         endpoint = placement.endpoint(route.name)
         known = self.endpoints.setdefault(endpoint, route)
-        if known.view is not route.view:
+        if known.source is not route.source:
             raise SetupError(
                 f"the endpoint {endpoint!r} names two views: {describe(known.view)} ({known.place}) and "
                 f"{describe(route.view)} ({route.place}); give one of them endpoint=..."

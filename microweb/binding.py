@@ -46,7 +46,7 @@ def make_plan(
         return Plan(function, tuple(variables), leading=leading, variables=variables)
     if signature.others or forbids_unknown or (what == "view" and filters(signature.returns)):
         # Loads msgspec and the code for filling parameters, which programs that need neither do without.
-        from microweb.resolving import make_bound_plan
+        from microweb.boundplan import make_bound_plan
 
         return make_bound_plan(
             function,

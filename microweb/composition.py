@@ -27,7 +27,7 @@ from microweb.responses import AbandonedResponse, Response
 from microweb.router import Registration, Route, is_token
 from microweb.routetable import Miss
 from microweb.url import quote_path
-from microweb.watcher import until_disconnect
+from microweb.watcher import cancel_on_disconnect
 
 __all__ = ["Composition", "Services"]
 
@@ -110,8 +110,7 @@ class Composition:
         """Give one HTTP target its handler; ``make_error`` is what a miss answers instead of its own error."""
         placement = target.placement
         target.limits = limits_of(target, self.services.limits)
-        if target.max_content_length is None:
-            target.max_content_length = self.services.limits.max_content_length
+        target.max_content_length = target.limits.max_content_length
         answer = self.errors_of(placement).answer
         route = target.route
         preprocessors = placement.gather("url_value_preprocessors") if route is not None else []
@@ -139,6 +138,9 @@ class Composition:
                 forbids_unknown=bool(route.options.get("forbid_unknown")),
                 validates=self.services.debug,
             )
+            target.representations = find_representations(placement)
+            if target.representations is not None:
+                target.plan.change_result(target.representations.answer)
             before += self.guards(placement, route, variables)
             endpoint = plain = make_endpoint(target.plan, answer, before, after)
             endpoint = self.guard_route(endpoint, target, answer)
@@ -188,17 +190,16 @@ class Composition:
             ]
         return self._hooks[key]
 
-    def guards(self, placement: Placement, route: Route, variables: tuple[str, ...]) -> list[Plan]:
+    def guards(self, placement: Placement, route: Route, variables: tuple[str, ...], what: str = "view") -> list[Plan]:
         """The ``dependencies=[...]`` of the routers and of the route, as one stage before the view."""
         gathered = [each for router in placement.chain for each in router.dependencies]
         gathered += route.options.get("dependencies", ())
         if not gathered:
             return []
-        from microweb.resolving import make_guard
+        from microweb.boundplan import make_guard
 
         try:
-            options = {"what": "view", "variables": variables, "overrides": self.services.overrides}
-            return [make_guard(gathered, **options)]
+            return [make_guard(gathered, what=what, variables=variables, overrides=self.services.overrides)]
         except SetupError as error:
             raise SetupError(f"{error} ({route.place})") from None
 
@@ -343,14 +344,27 @@ def limits_of(target: Target, limits: Limits) -> Limits:
         SetupError: a limit may not hold that.
     """
     route = target.route
-    changes = {name: value for name, value in route.options.items() if name in ROUTE_LIMITS} if route else {}
+    if route is None:
+        return limits
+    changes = {name: value for name, value in route.options.items() if name in ROUTE_LIMITS}
+    if route.max_content_length is not ...:
+        changes["max_content_length"] = route.max_content_length
     if not changes:
         return limits
-    assert route is not None
     try:
         return limits.replace(**changes)
     except SetupError as error:
         raise SetupError(f"the route {route.rule!r} has a wrong limit: {error} ({route.place})") from None
+
+
+def find_representations(placement: Placement) -> Any:
+    """What negotiates the type of answers there; None where there is only JSON."""
+    given = [router._representations for router in placement.chain if router._representations]
+    if not given:
+        return None
+    from microweb.representations import Negotiation
+
+    return Negotiation(given)
 
 
 def variables_of(target: Target) -> tuple[str, ...]:
@@ -521,7 +535,7 @@ def make_cancelling(endpoint: Handler) -> Handler:
 
     async def cancelling(request: Any) -> Response:
         try:
-            return await until_disconnect(request, lambda: endpoint(request))
+            return await cancel_on_disconnect(request, lambda: endpoint(request))
         except ClientDisconnect as error:
             return AbandonedResponse(error)
 

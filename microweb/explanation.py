@@ -241,9 +241,10 @@ def add_view(explanation: Explanation, placement: Placement, rule: Rule[Target, 
         "defaults": dict(route.defaults or {}) or None,
         "timeout": route.timeout,
         "cancel_on_disconnect": route.cancel_on_disconnect,
-        "max_content_length": route.max_content_length,
     }
     explanation.options = {name: value for name, value in settings.items() if value is not None}
+    if route.max_content_length is not ...:
+        explanation.options["max_content_length"] = route.max_content_length
     view = Layer(
         explanation.outcome if route.methods is not None else "websocket view",
         describe(route.view),

@@ -2,7 +2,7 @@
 
 A view annotated ``-> Person`` that returns an ``Admin(Person)`` sends a person. Filters are made from the
 annotation at start-up, and are exact for values that need nothing: those come back as they are. Debug mode
-also checks that what is left fits. ``resolving.py`` calls it.
+also checks that what is left fits. ``boundplan.py`` calls it.
 """
 
 import typing

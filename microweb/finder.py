@@ -1,24 +1,27 @@
 """The first step of the walk: from a scope to a target, composed for one table and one set of limits.
 
 What every request must be checked for, whatever it asks, is checked here: the number of its headers and the
-length of its URL. A refusal is a target like any other, inside the app's hooks and middleware.
+length of its URL, and the host, if the app answers only for some. A refusal is a target like any other, inside
+the app's hooks and middleware.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
-from microweb.errors import HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
+from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
 from microweb.headers import find_header
 from microweb.incoming import below_root
 from microweb.limits import Limits
 from microweb.routetable import RouteTable
 from microweb.url import parse_host
 
-__all__ = ["Finder", "find_host", "make_finder"]
+__all__ = ["UNTRUSTED_HOST", "Finder", "find_host", "make_finder", "make_host_check"]
 
 Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
+
+UNTRUSTED_HOST = "This host is not one that the app answers for (TRUSTED_HOSTS)."
 
 
 class Refusals(Protocol):
@@ -39,6 +42,8 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
     max_headers, max_url_length = limits.max_headers, limits.max_url_length
     match = table.match
     uses_hosts = table.uses_hosts
+    is_trusted = make_host_check(limits.trusted_hosts) if limits.trusted_hosts is not None else None
+    untrusted_host = refuse(lambda: BadRequest(UNTRUSTED_HOST))
     too_many_headers = refuse(
         lambda: RequestHeaderFieldsTooLarge(f"The request has more than {max_headers} headers (MAX_HEADERS).")
     )
@@ -55,6 +60,8 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
             return url_too_long, None
         if len(scope["headers"]) > max_headers:
             return too_many_headers, None
+        if is_trusted is not None and not is_trusted(scope):
+            return untrusted_host, None
         root = scope.get("root_path")
         if root:
             path, raw_path = below_root(root, path, raw_path)
@@ -71,3 +78,28 @@ def find_host(scope: Scope) -> str | None:
     header = find_header(scope["headers"], b"host")
     parsed = parse_host(header.decode("latin-1")) if header is not None else None
     return parsed[0] if parsed is not None else None
+
+
+def make_host_check(trusted: Collection[str]) -> Callable[[Scope], bool]:
+    """A function that says whether a scope asks for a listed host; ``.example.org`` takes in subdomains.
+
+    Ports do not count. Without a Host header it is the server's own address that has to be listed.
+    """
+    parsed = [parse_host(entry.removeprefix(".")) for entry in trusted]
+    hosts = [
+        entry.removeprefix(".") if found is None else found[0] for entry, found in zip(trusted, parsed, strict=True)
+    ]
+    names = frozenset(hosts)
+    endings = tuple(f".{host}" for entry, host in zip(trusted, hosts, strict=True) if entry.startswith("."))
+
+    def is_trusted(scope: Scope) -> bool:
+        # SECURITY: test_a_host_that_is_not_listed_is_refused: it would get into the links that the app sends by mail.
+        lines = [value for name, value in scope["headers"] if name == b"host"]
+        server = scope.get("server")
+        if lines:
+            asked = parse_host(lines[0].decode("latin-1")) if len(lines) == 1 else None
+        else:
+            asked = (str(server[0]).lower(), None) if server else None
+        return asked is not None and (asked[0] in names or asked[0].endswith(endings))
+
+    return is_trusted

@@ -170,6 +170,7 @@ switch = Kind("True or False", read_switch)
 
 SETTINGS: dict[str, tuple[Any, Kind]] = {
     "DEBUG": (False, switch),
+    "BROWSER_REFRESH": (True, switch),
     "DEBUG_PIN": (
         None,
         text("six characters or more", lambda value: len(value) >= 6).or_none("drawn at random by each process"),

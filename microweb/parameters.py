@@ -2,12 +2,12 @@
 them.
 
 ``read_parameter`` turns one parameter of a signature into a ``Parameter``, at start-up, or refuses it with a
-``SetupError``. ``binding.py`` calls it for whatever is no path variable and not the request; ``resolving.py``
+``SetupError``. ``dependencies.py`` calls it for whatever is no path variable and not the request, and then
 asks each ``Parameter`` for its value. Documents of the API are written from the same objects.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from microweb import json
@@ -19,17 +19,31 @@ from microweb.incoming import Incoming
 from microweb.markers import Body, Cookie, Depends, Form, Header, Query, Source
 from microweb.multidict import MultiDict
 from microweb.requests import is_json, not_json
-from microweb.structs import bare, choices, find_fields, has_structs, is_list, is_pydantic, is_struct, takes_text
+from microweb.structs import (
+    bare,
+    choices,
+    find_fields,
+    has_structs,
+    is_list,
+    is_pydantic,
+    is_struct,
+    is_switch,
+    takes_text,
+)
 from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import (
+    MOST_PROBLEMS,
+    SWITCHES,
     Invalid,
     check_type,
     find_problems,
+    find_unknown,
     make_body_decoder,
     make_completer,
     make_quick_decoder,
     make_text_converter,
 )
+from microweb.wholenumbers import rewrite_whole_numbers
 
 __all__ = ["Parameter", "Refused", "read_parameter", "split_hint"]
 
@@ -93,7 +107,7 @@ class Parameter:
         """The same for the body that is right and not too deep, where msgspec alone reads it."""
         self.forbids_unknown = forbids_unknown
         self.dependency = dependency
-        """What ``Depends`` names, planned; a ``resolving.Node``."""
+        """What ``Depends`` names, planned; a ``dependencies.Node``."""
 
     @property
     def required(self) -> bool:
@@ -260,17 +274,18 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
     assert convert is not None
     to_key: Callable[[str], str] = header_name if place == "header" else str
     fields = [
-        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint)) for field in find_fields(kind)
+        (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint), is_switch(field.hint))
+        for field in find_fields(kind)
     ]
-    known = {key for _, key, _, _ in fields}
+    known = {key for _, key, _, _, _ in fields}
 
     def fill(request: Any) -> Any:
         values = read(request)
         plain: dict[str, Any] = {}
-        for key, alias, several, may_be_empty in fields:
+        for key, alias, several, may_be_empty, may_be_switch in fields:
             value = (values.getlist(alias) or None) if several else values.get(alias)
             if value is not None and (value != "" or may_be_empty):
-                plain[key] = value
+                plain[key] = SWITCHES.get(value.lower(), value) if may_be_switch else value
         errors: list[dict[str, str]] = []
         if forbids:
             errors = [{"in": place, "name": key, "reason": "is not known"} for key in values if key not in known]
@@ -302,7 +317,34 @@ def header_name(name: str) -> str:
 
 def read_header(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
     alias = marker.name or header_name(name).title()
+    options = choices(kind)
+    fields = find_fields(options[0]) if len(options) == 1 and is_struct(options[0]) else ()
+    if is_list(kind) or any(is_list(field.hint) for field in fields):
+        return read_named(name, kind, marker, default, lambda request: ListHeaders(request.headers), alias)
     return read_named(name, kind, marker, default, lambda request: request.headers, alias)
+
+
+class ListHeaders:
+    """The headers of a request, of which those that are read as lists are several lines, or one with commas.
+
+    Both mean the same, and an empty item means nothing (RFC 9110 §5.3, §5.6.1.2).
+    """
+
+    def __init__(self, headers: Any) -> None:
+        self.headers = headers
+
+    def get(self, name: str) -> str | None:
+        """The one value of a header."""
+        value: str | None = self.headers.get(name)
+        return value
+
+    def getlist(self, name: str) -> list[str]:
+        """The items of a header."""
+        items = [item.strip() for line in self.headers.getlist(name) for item in line.split(",")]
+        return [item for item in items if item]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.headers)
 
 
 def form_of(request: Any) -> ReadForm:
@@ -328,6 +370,9 @@ def read_file(name: str, kind: Any, alias: str, default: Any) -> Parameter:
         # An input in which no file was chosen is sent with an empty name.
         found = [file for file in files.getlist(alias) if file]
         if not found:
+            if form.fields.get(alias):
+                # The browser's form lacks enctype="multipart/form-data", or the client sent no filename.
+                raise refuse_value("form", alias, "expected a file, got text")
             if default is MISSING:
                 raise refuse_value("form", alias, "is missing")
             return default
@@ -343,13 +388,16 @@ def read_body(name: str, kind: Any, marker: Source, default: Any) -> Parameter:
     if marker.name:
         return read_body_key(name, kind, marker, default)
     decode = make_body_decoder(kind, forbid_unknown=marker.forbid_unknown)
+    convert = make_plain_converter(kind, forbid_unknown=marker.forbid_unknown)
 
     def fill(request: Any) -> Any:
-        body = body_of(request, is_optional=default is not MISSING)
-        if body is None:
+        body: bytes = request._connection.cached
+        if not body and default is not MISSING:
             return default
         try:
-            return decode(body, request.limits.json_max_depth)
+            if has_json(request):
+                return decode(body, request.limits.json_max_depth)
+            return convert(read_other_body(request, body))
         except Invalid as invalid:
             raise refuse_invalid("body", "", invalid) from None
 
@@ -367,11 +415,15 @@ def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Paramet
     convert = make_plain_converter(kind)
 
     def fill(request: Any) -> Any:
-        body = body_of(request, is_optional=default is not MISSING)
+        body: bytes = request._connection.cached
         value = NOTHING
-        if body is not None:
+        if body or default is MISSING:
             if request._json_value is None:
-                request._json_value = json.loads(body, max_depth=request.limits.json_max_depth)
+                request._json_value = (
+                    json.loads(body, max_depth=request.limits.json_max_depth)
+                    if has_json(request)
+                    else read_other_body(request, body)
+                )
             if not isinstance(request._json_value, dict):
                 raise refuse_value("body", "", "expected object")
             value = request._json_value.get(alias, NOTHING)
@@ -387,8 +439,8 @@ def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Paramet
     return Parameter(name, "body", alias=alias, type=kind, default=default, fill=fill)
 
 
-def make_plain_converter(kind: Any) -> Callable[[Any], Any]:
-    """A function from plain JSON values to a type; it raises ``Invalid``."""
+def make_plain_converter(kind: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
+    """A function from plain values, those of JSON or of another representation, to a type; it raises ``Invalid``."""
     if is_pydantic(kind):
         convert = make_text_converter(kind)
         assert convert is not None
@@ -402,27 +454,36 @@ def make_plain_converter(kind: Any) -> Callable[[Any], Any]:
         try:
             converted = msgspec.convert(value, kind, str_keys=True)
         except ValueError as error:
+            whole = rewrite_whole_numbers(value)
+            if whole is not None:
+                return convert_plain(json.loads(whole, max_depth=10_000))
             raise Invalid(find_problems(value, kind, str(error), strict=True)) from None
         if complete is not None:
             complete(converted)
+        if forbid_unknown and (unknown := find_unknown(value, kind)):
+            raise Invalid([(path, "is not a known field") for path in unknown[:MOST_PROBLEMS]])
         return converted
 
     return convert_plain
 
 
-def body_of(request: Any, *, is_optional: bool) -> bytes | None:
-    """The JSON body, which was read before any parameter is filled; None if there is none and none is needed.
+def has_json(request: Any) -> bool:
+    """Whether the Content-Type of a request says JSON."""
+    content_type = find_header(request.scope["headers"], b"content-type")
+    return content_type == b"application/json" or is_json(content_type)
+
+
+def read_other_body(request: Any, body: bytes) -> Any:
+    """The plain values in a body of another type than JSON.
 
     Raises:
-        UnsupportedMediaType: there is a body, and its content type is not JSON.
+        UnsupportedMediaType: nothing is registered that reads it; what could be read is named.
+        BadRequest: it cannot be read.
     """
-    body: bytes = request._connection.cached
-    content_type = find_header(request.scope["headers"], b"content-type")
-    if content_type == b"application/json" or is_json(content_type):
-        return None if is_optional and not body else body
-    if is_optional and not body:
-        return None
-    raise not_json(request)
+    representations = request._target.representations
+    if representations is None:
+        raise not_json(request)
+    return representations.read(body, request.content_type, request.limits.json_max_depth)
 
 
 READERS: dict[str, Callable[[str, Any, Source, Any], Parameter]] = {

@@ -1,8 +1,4 @@
-"""Filling parameters from a request, and the dependencies among them: the plans of functions that take more.
-
-``make_bound_plan`` reads, at start-up, a function and all that it depends on into *nodes*, in the order in
-which they are called. A ``BoundPlan`` is then called like any other plan. ``binding.py`` makes it where a
-signature asks for more than path variables and the request.
+"""The dependencies of one request: called in order, kept open, closed at the end.
 
 The life of a generator dependency::
 
@@ -11,143 +7,36 @@ The life of a generator dependency::
 Complete is: the body is bytes (closed before the endpoint returns, in every scope it was opened in), or, of a
 streamed body, the last byte is sent. An error of the view is raised at the ``yield``; what the generator
 raises instead of it becomes the answer, what it swallows stays the answer.
+
+``dependencies.py`` has decided what is called; ``boundplan.py`` makes a ``Resolution`` for each request.
 """
 
-import inspect
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Annotated, Any
+from asyncio import _get_running_loop, current_task
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from typing import Any
 
-from microweb.callables import describe, is_async, locate, unwrapped
-from microweb.conversion import to_response
-from microweb.errors import InvalidParameters, SetupError
-from microweb.filtering import make_filter
+from microweb.dependencies import WRONG, Errors, Node
+from microweb.errors import InvalidParameters
 from microweb.formreading import read_form
-from microweb.markers import Body, Depends
-from microweb.parameters import (
-    MISSING,
-    Parameter,
-    Refused,
-    read_body,
-    read_parameter,
-    refuse_invalid,
-    split_hint,
-)
-from microweb.plan import Plan
-from microweb.requests import SyncRequest, is_json, not_json
-from microweb.responses import Response
-from microweb.signatures import Signature, read_signature
-from microweb.structs import find_fields
-from microweb.validation import Invalid
 
-__all__ = ["BoundPlan", "Node", "Resolution", "make_bound_plan", "make_chain", "make_guard"]
+__all__ = ["READER", "Resolution", "Run", "close_after"]
 
-WRONG: Any = object()
-"""Stands for the value of a dependency whose own parameters were refused."""
-
-Errors = list[dict[str, str]]
-
-
-class Node:
-    """One function of a plan: the view itself, or a dependency, called after those that it depends on."""
-
-    __slots__ = (
-        "checks",
-        "dependencies",
-        "fills",
-        "first",
-        "function",
-        "is_generator",
-        "is_threaded",
-        "key",
-        "label",
-        "names",
-        "parameters",
-        "place",
-        "request_name",
-        "use_cache",
-        "wants_body",
-        "wants_form",
-    )
-
-    def __init__(self, function: Callable[..., Any], key: Any, *, use_cache: bool, label: str) -> None:
-        self.function = function
-        self.key = key
-        """The function that ``Depends`` names, which an override does not change."""
-        self.use_cache = use_cache
-        self.label = label
-        self.place = locate(function)
-        inner = unwrapped(function)
-        # A class is called on the loop: making an object is not worth a trip to another thread.
-        self.is_threaded = not is_async(function) and not isinstance(inner, type)
-        self.is_generator = isasyncgenfunction(inner) or isgeneratorfunction(inner)
-        self.first: str | None = None
-        """The parameter that a single positional argument goes to."""
-        self.names: tuple[str, ...] = ()
-        self.request_name: str | None = None
-        self.parameters: list[Parameter] = []
-        self.fills: list[tuple[str, Callable[[Any], Any]]] = []
-        self.checks: list[Callable[[Any], None]] = []
-        """Called with the request like a fill, and give no value."""
-        self.dependencies: list[tuple[str, int]] = []
-        self.wants_body = False
-        self.wants_form = False
-
-    def take(self, parameter: Parameter) -> None:
-        """Add a parameter that is filled from the request."""
-        self.parameters.append(parameter)
-        assert parameter.fill is not None
-        self.fills.append((parameter.name, parameter.fill))
-        self.wants_body = self.wants_body or parameter.place == "body"
-        self.wants_form = self.wants_form or parameter.place in ("form", "file")
-
-    def arguments(self, request: Any, values: list[Any], errors: Errors) -> dict[str, Any] | None:
-        """What to call the function with; None if something is missing, which is then in ``errors``."""
-        arguments: dict[str, Any] = {}
-        is_wrong = False
-        if self.names:
-            given = request.view_args
-            for name in self.names:
-                if name in given:
-                    arguments[name] = given[name]
-        if self.request_name is not None:
-            arguments[self.request_name] = face_of(request) if self.is_threaded else request
-        for name, index in self.dependencies:
-            value = values[index]
-            if value is WRONG:
-                is_wrong = True
-            arguments[name] = value
-        for name, fill in self.fills:
-            try:
-                arguments[name] = fill(request)
-            except Refused as refused:
-                errors += refused.errors
-                is_wrong = True
-        for check in self.checks:
-            try:
-                check(request)
-            except Refused as refused:
-                errors += refused.errors
-        return None if is_wrong else arguments
-
-
-def face_of(request: Any) -> Any:
-    return SyncRequest.of(request) if request.scope["type"] == "http" else request
-
-
-# While a request runs ----------------------------------------------------------------------------------
+READER = "the body parameter"
+"""Who reads the body, in the error of a second reader."""
 
 
 class Resolution:
     """The dependencies of one request, from the first that is called to the last that is closed."""
 
-    __slots__ = ("cache", "opened", "request")
+    __slots__ = ("cache", "holding", "opened", "request")
 
     def __init__(self, request: Any) -> None:
         self.request = request
         self.cache: dict[Any, Any] = {}
         self.opened: list[tuple[Node, Any]] = []
+        self.holding: Node | None = None
+        """One that stands at its ``yield`` inside a cancel scope or a task group of its own."""
 
     def open(self, node: Node, generator: Any) -> None:
         """Note a generator that stands at its ``yield``."""
@@ -155,6 +44,21 @@ class Resolution:
             # For bodies that are streamed, and for whatever else keeps the endpoint from closing it.
             self.request.on_close(self.close_late)
         self.opened.append((node, generator))
+
+    def check_streamable(self, source: str) -> None:
+        """Refuse to stay open after the view where a cancel scope would be left open with it.
+
+        Raises:
+            RuntimeError: a dependency holds one; scopes end in the order in which they lie inside each other, and
+                layers around the view have scopes too.
+        """
+        node = self.holding
+        if node is not None:
+            raise RuntimeError(
+                f"{source} streams its body, but the {node.label} holds a cancel scope or a task group "
+                f"across its yield, which cannot stay open after the view ({node.place}); return the whole body, or "
+                "open it inside the stream"
+            )
 
     async def close(self, error: BaseException | None) -> BaseException | None:
         """Close all generators, the last one first; returns the error that is left, which may be another one.
@@ -272,11 +176,14 @@ class Run:
                 if node is nodes[-1]:
                     values.append(generator)  # A streamed body.
                     continue
+                scope = find_cancel_scope()
                 try:
                     value = await anext(generator)
                 except StopAsyncIteration:
                     raise RuntimeError(f"the dependency {node.label} never yielded ({node.place})") from None
                 self.resolution.open(node, generator)
+                if find_cancel_scope() is not scope:
+                    self.resolution.holding = node
             else:
                 value = node.function(*self.leading_of(node), **arguments)
                 if hasattr(value, "__await__"):
@@ -330,95 +237,14 @@ class Run:
         return arguments
 
     def take(self, node: Node, value: Any) -> None:
+        """Keep what a node gave, for those that depend on it."""
         self.values.append(value)
         if node.use_cache:
             self.resolution.cache[node.key] = value
 
     def leading_of(self, node: Node) -> tuple[Any, ...]:
+        """The positional arguments given first; only the last node, the function itself, gets them."""
         return self.leading if node is self.nodes[-1] else ()
-
-
-# Plans -------------------------------------------------------------------------------------------------
-
-
-def make_guard(dependencies: Sequence[Any], **options: Any) -> "BoundPlan":
-    """A plan that calls dependencies for what they do, and gives no value: those of a router or a route.
-
-    Raises:
-        SetupError: one of them is no ``Depends(function)``, or cannot be filled.
-    """
-    signature = Signature()
-    for number, depends in enumerate(dependencies):
-        if not isinstance(depends, Depends) or depends.function is None:
-            raise SetupError(f"dependencies=[...] takes Depends(function), not {depends!r}")
-        parameter = inspect.Parameter(f"dependency_{number}", inspect.Parameter.KEYWORD_ONLY)
-        signature.others.append((parameter, Annotated[Any, depends]))
-    return make_bound_plan(call_nothing, signature, leading=0, forbids_unknown=False, validates=False, **options)
-
-
-async def call_nothing(**values: Any) -> None:
-    """Stand where a guard's dependencies have been called."""
-
-
-class BoundPlan(Plan):
-    """The plan of a function whose parameters are filled from all over the request.
-
-    To its callers it is a coroutine function that takes the request, whatever the function itself is.
-    """
-
-    __slots__ = ("converts", "filter", "node", "nodes")
-
-    is_bound = True
-
-    def __init__(
-        self, function: Callable[..., Any], nodes: list[Node], *, returns: Any, converts: bool, filter: Any
-    ) -> None:
-        super().__init__(function, (), "request", first="request")
-        self.original = function
-        self.nodes = nodes
-        self.node = nodes[-1]
-        self.returns = returns
-        self.converts = converts
-        """Whether it is a view: its value becomes a response while its dependencies are still open."""
-        self.filter = filter
-        self.is_async = self.is_coroutine_function = self.is_plain = self.passes_request = True
-        self.passes_values = False
-        self.function = self.call = self._make_bound_call()
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Its parameters and where each comes from."""
-        return parameters_of(self.node)
-
-    def _make_bound_call(self) -> Callable[..., Any]:
-        node = self.node
-        if len(self.nodes) == 1 and not node.is_threaded and iscoroutinefunction(self.original):
-            if len(node.parameters) == 1 and self.converts and not node.checks:
-                parameter = node.parameters[0]
-                if parameter.quick is not None and parameter.required and node.first == parameter.name:
-                    return make_body_call(self.original, parameter, self.filter)
-            return make_direct_call(self.original, node, self.filter)
-
-        async def bound(request: Any, *leading: Any) -> Any:
-            resolution = Resolution(request)
-            try:
-                value = await self.run(request, resolution, *leading)
-                if resolution.opened and self.converts:
-                    value = to_response(value, request, f"view {self.label}")
-            except BaseException as error:
-                if resolution.opened:
-                    await close_after(resolution, error)
-                raise
-            if resolution.opened and not (isinstance(value, Response) and value.is_streamed):
-                await resolution.close_cleanly()
-            return value
-
-        return bound
-
-    async def run(self, request: Any, resolution: Resolution, *leading: Any) -> Any:
-        """Call the function with what ``resolution`` has and what it still needs."""
-        value = await Run(self.nodes, request, resolution, leading).walk()
-        return value if self.filter is None else self.filter(value)
 
 
 async def close_after(resolution: Resolution, error: BaseException) -> None:
@@ -439,286 +265,14 @@ async def close_after(resolution: Resolution, error: BaseException) -> None:
         del left, error
 
 
-def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: Any) -> Callable[..., Any]:
-    """The call of a coroutine function that takes the JSON body and nothing else.
+def find_cancel_scope() -> object:
+    """The innermost cancel scope of this task, only to be compared with a later one; None where it cannot be seen.
 
-    PERF(typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is
-    right.
+    Neither library tells it in public, and where they keep it may change: then a scope that is held across a
+    ``yield`` is found when it breaks, and not before. Scopes of a library that is not loaded do not exist.
     """
-    decode, quick = parameter.decode, parameter.quick
-    assert decode is not None
-    assert quick is not None
-
-    def decode_wrong(request: Any, body: bytes) -> Any:
-        try:
-            return decode(body, request.limits.json_max_depth)
-        except Invalid as invalid:
-            raise InvalidParameters(refuse_invalid("body", "", invalid).errors) from None
-
-    async def bound(request: Any) -> Any:
-        content_type = length = coding = None
-        for header, line in request.scope["headers"]:
-            if header == b"content-type":
-                content_type = line
-            elif header == b"content-length":
-                length = line
-            elif header == b"content-encoding":
-                coding = line
-        if content_type != b"application/json" and not is_json(content_type):
-            raise not_json(request)
-        if coding is None:
-            body = request.read_whole(READER, length)
-            if body.__class__ is not bytes:
-                body = await body
-        else:
-            body = await request.connection.read(READER)
-        max_depth = request._target.limits.json_max_depth
-        if len(body) <= max_depth * 2 or body.count(b"{") + body.count(b"[") <= max_depth:
-            try:
-                value = quick(body)
-            except (ValueError, RecursionError):
-                value = decode_wrong(request, body)
-        else:
-            value = decode_wrong(request, body)
-        value = await function(value)
-        return value if filter is None else filter(value)
-
-    return bound
-
-
-READER = "the body parameter"
-"""Who reads the body, in the error of a second reader."""
-
-
-def make_direct_call(function: Callable[..., Any], node: Node, filter: Any) -> Callable[..., Any]:
-    """The call of a coroutine function that depends on no other: its parameters, then itself."""
-    fills, names, request_name = node.fills, node.names, node.request_name
-    wants_body, wants_form, checks = node.wants_body, node.wants_form, node.checks
-
-    async def bound(request: Any, *leading: Any) -> Any:
-        if wants_body:
-            if request._connection is None or request._connection.cached is None:
-                await request.connection.read(READER)
-        elif wants_form and (request._form is None or not request._form.is_complete):
-            await read_form(request)
-        errors: Errors | None = None
-        arguments: dict[str, Any] = {}
-        if names:
-            given = request.view_args
-            for name in names:
-                if name in given:
-                    arguments[name] = given[name]
-        if request_name is not None:
-            arguments[request_name] = request
-        for name, fill in fills:
-            try:
-                arguments[name] = fill(request)
-            except Refused as refused:
-                errors = refused.errors if errors is None else errors + refused.errors
-        for check in checks:
-            try:
-                check(request)
-            except Refused as refused:
-                errors = refused.errors if errors is None else errors + refused.errors
-        if errors is not None:
-            raise InvalidParameters(errors)
-        value = await function(*leading, **arguments)
-        return value if filter is None else filter(value)
-
-    return bound
-
-
-def make_bound_plan(
-    function: Callable[..., Any],
-    signature: Signature,
-    *,
-    what: str,
-    variables: Collection[str],
-    leading: int,
-    overrides: Mapping[Any, Any],
-    forbids_unknown: bool,
-    validates: bool,
-) -> BoundPlan:
-    """Plan a function that asks for more than path variables and the request.
-
-    Raises:
-        SetupError: a parameter of it, or of something that it depends on, cannot be filled.
-    """
-    reader = Reader(what, variables, overrides, forbids_unknown)
-    reader.read(function, function, signature, use_cache=False, label=f"{what} {describe(function)}")
-    nodes = reader.nodes
-    if forbids_unknown:
-        reader.refuse_unknown()
-    filter = (
-        make_filter(signature.returns, f"view {describe(function)}", validates=validates) if what == "view" else None
-    )
-    return BoundPlan(function, nodes, returns=signature.returns, converts=what == "view", filter=filter)
-
-
-class Reader:
-    """Reads one function and what it depends on into nodes, each after those that it needs."""
-
-    def __init__(
-        self, what: str, variables: Collection[str], overrides: Mapping[Any, Any], forbids_unknown: bool
-    ) -> None:
-        self.what = what
-        self.variables = variables
-        self.overrides = overrides
-        self.forbids_unknown = forbids_unknown
-        self.nodes: list[Node] = []
-        self._shared: dict[Any, int] = {}
-        self._under_way: list[Any] = []
-
-    def read(
-        self, function: Callable[..., Any], key: Any, signature: Signature | None, *, use_cache: bool, label: str
-    ) -> int:
-        """Add a node, and before it what it depends on; gives its index."""
-        if key in self._under_way:
-            circle = " -> ".join(describe(each) for each in [*self._under_way, key])
-            raise SetupError(f"these dependencies go round in a circle: {circle} ({locate(function)})")
-        self._under_way.append(key)
-        node = Node(function, key, use_cache=use_cache, label=label)
-        if signature is None:
-            signature = Signature()
-        node.first = signature.first
-        node.names = tuple(signature.names)
-        node.request_name = signature.request_name
-        node.parameters = [Parameter(name, "path", alias=name) for name in signature.names]
-        if signature.request_name is not None:
-            node.parameters.append(Parameter(signature.request_name, "request"))
-        for parameter, hint in signature.others:
-            if parameter.default is not MISSING and hint is MISSING:
-                raise read_failure(parameter.name, parameter.default, function, self.what)
-            kind, marker = split_hint(hint)
-            if isinstance(marker, Depends):
-                index = self.read_dependency(parameter.name, kind, marker, function)
-                node.dependencies.append((parameter.name, index))
-                described = Parameter(parameter.name, "depends", type=kind, dependency=self.nodes[index])
-                node.parameters.append(described)
-                continue
-            found = read_parameter(parameter, hint, function, self.what)
-            if found.place in ("body", "form", "file") and self.what.startswith("websocket"):
-                raise SetupError(
-                    f"{self.what} {describe(function)}: the parameter {found.name!r} is read from a body, and a "
-                    f"websocket has none ({node.place})"
-                )
-            if self.forbids_unknown and found.place == "body" and not found.alias:
-                found = read_strict_body(found)
-            node.take(found)
-        if node.wants_body and node.wants_form:
-            raise SetupError(
-                f"{self.what} {describe(function)} asks for a JSON body and for a form, and a request has only one "
-                f"of them ({node.place})"
-            )
-        self._under_way.pop()
-        self.nodes.append(node)
-        return len(self.nodes) - 1
-
-    def read_dependency(self, name: str, kind: Any, marker: Depends, user: Callable[..., Any]) -> int:
-        key = marker.function if marker.function is not None else kind
-        if not callable(key):
-            raise SetupError(
-                f"{self.what} {describe(user)}: the parameter {name!r} depends on {key!r}, which is no function "
-                f"({locate(user)})"
-            )
-        if marker.use_cache and key in self._shared:
-            return self._shared[key]
-        function = self.overrides.get(key, key)
-        what = f"dependency of {self.what}" if not self.what.startswith("dependency") else self.what
-        label = f"dependency {describe(function)}"
-        signature = read_signature(function, what=what, variables=self.variables)
-        index = self.read(function, key, signature, use_cache=marker.use_cache, label=label)
-        if marker.use_cache:
-            self._shared[key] = index
-        return index
-
-    def refuse_unknown(self) -> None:
-        """Let the last node refuse query parameters and form fields that no node names."""
-        for place, read in (("query", query_of), ("form", fields_of)):
-            parameters = [each for node in self.nodes for each in node.parameters]
-            places = ("form", "file") if place == "form" else (place,)
-            here = [each for each in parameters if each.place in places]
-            if place == "form" and not here:
-                continue
-            known = {each.alias for each in here if each.alias}
-            for each in here:
-                if not each.alias:
-                    known.update(field.key for field in find_fields(each.type))
-            self.nodes[-1].checks.append(make_refusal(place, read, known))
-
-
-def query_of(request: Any) -> Collection[str]:
-    names: Collection[str] = request.args
-    return names
-
-
-def fields_of(request: Any) -> Collection[str]:
-    form = request._form
-    return [*form.fields, *form.files]
-
-
-def make_refusal(place: str, read: Callable[[Any], Collection[str]], known: set[str]) -> Callable[[Any], Any]:
-    def check(request: Any) -> None:
-        unknown = [name for name in read(request) if name not in known]
-        if unknown:
-            raise Refused([{"in": place, "name": name, "reason": "is not known"} for name in unknown[:100]])
-
-    return check
-
-
-def read_strict_body(parameter: Parameter) -> Parameter:
-    """The same body parameter, refusing unknown keys."""
-    return read_body(parameter.name, parameter.type, Body(forbid_unknown=True), parameter.default)
-
-
-def read_failure(name: str, marker: Any, function: Callable[..., Any], what: str) -> SetupError:
-    return SetupError(
-        f"{what} {describe(function)}: the parameter {name!r} has a marker for its default; write "
-        f"{name}: Annotated[..., {marker!r}] ({locate(function)})"
-    )
-
-
-def parameters_of(node: Node) -> tuple[Parameter, ...]:
-    return tuple(node.parameters)
-
-
-def make_chain(stages: list[Plan]) -> Plan:
-    """Hooks and a view as one plan, so that what they depend on is called once and closed after the view.
-
-    The first stage that gives a value answers, the last one (the view) must.
-    """
-    view = stages[-1]
-    sources = [f"before_request function {stage.label}" for stage in stages[:-1]] + [f"view {view.label}"]
-    last = len(stages) - 1
-
-    async def run_stages(request: Any, resolution: Resolution) -> Response:
-        value: Any = None
-        position = 0
-        for position, stage in enumerate(stages):
-            if isinstance(stage, BoundPlan):
-                value = await stage.run(request, resolution)
-            elif stage.is_async:
-                value = stage.call(request)
-            else:
-                value = await request.worker.run(stage.call, request, label=sources[position])
-            if hasattr(value, "__await__"):
-                value = await value
-            if value is not None or position == last:
-                break
-        return to_response(value, request, sources[position])
-
-    async def chain(request: Any) -> Response:
-        resolution = Resolution(request)
-        try:
-            response = await run_stages(request, resolution)
-        except BaseException as error:
-            if resolution.opened:
-                await close_after(resolution, error)
-            raise
-        if resolution.opened and not response.is_streamed:
-            await resolution.close_cleanly()
-        return response
-
-    plan = Plan.of_endpoint(chain, view.label)
-    plan.original, plan.place, plan.returns = view.original, view.place, view.returns
-    return plan
+    if _get_running_loop() is not None:
+        states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", None)
+        return None if states is None else getattr(states.get(current_task()), "cancel_scope", None)
+    trio = sys.modules.get("trio")
+    return None if trio is None else getattr(trio.lowlevel.current_task(), "_cancel_status", None)

@@ -10,14 +10,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from microweb.absences import OF_A_ROUTER, without
 from microweb.asgi import ASGIApp
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
 from microweb.markers import Depends
 from microweb.patterns import BUILTIN_CONVERTERS, Converter
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
     from microweb.cli.commandgroup import CommandGroup
     from microweb.files import FileResponse
+    from microweb.representations import Representations
 
 __all__ = ["Mount", "Registration", "Route", "Router"]
 
@@ -25,6 +29,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 View = Callable[..., Any]
 
 PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib would be loaded for this alone
+
+
+REFUSED_OPTIONS = {
+    "subdomain": 'host="<tenant>.example.org" or host="api.example.org"',
+    "provide_automatic_options": 'methods=["OPTIONS", ...] to answer OPTIONS in the view',
+    "redirect_to": "a view that returns redirect(...)",
+    "websocket": "@app.websocket(...)",
+    "view_func": "add_route(rule, view)",
+}
+"""Options that Flask knows: passed over in silence they would change what a route answers to."""
 
 
 def find_place() -> str:
@@ -67,6 +81,7 @@ class Route:
         "options",
         "place",
         "rule",
+        "source",
         "strict_slashes",
         "timeout",
         "view",
@@ -86,11 +101,14 @@ class Route:
         middleware: Iterable[Callable[..., Any]] = (),
         timeout: float | None = None,
         cancel_on_disconnect: bool | None = None,
-        max_content_length: int | None = None,
+        max_content_length: "int | EllipsisType | None" = ...,
         options: Mapping[str, Any] | None = None,
+        source: View | None = None,
     ) -> None:
         self.rule = rule
         self.view = view
+        self.source = source or view
+        """What was registered: the view, or all verbs of the class that it is one of."""
         self.name = name
         self.methods = methods
         """The methods it answers; None for a websocket."""
@@ -102,6 +120,7 @@ class Route:
         self.timeout = timeout
         self.cancel_on_disconnect = cancel_on_disconnect
         self.max_content_length = max_content_length
+        """Bytes; None for no limit, ``...`` for the app's."""
         self.options = options or {}
         """Anything else that was given to ``route``, for extensions to read."""
 
@@ -125,6 +144,7 @@ class Mount:
         self.place = place
 
 
+@without(OF_A_ROUTER)
 class Router:
     """A set of routes with their own hooks, middleware, error handlers, templates and static files.
 
@@ -194,6 +214,7 @@ class Router:
         """Counts registrations, so that what was derived from them can be derived anew."""
         self.frozen = False
         self._cli: CommandGroup | None = None
+        self._representations: Representations | None = None
 
     # Routes ------------------------------------------------------------------------------------
 
@@ -209,13 +230,13 @@ class Router:
         middleware: Iterable[Callable[..., Any]] = (),
         timeout: float | None = None,
         cancel_on_disconnect: bool | None = None,
-        max_content_length: int | None = None,
+        max_content_length: "int | EllipsisType | None" = ...,
         **options: Any,
     ) -> Callable[[Function], Function]:
         """Register the decorated view for ``rule``.
 
         ``methods`` defaults to GET (HEAD and OPTIONS come by themselves); ``timeout`` is in seconds,
-        ``max_content_length`` in bytes; what is None is decided by the app's config.
+        ``max_content_length`` in bytes, None for no limit; what is left out is decided by the app's config.
 
         Raises:
             SetupError: a method is no token, the endpoint holds a dot, or the view cannot be called.
@@ -276,10 +297,20 @@ class Router:
     def add_route(self, rule: str, view: View, *, methods: Iterable[str] | None = None, **options: Any) -> None:
         """``route`` without the decorator; the options are the same.
 
+        What ``MethodView.as_view`` gives becomes one route for each verb, all under one endpoint.
+
         Raises: as ``route``.
         """
         named: Iterable[str] = methods if methods is not None else getattr(view, "methods", None) or ("GET",)
-        self._add(rule, view, methods=check_methods(named), **options)
+        checked = check_methods(named)
+        if not hasattr(type(view), "verbs"):
+            self._add(rule, view, methods=checked, **options)
+            return
+        several: Any = view
+        options["endpoint"] = options.get("endpoint") or several.__name__
+        for verb, function in several.verbs.items():
+            if verb in checked:
+                self._add(rule, function, methods=frozenset((verb,)), source=view, **options)
 
     def _add(
         self,
@@ -287,6 +318,7 @@ class Router:
         view: View,
         *,
         methods: frozenset[str] | None,
+        source: View | None = None,
         endpoint: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         strict_slashes: bool | None = None,
@@ -294,11 +326,13 @@ class Router:
         middleware: Iterable[Callable[..., Any]] = (),
         timeout: float | None = None,
         cancel_on_disconnect: bool | None = None,
-        max_content_length: int | None = None,
+        max_content_length: "int | EllipsisType | None" = ...,
         **options: Any,
     ) -> None:
         place = find_place()
         self._changed(f"add the route {rule!r}")
+        for option in options.keys() & REFUSED_OPTIONS.keys():
+            raise SetupError(f"routes have no {option}=, use {REFUSED_OPTIONS[option]} ({place})")
         if not callable(view):
             raise SetupError(
                 f"the view of {rule!r} must be a function, not {type(view).__name__} ({place}); "
@@ -322,6 +356,7 @@ class Router:
                 cancel_on_disconnect=cancel_on_disconnect,
                 max_content_length=max_content_length,
                 options=options,
+                source=source,
             )
         )
 
@@ -455,6 +490,22 @@ class Router:
     def template_global(self, name: str | None = None) -> Callable[[Function], Function]:
         """Register a template global under ``name``, or under the function's own."""
         return self._name(self.template_globals, name, "template_global")
+
+    # Representations -----------------------------------------------------------------------------
+
+    @property
+    def representations(self) -> "Representations":
+        """The media types that views here answer in, beside JSON, as the client prefers.
+
+        ``app.representations["application/msgpack"] = MessagePack()``; or a function that writes a value.
+        """
+        if self._representations is None:
+            from microweb.representations import Representations
+
+            self._representations = Representations(
+                self._changed, lambda problem: SetupError(f"{problem} ({find_place()})")
+            )
+        return self._representations
 
     # Commands ----------------------------------------------------------------------------------
 

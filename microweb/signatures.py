@@ -1,11 +1,11 @@
 """What a function names in its signature: path variables, the request, and what has to be found elsewhere.
 
 The first look at a view, hook or dependency, which costs nothing but ``inspect``. ``binding.py`` and
-``resolving.py`` call it and decide about the rest.
+``dependencies.py`` call it and decide about the rest.
 """
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from microweb.callables import Unresolved, describe, find_hints, is_async, is_request, locate
@@ -45,9 +45,8 @@ def read_signature(
     ``guesses`` says whether an annotated parameter without a marker is taken from the request.
 
     Raises:
-        SetupError: a parameter has neither a known name nor an annotation nor a default, or a ``def``
-        function asks
-            for ``Request``.
+        SetupError: a parameter has neither a known name nor an annotation nor a default, a ``def`` function
+            asks for ``Request``, or nothing takes what is given first.
     """
     try:
         parameters = inspect.signature(function).parameters
@@ -56,6 +55,8 @@ def read_signature(
     found = Signature()
     hints = find_hints(function)
     found.returns = hints.get("return")
+    if leading:
+        check_leading(function, [*parameters.values()][:leading], hints, what, leading)
     positional = 0
     for parameter in parameters.values():
         name = parameter.name
@@ -84,6 +85,25 @@ def read_signature(
     first = next(iter(parameters.values()), None)
     found.first = first.name if first is not None and first.kind is not first.KEYWORD_ONLY else None
     return found
+
+
+def check_leading(
+    function: Callable[..., Any], first: list[inspect.Parameter], hints: Mapping[str, Any], what: str, leading: int
+) -> None:
+    """Refuse a function that cannot take what it is given first, or takes it for the request.
+
+    Raises:
+        SetupError: it does.
+    """
+    given = "response" if what.startswith("after") else "error"
+    takes = [parameter for parameter in first if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)]
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in takes):
+        return
+    if len(takes) < leading or is_request(takes[0].name, hints.get(takes[0].name, takes[0].annotation)):
+        raise SetupError(
+            f"{what} {describe(function)} is given the {given} first, and has no parameter for it; "
+            f"write ({given}) or ({given}, request) ({locate(function)})"
+        )
 
 
 def is_marked(hint: Any) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "is_list",
     "is_pydantic",
     "is_struct",
+    "is_switch",
     "takes_text",
 ]
 
@@ -79,6 +80,11 @@ def takes_text(hint: Any) -> bool:
         or (isinstance(choice, type) and issubclass(choice, str))
         for choice in choices(hint)
     )
+
+
+def is_switch(hint: Any) -> bool:
+    """Whether a text for this type may be one of the words of check boxes."""
+    return bool in choices(hint) and not takes_text(hint)
 
 
 def is_pydantic_class(kind: Any) -> bool:

@@ -13,7 +13,8 @@ import msgspec
 
 from microweb import json
 from microweb.errors import BadRequest
-from microweb.structs import LISTS, choices, find_fields, is_pydantic, is_struct, takes_text
+from microweb.structs import LISTS, choices, find_fields, is_pydantic, is_struct, is_switch
+from microweb.wholenumbers import rewrite_whole_numbers
 
 __all__ = [
     "Invalid",
@@ -154,10 +155,10 @@ def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
     check_type(hint)
     convert = msgspec.convert
     complete = make_completer(hint, {})
-    is_switch = bool in choices(hint) and not takes_text(hint)
+    may_be_switch = is_switch(hint)
 
     def convert_text(value: Any) -> Any:
-        if is_switch:
+        if may_be_switch:
             value = SWITCHES.get(value.lower(), value)
         try:
             converted = convert(value, hint, strict=False)
@@ -205,7 +206,11 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
                 raise
             # Its words only: an exception in a variable of a frame that it passed through is a reference cycle.
             said = str(error.__cause__)
-        raise Invalid(find_problems(loads(body, max_depth=max_depth), hint, said, strict=True))
+        plain = loads(body, max_depth=max_depth)
+        whole = rewrite_whole_numbers(plain)
+        if whole is not None:
+            return decode(whole, max_depth)
+        raise Invalid(find_problems(plain, hint, said, strict=True))
 
     if not forbid_unknown:
         return decode

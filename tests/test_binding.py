@@ -1066,7 +1066,8 @@ def test_a_view_that_takes_nothing_loads_nothing():
     code = (
         "import sys; from microweb import App; app = App('x', static_folder=None)\n"
         "@app.get('/<int:id>')\nasync def view(id: int, request) -> str: return ''\n"
-        "app._compose(); print([m for m in ('msgspec', 'microweb.resolving', 'microweb.forms') if m in sys.modules])"
+        "app._compose(); unused = ['msgspec', *('microweb.' + m for m in ('boundplan', 'forms', 'representations'))]\n"
+        "print([m for m in unused if m in sys.modules])"
     )
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
@@ -1117,3 +1118,29 @@ def test_a_hook_guesses_nothing():
 
     with pytest.raises(SetupError, match="does not say where it comes from"):
         make_plan(hook, what="before_request function")
+
+
+@pytest.mark.parametrize(
+    ("begin", "core", "end"), [("[", "[]", "]"), ('{"":', "{}", "}"), ('[{"":', "[{}]", "}]"), ('{"":[', "[]", "]}")]
+)
+@pytest.mark.parametrize("padding", ["", "x" * 2000])
+async def test_a_body_is_as_deep_as_it_may_be_and_no_deeper_whatever_it_is_nested_in(begin, core, end, padding):
+    class Small(msgspec.Struct):
+        name: str
+
+    async def view(small: Small):
+        return small.name
+
+    def nest(depth):
+        # One level is the struct's own object; what it has no field for is nested too.
+        step, inside = len(begin.replace('"":', "")), len(core) // 2
+        outer, rest = divmod(depth - 1 - inside, step)
+        text = begin * outer + "[" * rest + core + "]" * rest + end * outer
+        return f'{{"name":"a","other":{text},"text":"{padding}"}}'.encode()
+
+    json_type = {"content-type": "application/json"}
+    statuses = {
+        depth: (await call(view, "POST", content=nest(depth), headers=json_type)).status_code for depth in (64, 65)
+    }
+
+    assert statuses == {64: 200, 65: 400}

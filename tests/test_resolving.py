@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import threading
 from typing import Annotated
 
@@ -9,9 +10,10 @@ import anyio
 import msgspec
 import pytest
 
-from microweb import App, Depends, Header, Query, Request, Router, SetupError, SyncRequest, abort
+from microweb import App, Body, Depends, Header, Query, Request, Router, SetupError, SyncRequest, WebSocket, abort
 from microweb.binding import make_plan
 from microweb.testing import Client
+from microweb.testing.websocketsession import WebSocketDenied
 
 pytestmark = pytest.mark.anyio
 
@@ -439,6 +441,79 @@ async def test_of_a_stream_that_fails_a_generator_is_told_after_it(log):
     assert log == ["open", "KeyError", "close"]
 
 
+async def hold_task_group():
+    async with anyio.create_task_group() as tasks:
+        yield tasks
+        tasks.cancel_scope.cancel()
+
+
+async def hold_cancel_scope():
+    with anyio.CancelScope() as scope:
+        yield scope
+
+
+@pytest.mark.parametrize("hold", [hold_task_group, hold_cancel_scope])
+@pytest.mark.parametrize("has_hook", [False, True])
+async def test_a_scope_that_is_held_open_cannot_outlive_the_view_and_the_error_names_it(hold, has_hook, caplog):
+    app, held = App(__name__), Annotated[object, Depends(hold)]
+
+    if has_hook:
+
+        @app.before_request
+        async def check(scope: held):
+            assert scope
+
+    @app.middleware
+    async def limit(request, call_next):
+        with anyio.fail_after(60):
+            return await call_next(request)
+
+    @app.get("/")
+    async def stream(scope: held):
+        yield "a"
+
+    answer = await get(app)
+
+    assert answer.status_code == 500
+    (record,) = caplog.records
+    message = str(record.exc_info[1])
+    assert re.search(
+        rf"view .*stream.* streams its body.*dependency .*{hold.__name__} holds.*test_resolving.py", message
+    )
+
+
+@pytest.mark.parametrize("hold", [hold_task_group, hold_cancel_scope])
+async def test_a_scope_may_be_held_open_where_the_body_is_bytes(hold):
+    app = App(__name__)
+
+    @app.middleware
+    async def limit(request, call_next):
+        with anyio.fail_after(60):
+            return await call_next(request)
+
+    @app.get("/")
+    async def view(scope: Annotated[object, Depends(hold)]):
+        await anyio.sleep(0)
+        return "whole"
+
+    assert (await get(app)).text == "whole"
+
+
+async def test_a_scope_that_is_closed_before_the_yield_hinders_no_stream():
+    app = App(__name__)
+
+    async def wait_for_it():
+        with anyio.fail_after(60):
+            await anyio.sleep(0)
+        yield "value"
+
+    @app.get("/")
+    async def stream(value: Annotated[str, Depends(wait_for_it)]):
+        yield value
+
+    assert (await get(app, raise_errors=True)).text == "value"
+
+
 async def test_an_error_while_closing_after_a_stream_is_logged(caplog):
     app = App(__name__)
 
@@ -770,8 +845,6 @@ def test_a_dependency_without_a_signature_takes_nothing():
 
 
 async def test_websockets_have_parameters_and_dependencies(log):
-    from microweb import WebSocket
-
     app = App(__name__)
 
     @app.websocket("/<room>")
@@ -784,3 +857,89 @@ async def test_websockets_have_parameters_and_dependencies(log):
         assert await socket.receive_json() == ["lobby", "value", 3]
 
     assert log == ["open", "view", "close"]
+
+
+async def test_the_dependencies_of_a_router_guard_its_websockets_too(log):
+    app, calls = App(__name__), []
+
+    async def authenticate(x_token: Annotated[str, Header()] = ""):
+        calls.append("authenticate")
+        if x_token != "secret":
+            abort(401)
+        return "ada"
+
+    router = Router("admin", __name__, prefix="/admin", dependencies=[Depends(authenticate)])
+
+    @router.websocket("/ws", dependencies=[Depends(log.dependency)])
+    async def chat(websocket: WebSocket, user: Annotated[str, Depends(authenticate)]):
+        log.append("view")
+        await websocket.accept()
+        await websocket.send_text(user)
+
+    app.mount("", router)
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/admin/ws"):
+                pass
+        async with client.websocket("/admin/ws", headers={"x-token": "secret"}) as socket:
+            assert await socket.receive_text() == "ada"
+
+    assert denied.value.response.status_code == 401
+    assert calls == ["authenticate", "authenticate"]
+    assert log == ["open", "view", "close"]
+
+
+async def test_an_error_of_a_websocket_is_raised_at_the_yield_of_what_its_hooks_depend_on(log, caplog):
+    app = App(__name__)
+
+    @app.before_websocket
+    async def check(value: Annotated[str, Depends(log.dependency)]):
+        log.append("hook")
+
+    @app.websocket("/")
+    async def fail(websocket: WebSocket, value: Annotated[str, Depends(log.dependency)]):
+        raise ValueError("the view's own")
+
+    async with Client(app, raise_errors=False) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/"):
+                pass
+
+    assert denied.value.response.status_code == 500
+    assert log == ["open", "hook", "ValueError", "close"]
+
+
+async def test_an_override_reaches_websockets():
+    app = App(__name__)
+
+    async def database():
+        return "real"
+
+    @app.websocket("/")
+    async def view(websocket: WebSocket, name: Annotated[str, Depends(database)]):
+        await websocket.accept()
+        await websocket.send_text(name)
+
+    async def ask(client):
+        async with client.websocket("/") as socket:
+            return await socket.receive_text()
+
+    async with Client(app) as client:
+        with app.override(database, lambda: "fake"):
+            assert await ask(client) == "fake"
+        assert await ask(client) == "real"
+
+
+def test_the_dependencies_of_a_websocket_cannot_take_a_body():
+    app = App(__name__)
+
+    async def read(order: Annotated[dict, Body()]):
+        return order
+
+    @app.websocket("/", dependencies=[Depends(read)])
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+
+    with pytest.raises(SetupError, match="a websocket has none"):
+        app._compose()

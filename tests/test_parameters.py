@@ -1,0 +1,80 @@
+"""Parameters at the edges of what their places can carry; what binding does with them is in ``test_binding.py``."""
+
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from microweb import App, Form, Header, SyncUploadFile, UploadFile
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def call(view, method="GET", **request):
+    app = App(__name__)
+    app.add_route("/", view, methods=[method])
+    async with Client(app) as client:
+        return await client.request(method, "/", **request)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-id", "1"), ("x-id", "2"), ("x-id", "3")],
+        [("x-id", "1, 2,3")],
+        [("x-id", "1,, 2"), ("x-id", ""), ("x-id", ",3,")],
+    ],
+)
+async def test_a_list_in_a_header_may_be_lines_or_have_commas(headers):
+    async def view(x_id: Annotated[list[int], Header()]):
+        return x_id
+
+    assert (await call(view, headers=headers)).json() == [1, 2, 3]
+
+
+async def test_an_empty_header_is_an_empty_list_and_so_a_missing_one():
+    async def view(x_id: Annotated[list[int], Header()] = [7]):  # noqa: B006
+        return x_id
+
+    assert (await call(view, headers={"x-id": ""})).json() == [7]
+
+
+async def test_a_list_in_a_struct_of_headers_may_have_commas_and_a_text_too():
+    class Marks(msgspec.Struct):
+        x_id: list[int]
+        x_text: str
+
+    async def view(marks: Annotated[Marks, Header()]):
+        return {"id": marks.x_id, "text": marks.x_text}
+
+    assert (await call(view, headers={"x-id": "1, 2", "x-text": "a, b"})).json() == {"id": [1, 2], "text": "a, b"}
+
+
+@pytest.mark.parametrize("word", ["on", "Yes", "true", "1"])
+async def test_a_check_box_in_a_struct_of_fields_is_a_boolean(word):
+    class Sign(msgspec.Struct):
+        agreed: bool = False
+
+    async def view(sign: Annotated[Sign, Form()]):
+        return [sign.agreed]
+
+    assert (await call(view, "POST", data={"agreed": word})).json() == [True]
+
+
+@pytest.mark.parametrize("kind", [UploadFile, UploadFile | None, list[UploadFile]])
+async def test_text_where_a_file_is_expected_is_refused(kind):
+    async def view(photo: kind = None):
+        return ""
+
+    answer = await call(view, "POST", data={"photo": "hat.png"})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"in": "form", "name": "photo", "reason": "expected a file, got text"}]
+
+
+async def test_an_empty_text_where_a_file_is_expected_is_none():
+    def view(photo: SyncUploadFile | None = None):
+        return [photo]
+
+    assert (await call(view, "POST", data={"photo": ""})).json() == [None]
