@@ -15,8 +15,10 @@ BENCHMARKS = {
     "walk": ("--rounds", "15"),
     "wire": ("--rounds", "3", "--seconds", "1"),
     "bodies": ("--rounds", "8", "--upload-size", str(2**28)),
+    "pages": ("--rounds", "10"),
     "startup": ("--rounds", "10"),
     "memory": (),
+    "websockets": ("--rounds", "8"),
 }
 
 

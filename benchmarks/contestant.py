@@ -25,7 +25,7 @@ from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
-from benchmarks.exchange import Lifespan, check, make_client, scope_maker
+from benchmarks.exchange import Lifespan, check, make_client, scope_maker, with_cookies
 from benchmarks.rows import ROWS, Row
 
 BATCH = 32
@@ -44,6 +44,10 @@ class Stand:
         self.make_scope = scope_maker(row)
         self.cursor = 0
         self.nanoseconds = 1_000_000.0
+
+    async def check(self) -> None:
+        """Refuses an app that answers wrong."""
+        await check(self.app, self.row)
 
     def next_targets(self) -> list[bytes]:
         start, self.cursor = self.cursor, self.cursor + BATCH
@@ -90,8 +94,9 @@ class Contestant:
 
     def __init__(self, framework: str, new_event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.module = importlib.import_module(f"benchmarks.apps.{framework}")
-        # The apps of another question bring its rows with them.
+        # The apps of another question bring its rows with them, and perhaps a stand of another kind.
         self.rows: dict[str, Row] = getattr(self.module, "ROWS", ROWS)
+        self.make_stand: type[Stand] = getattr(self.module, "STAND", Stand)
         self.runner = asyncio.Runner(loop_factory=new_event_loop)
         self.stands: dict[tuple[str, str], Stand] = {}
         self.lifespans: list[Lifespan] = []
@@ -115,8 +120,10 @@ class Contestant:
         lifespan = Lifespan(app)
         await lifespan.start()
         self.lifespans.append(lifespan)
-        await check(app, self.rows[row])
-        stand = self.stands[row, variant] = Stand(app, self.rows[row])
+        asked = self.rows[row]
+        stand = self.make_stand(app, await with_cookies(app, asked) if asked.returning else asked)
+        await stand.check()
+        self.stands[row, variant] = stand
         await stand.warm_up()
 
     def round(self, row: str, variant: str, seconds: float, bare: bool) -> tuple[float, float]:

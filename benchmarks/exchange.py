@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.rows import Answer, Row
@@ -122,6 +123,15 @@ async def check(app: Any, row: Row) -> None:
         target = row.targets[number]
         await app(scope_maker(row)(target.encode()), recorder.receive, recorder.send)
         row.check(target, recorder.answer())
+
+
+async def with_cookies(app: Any, row: Row) -> Row:
+    """The row with the cookies of an app's first answer, as a browser would send them from then on."""
+    recorder = Recorder(row.body)
+    await app(scope_maker(row)(row.targets[0].encode()), recorder.receive, recorder.send)
+    lines = [value for name, value in recorder.answer().headers if name.lower() == b"set-cookie"]
+    cookies = b"; ".join(line.partition(b";")[0] for line in lines)
+    return replace(row, headers=(*row.headers, (b"cookie", cookies)))
 
 
 class Lifespan:

@@ -140,6 +140,8 @@ class Row:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
     among_variants: bool = False
     """Asked only of the apps that name variants for it, to compare those with each other."""
+    returning: bool = False
+    """Asked by a client that was here before: with the cookies that a first answer has set."""
 
 
 def _require(condition: bool, path: str, answer: Answer, what: str) -> None:

@@ -56,10 +56,10 @@ MANY_ROUTES = 1.1
 class Process:
     """A contestant's process, seen from here."""
 
-    def __init__(self, framework: str, loop: str) -> None:
+    def __init__(self, framework: str, *settings: str, module: str = "benchmarks.contestant") -> None:
         self.framework = framework
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contestant", framework, loop],
+            [sys.executable, "-m", module, framework, *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -46,11 +46,11 @@ CONNECTIONS = 64
 class Server:
     """One uvicorn process that serves one row."""
 
-    def __init__(self, framework: str, row: Row, core: int) -> None:
+    def __init__(self, framework: str, row: Any, core: int, *settings: str) -> None:
         self.framework = framework
         self.row = row
         self.popen = subprocess.Popen(
-            ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.server", framework, row.name],
+            ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.server", framework, row.name, *settings],
             stdout=subprocess.PIPE,
             text=True,
         )

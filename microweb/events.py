@@ -1,28 +1,24 @@
 """Server-sent events: a streamed answer of small messages, kept alive while nothing happens.
 
 The format is that of the HTML standard, §9.2 (text/event-stream). The iterable is driven in the request's own
-task, as any streamed body is; beside it runs one task that sends pings and waits for the shutdown, and
-``watcher.py`` notices a client that leaves.
+task, as any streamed body is; ``pulse.py`` sends pings meanwhile and waits for the shutdown, and ``watcher.py``
+notices a client that leaves.
 """
 
+from asyncio import CancelledError, _get_running_loop
 from collections.abc import AsyncIterable, Iterable
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from microweb import json
 from microweb.asgi import Message, Send
 from microweb.incoming import Incoming
+from microweb.loops import in_trio
+from microweb.pulse import Line, Pulse, run_beside_pings
 from microweb.responses import HeaderItems
-from microweb.streaming import StreamingResponse
-
-if TYPE_CHECKING:
-    import anyio
+from microweb.streaming import StreamingResponse, write
 
 __all__ = ["Event", "EventStream"]
-
-PING = b": ping\n\n"
-FAREWELL = 0.25
-"""Seconds that an iterable has at the shutdown, for a last event, before it is cancelled."""
 
 END: Message = {"type": "http.response.body", "body": b""}
 
@@ -116,60 +112,30 @@ class EventStream(StreamingResponse):
     @staticmethod
     def encode(chunk: Any) -> bytes:
         """One item as an event."""
+        # PERF(websockets.fan-out): nearly every item is one line of text, or JSON, which is one line.
+        if chunk.__class__ is str and "\n" not in chunk and "\r" not in chunk:
+            return f"data: {chunk}\n\n".encode("utf-8", "replace")
+        if chunk.__class__ is dict:
+            return b"data: " + json.dumps(chunk) + b"\n\n"
         return (chunk if isinstance(chunk, Event) else Event(chunk)).encode()
 
     async def _pump(self, request: Incoming, send: Send) -> None:
-        from anyio import CancelScope, create_task_group
-
-        line = Line(send)
-        failure: Exception | None = None
-        # Only this scope ends at the shutdown: the end of the answer is still sent.
-        with CancelScope() as events:
-            async with create_task_group() as group:
-                group.start_soon(self._keep_alive, request, line, events)
-                try:
-                    await super()._pump(request, line.send)
-                except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it in another
-                    failure = error
-                group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        if events.cancelled_caught and not line.has_ended:
-            await send(END)
-
-    async def _keep_alive(self, request: Incoming, line: "Line", events: "anyio.CancelScope") -> None:
-        """Send a ping whenever nothing was sent for a while, until the app shuts down."""
-        from anyio import move_on_after, sleep
-
-        while True:
-            with move_on_after(line.last_used + self.ping - monotonic()):
-                await request.app.shutting_down.wait()
-            if request.app.shutting_down.is_set():
-                await sleep(FAREWELL)
-                events.cancel()
-                return
-            if monotonic() - line.last_used >= self.ping:
-                try:
-                    await line.send({"type": "http.response.body", "body": PING, "more_body": True})
-                except OSError:
-                    return  # The client left; whoever sends next is told, too.
-
-
-class Line:
-    """The way to the client, used by one sender at a time."""
-
-    def __init__(self, send: Send) -> None:
-        from anyio import Lock
-
-        self._send = send
-        self._lock = Lock(fast_acquire=True)
-        self.last_used = monotonic()
-        self.has_ended = False
-
-    async def send(self, message: Message) -> None:
-        """Pass a message on, unless the end was sent."""
-        async with self._lock:
-            if not self.has_ended:
-                self.has_ended = not message.get("more_body", False)
-                await self._send(message)
-                self.last_used = monotonic()
+        line, shutting_down = Line(send), request.app.shutting_down
+        loop = None if in_trio() else _get_running_loop()
+        if loop is None:
+            has_ended = await run_beside_pings(
+                partial(super()._pump, request, line.send), line, self.ping, shutting_down
+            )
+        else:
+            has_ended = False
+            pulse = Pulse(loop, line, self.ping, shutting_down)
+            try:
+                await super()._pump(request, line.send)
+            except CancelledError:
+                has_ended = await pulse.has_ended()
+                if not has_ended:
+                    raise
+            finally:
+                await pulse.stop()
+        if has_ended and not line.has_ended:
+            await write(send, END)

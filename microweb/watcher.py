@@ -3,8 +3,8 @@
 ``until_disconnect`` runs one piece of work in the request's own task and cancels it, there, when the
 server says ``http.disconnect``. The one task that microweb ever puts beside a request is the watcher
 in here; on asyncio it is made only if the work suspends at all, so a stream that is ready at once
-costs one callback that is taken back. Used for streamed bodies, event streams and
-``cancel_on_disconnect``.
+costs one callback that is taken back. Used for streamed bodies and event streams;
+``cancel_on_disconnect`` is the same for views.
 """
 
 from asyncio import AbstractEventLoop, CancelledError, Task, _get_running_loop, current_task
@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from microweb.errors import ClientDisconnect
+from microweb.loops import in_trio
 from microweb.requests import Request
 
-__all__ = ["until_disconnect"]
+__all__ = ["Interruption", "cancel_on_disconnect", "end_task", "until_disconnect"]
 
 T = TypeVar("T")
 
@@ -25,23 +26,17 @@ async def until_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -
     Raises:
         ClientDisconnect: the client left; ``work`` was cancelled and has ended.
     """
-    loop = _get_running_loop()
+    loop = None if in_trio() else _get_running_loop()
     if loop is None:
-        return await _until_disconnect_anyio(request, work)
+        return await cancel_on_disconnect(request, work)
     watch = _Watch(request, loop)
     # PERF(walk.stream): the callback runs only when this task first waits for something.
     start = loop.call_soon(watch.start)
     try:
         return await work()
     except CancelledError:
-        if watch.fired:
-            if watch.claim_cancellation():
-                raise ClientDisconnect("the client left while its answer was being made") from None
-            # Cancelled by somebody else in the same turn. An anyio scope knows its cancellation by the error's
-            # message, and would let ours pass: it gets its own.
-            from anyio.lowlevel import checkpoint_if_cancelled
-
-            await checkpoint_if_cancelled()
+        if await watch.claim():
+            raise ClientDisconnect("the client left while its answer was being made") from None
         raise
     finally:
         start.cancel()
@@ -49,49 +44,92 @@ async def until_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -
             await watch.stop()
 
 
-class _Watch:
-    """The watcher of one request on asyncio; the cancellation is counted as ``asyncio.timeout`` does."""
+class Interruption:
+    """A cancellation of the task that makes it, by somebody beside it; counted as ``asyncio.timeout`` does."""
+
+    __slots__ = ("_cancelling", "_fired", "_watched")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        watched: Task[Any] | None = current_task(loop)
+        assert watched is not None
+        self._watched = watched
+        self._cancelling = watched.cancelling()
+        self._fired = False
+
+    def interrupt(self) -> None:
+        """Cancel the task, once."""
+        if not self._fired:
+            self._fired = True
+            self._watched.cancel()
+
+    async def claim(self) -> bool:
+        """Whether the cancellation that has just come is this one alone; it is taken back then."""
+        if not self._fired:
+            return False
+        self._fired = False
+        if self._watched.uncancel() <= self._cancelling:
+            return True
+        # Cancelled by somebody else in the same turn. An anyio scope knows its cancellation by the error's
+        # message, and would let ours pass: it gets its own.
+        from anyio.lowlevel import checkpoint_if_cancelled
+
+        await checkpoint_if_cancelled()
+        return False
+
+    def release(self) -> None:
+        """Take back a cancellation that nobody has met."""
+        if self._fired and self._watched.cancelling() > self._cancelling:
+            self._watched.uncancel()
+
+
+class _Watch(Interruption):
+    """The watcher of one request on asyncio."""
+
+    __slots__ = ("loop", "request", "task")
 
     def __init__(self, request: Request, loop: AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.request = request
         self.loop = loop
         self.task: Task[None] | None = None
-        self.fired = False
-        watched: Task[Any] | None = current_task(loop)
-        assert watched is not None
-        self.watched = watched
-        self.cancelling = watched.cancelling()
 
     def start(self) -> None:
         self.task = self.loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         await self.request.connection.wait_disconnect()
-        self.fired = True
-        self.watched.cancel()
-
-    def claim_cancellation(self) -> bool:
-        self.fired = False  # Taken back here, and only once.
-        return self.watched.uncancel() <= self.cancelling
+        self.interrupt()
 
     async def stop(self) -> None:
-        task = self.task
-        assert task is not None
-        if not task.done():
-            from anyio import CancelScope
-
-            task.cancel()
-            with CancelScope(shield=True):
-                try:
-                    await task
-                except CancelledError:
-                    if not task.cancelled():
-                        raise
-        elif self.fired and self.watched.cancelling() > self.cancelling:
-            self.watched.uncancel()
+        assert self.task is not None
+        if self.task.done():
+            self.release()
+        else:
+            await end_task(self.task)
 
 
-async def _until_disconnect_anyio(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+async def end_task(task: Task[None]) -> None:
+    """Cancel a task and wait until it has ended, whatever happens meanwhile."""
+    from anyio import CancelScope
+
+    task.cancel()
+    with CancelScope(shield=True):
+        try:
+            await task
+        except CancelledError:
+            if not task.cancelled():
+                raise
+
+
+async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """As ``until_disconnect``, but shields hold: the work is cancelled as anyio does it, in every wait outside of them.
+
+    asyncio's own cancellation, which that uses, passes through them; it comes only once, which is what a stream that
+    releases something with an await can do with. A view asks to be cancelled, and may have a part that must be
+    finished.
+
+    Raises: as ``until_disconnect``.
+    """
     from anyio import create_task_group
 
     results: list[T] = []

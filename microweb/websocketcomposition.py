@@ -6,6 +6,7 @@ one. What is raised passes through the layers as it is, and is answered once, by
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from microweb.assembly import Target
@@ -20,21 +21,25 @@ from microweb.router import Registration
 from microweb.url import parse_host
 from microweb.websockets import WebSocket
 
-__all__ = ["WebSocketTarget", "compose_websockets", "make_missing"]
+__all__ = ["WebSocketTarget", "check_origin", "compose_websockets", "make_missing"]
 
 Serve = Callable[[WebSocket], Awaitable[Any]]
 Enter = Callable[[WebSocket, Target], Awaitable[None]]
 
 
 class WebSocketTarget(Target):
-    """A route or a mount as websockets see it; ``serve`` gives None or the response that refuses."""
+    """A route or a mount as websockets see it; ``serve`` gives None or the response that refuses.
 
-    __slots__ = ("serve",)
+    ``lone`` is the plan of a view with nothing around it: it needs no ``serve``.
+    """
+
+    __slots__ = ("lone", "serve")
 
     def __init__(self, target: Target, serve: Serve) -> None:
         super().__init__(target.placement, route=target.route, mount=target.mount, miss=target.miss)
         self.variables, self.depth = target.variables, target.depth
         self.serve = serve
+        self.lone: Plan | None = None
 
 
 def compose_websockets(composition: Composition, enter: Enter) -> dict[Target, WebSocketTarget]:
@@ -62,7 +67,10 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
 
         stages = [*stages, Plan.of_endpoint(enter_here, "the mounted app")]
     else:
-        plan = make_plan(route.view, what="websocket view", variables=variables_of(target))
+        variables = variables_of(target)
+        plan = make_plan(
+            route.view, what="websocket view", variables=variables, overrides=composition.services.overrides
+        )
         if not plan.is_async:
             raise SetupError(
                 f"the websocket view {describe(route.view)} must be `async def`, since it awaits its messages "
@@ -70,14 +78,17 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
             )
         preprocessors = placement.gather("url_value_preprocessors")
         first = [make_preprocessing(preprocessors)] if preprocessors else []
-        stages = [*first, *stages, plan]
+        # SECURITY: test_the_dependencies_of_a_router_guard_its_websockets_too
+        stages = [*first, *stages, *composition.guards(placement, route, variables, "websocket view"), plan]
         registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
-    serve = make_endpoint(stages)
+    serve = endpoint = make_endpoint(stages)
     if composition.services.session_store is not None:
         serve = with_stored_session(serve, composition)
     for layer, _ in reversed([make_layer(registration) for registration in registrations]):
         serve = wrap(layer, serve)
     found = WebSocketTarget(target, serve)
+    if serve is endpoint and route is not None and len(stages) == 1 and stages[0].is_coroutine_function:
+        found.lone = stages[0]
     found.limits = limits_of(target, composition.services.limits)
     found.teardown = composition.teardown(placement, "teardown_websocket_hooks")
     return found
@@ -94,23 +105,61 @@ def make_missing(target: Target) -> WebSocketTarget:
 
 def make_endpoint(stages: list[Plan]) -> Serve:
     """Hooks and view: the first that gives a value before the websocket is open refuses it with that."""
+    if any(stage.is_bound for stage in stages[:-1]):
+        return make_sharing_endpoint(stages)
+    calls = [(stage, stage.call) for stage in stages]
 
     async def endpoint(websocket: WebSocket) -> Response | None:
         check_origin(websocket)
-        for stage in stages:
-            if stage.is_async:
-                value = stage.call(websocket)
-            else:
-                value = await websocket.worker.run(stage.call, websocket, label=stage.label)
-            if hasattr(value, "__await__"):
-                value = await value
-            if websocket.state_of_connection == "closed":
-                return None
-            if value is not None and websocket.state_of_connection == "connecting":
-                return to_response(value, websocket, stage.label)
-        return None
+        return await run_stages(calls, websocket)
 
     return endpoint
+
+
+Calls = list[tuple[Plan, Callable[[WebSocket], Any]]]
+
+
+async def run_stages(calls: Calls, websocket: WebSocket) -> Response | None:
+    """Call hooks and view in order, as far as they come."""
+    for stage, call in calls:
+        if stage.is_async:
+            value = call(websocket)
+        else:
+            value = await websocket.worker.run(call, websocket, label=stage.label)
+        if hasattr(value, "__await__"):
+            value = await value
+        if websocket.state_of_connection == "closed":
+            return None
+        if value is not None and websocket.state_of_connection == "connecting":
+            return to_response(value, websocket, stage.label)
+    return None
+
+
+def make_sharing_endpoint(stages: list[Plan]) -> Serve:
+    """The same where hooks have dependencies: each is called once for all of them, and closed after the view."""
+    from microweb.boundplan import BoundPlan
+    from microweb.resolving import Resolution, close_after
+
+    def share(stage: Plan, resolution: Resolution) -> Callable[[WebSocket], Any]:
+        return partial(run_bound, stage, resolution) if isinstance(stage, BoundPlan) else stage.call
+
+    async def run_bound(stage: BoundPlan, resolution: Resolution, websocket: WebSocket) -> Any:
+        return await stage.run(websocket, resolution)
+
+    async def sharing(websocket: WebSocket) -> Response | None:
+        check_origin(websocket)
+        resolution = Resolution(websocket)
+        try:
+            response = await run_stages([(stage, share(stage, resolution)) for stage in stages], websocket)
+        except BaseException as error:
+            if resolution.opened:
+                await close_after(resolution, error)
+            raise
+        if resolution.opened:
+            await resolution.close_cleanly()
+        return response
+
+    return sharing
 
 
 def wrap(layer: Callable[[WebSocket, Serve], Awaitable[Any]], call_next: Serve) -> Serve:
@@ -141,6 +190,12 @@ def check_origin(websocket: WebSocket) -> None:
         Forbidden: the page's origin may not connect.
     """
     # SECURITY: test_websockets.py::test_a_page_of_another_site_cannot_use_the_cookies
+    # PERF(websockets.connect): the headers stay undecoded, and cost no memory, where there is nothing to check.
+    for name, _ in websocket.scope["headers"]:
+        if len(name) == 6 and name.lower() == b"origin":
+            break
+    else:
+        return
     allowed = websocket.limits.websocket_origins
     origin = websocket.headers.get("origin")
     if origin is None or (allowed is None and "cookie" not in websocket.headers):

@@ -9,10 +9,12 @@ State, and what the methods do in it::
     open       --close(), the client-->  closed    receive and send raise WebSocketDisconnect, close does nothing
 """
 
+from functools import partial
+from sys import maxsize
 from typing import Any, Literal, Self, TypeVar, overload
 
 from microweb import json
-from microweb.asgi import Message, Receive, Scope, Send
+from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
 from microweb.errors import RequestEntityTooLarge, UnsupportedMediaType, WebSocketDisconnect
 from microweb.headers import Headers
 from microweb.incoming import Incoming
@@ -58,7 +60,12 @@ class WebSocket(Incoming):
         self.close_code: int | None = None
         """The code that either side closed with; None before."""
         self.close_reason = ""
-        self._idle_timeout = target.route.timeout if target is not None and target.route is not None else None
+        timeout = target.route.timeout if target is not None and target.route is not None else None
+        if timeout is not None:
+            self._receive = partial(self._receive_within, receive, timeout)
+        limit = self.limits.websocket_max_message
+        # A character takes four bytes at most.
+        self._surely_short = maxsize if limit is None else limit // 4
 
     # The handshake -------------------------------------------------------------------------------
 
@@ -89,18 +96,30 @@ class WebSocket(Incoming):
         Raises:
             ValueError: the client did not offer the subprotocol, or a header may not be sent.
             WebSocketDisconnect: the client has left.
-            RuntimeError: it is open already.
+            RuntimeError: it is open already, or the session is too large for its cookie.
         """
         if self.state_of_connection == "open":
             raise RuntimeError("this websocket was accepted already; accept() is called once")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(f"the client offers the subprotocols {self.subprotocols}, not {subprotocol!r}")
-        lines = Headers(headers).raw
-        if any(name == b"sec-websocket-protocol" for name, _ in lines):
+        lines = [] if headers is None else Headers(headers).raw
+        if lines and any(name == b"sec-websocket-protocol" for name, _ in lines):
             raise ValueError("give the subprotocol as accept(subprotocol=...), not as a header")
         self._check_not_closed()
+        self._started = True
+        if self._session is not None:
+            lines = [*lines, *await self.save_session()]
         self.state_of_connection = "open"
         await self._pass({"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines})
+
+    async def save_session(self) -> RawHeaders:
+        """Save the session for the last time; gives the lines that go out with the answer to the handshake."""
+        self._started = True
+        if self._session is None:
+            return []
+        response = Response()
+        await self.app.sessions.save(self._session, response, secure=self.is_secure or self.scheme == "wss")
+        return [line for line in response.headers.raw if line[0] == b"set-cookie"]
 
     async def deny(self, response: Response) -> None:
         """Refuse the handshake with ``response``; with a bare 403 where the server cannot send one.
@@ -132,17 +151,15 @@ class WebSocket(Incoming):
             WebSocketDisconnect: the client has closed or left, or the websocket was closed here.
             RequestEntityTooLarge: the message is larger than ``WEBSOCKET_MAX_MESSAGE``.
         """
-        self._check_open("receive")
-        message = await (self._receive() if self._idle_timeout is None else self._receive_within(self._idle_timeout))
-        if message["type"] != "websocket.receive":
-            self._end(message.get("code") or 1005, message.get("reason") or "")
-            self._check_not_closed()
+        if self.state_of_connection != "open":
+            self._check_open("receive")
+        # PERF(websockets.text): one look at what came; only messages that were received have a text. __anext__ does
+        # the same without a coroutine between.
+        message = await self._receive()
         text: str | None = message.get("text")
-        data: str | bytes = message["bytes"] if text is None else text
-        limit = self.limits.websocket_max_message
-        if limit is not None and len(data) * 4 > limit and size_of(data) > limit:
-            raise RequestEntityTooLarge(f"The message is larger than {limit} bytes (WEBSOCKET_MAX_MESSAGE).")
-        return data
+        if text is not None and len(text) <= self._surely_short:
+            return text
+        return self._take(message)
 
     async def receive_text(self) -> str:
         """The next message, which must be text.
@@ -172,7 +189,7 @@ class WebSocket(Incoming):
         Raises:
             BadRequest: it is no JSON; and what ``receive`` raises. The websocket stays open if that is caught.
         """
-        return await self.receive_as(Any)
+        return self._read_json(await self.receive(), Any)
 
     @overload
     async def receive_as(self, type: type[T]) -> T: ...
@@ -184,17 +201,23 @@ class WebSocket(Incoming):
         Raises:
             BadRequest: it is no JSON, or no ``type``; and what ``receive`` raises.
         """
-        data = await self.receive()
-        if isinstance(data, str):
-            data = data.encode("utf-8", "surrogatepass")
-        return json.loads(data, type, max_depth=self.limits.json_max_depth)
+        return self._read_json(await self.receive(), type)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str | bytes:
         try:
-            return await self.receive()
+            if self.state_of_connection != "open":
+                self._check_open("receive")
+            message = await self._receive()
+            text: str | None = message.get("text")
+            if text is not None and len(text) <= self._surely_short:
+                return text
+            if message["type"] == "websocket.disconnect":
+                self._note_end(message)
+                raise StopAsyncIteration
+            return self._take(message)
         except WebSocketDisconnect:
             raise StopAsyncIteration from None
 
@@ -206,21 +229,36 @@ class WebSocket(Incoming):
         Raises:
             WebSocketDisconnect: the websocket is closed.
         """
-        if not isinstance(text, str):
+        if text.__class__ is not str and not isinstance(text, str):
             raise TypeError(f"send_text() needs a str, not {type(text).__name__}; see send_bytes and send_json")
-        self._check_open("send")
-        await self._pass({"type": "websocket.send", "text": text})
+        if self.state_of_connection != "open":
+            self._check_open("send")
+        # PERF(websockets.text): without a coroutine between; so do the two below.
+        try:
+            await self._send({"type": "websocket.send", "text": text})
+        except OSError:
+            raise self._lose() from None
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message. Raises: as ``send_text``."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"send_bytes() needs bytes, not {type(data).__name__}; see send_text and send_json")
-        self._check_open("send")
-        await self._pass({"type": "websocket.send", "bytes": bytes(data)})
+        if self.state_of_connection != "open":
+            self._check_open("send")
+        try:
+            await self._send({"type": "websocket.send", "bytes": bytes(data)})
+        except OSError:
+            raise self._lose() from None
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON in a text message. Raises: as ``send_text``, and TypeError for what has no JSON."""
-        await self.send_text(json.dumps(value).decode())
+        text = json.dumps(value).decode()
+        if self.state_of_connection != "open":
+            self._check_open("send")
+        try:
+            await self._send({"type": "websocket.send", "text": text})
+        except OSError:
+            raise self._lose() from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a code of RFC 6455 §7.4; before ``accept``, refuse the handshake. Nothing, if it is closed.
@@ -234,20 +272,43 @@ class WebSocket(Incoming):
             raise ValueError(f"a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4), not {code}")
         if self.state_of_connection == "closed":
             return
-        reason = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
+        if reason:
+            reason = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
         self._end(code, reason)
         try:
             await self._pass({"type": "websocket.close", "code": code, "reason": reason})
         except WebSocketDisconnect:
             pass  # The client was faster.
 
+    # The messages --------------------------------------------------------------------------------
+
+    def _take(self, message: Message) -> str | bytes:
+        """The data of any message; a long one is measured, an end is noted.
+
+        Raises: as ``receive``.
+        """
+        if message["type"] != "websocket.receive":
+            self._note_end(message)
+            self._check_not_closed()
+        text: str | None = message.get("text")
+        data: str | bytes = message["bytes"] if text is None else text
+        limit = self.limits.websocket_max_message
+        if limit is not None and len(data) > self._surely_short and size_of(data) > limit:
+            raise RequestEntityTooLarge(f"The message is larger than {limit} bytes (WEBSOCKET_MAX_MESSAGE).")
+        return data
+
+    def _read_json(self, data: str | bytes, type: Any) -> Any:
+        if isinstance(data, str):
+            data = data.encode("utf-8", "surrogatepass")
+        return json.loads(data, type, max_depth=self.limits.json_max_depth)
+
     # The state -----------------------------------------------------------------------------------
 
-    async def _receive_within(self, seconds: float) -> Message:
+    async def _receive_within(self, receive: Receive, seconds: float) -> Message:
         from anyio import move_on_after
 
         with move_on_after(seconds):
-            return await self._receive()
+            return await receive()
         await self.close(1001, f"nothing came for {seconds:g} seconds")
         return {"type": "websocket.disconnect", "code": 1001, "reason": self.close_reason}
 
@@ -255,9 +316,15 @@ class WebSocket(Incoming):
         try:
             await self._send(message)
         except OSError:
-            # ASGI websockets 2.4: send raises OSError once the client has left.
-            self._end(self.close_code or 1006, self.close_reason)
-            raise WebSocketDisconnect(self.close_code or 1006, self.close_reason) from None
+            raise self._lose() from None
+
+    def _lose(self) -> WebSocketDisconnect:
+        """The client has left: from ASGI websockets 2.4 on send raises OSError then."""
+        self._end(self.close_code or 1006, self.close_reason)
+        return WebSocketDisconnect(self.close_code or 1006, self.close_reason)
+
+    def _note_end(self, message: Message) -> None:
+        self._end(message.get("code") or 1005, message.get("reason") or "")
 
     def _end(self, code: int, reason: str) -> None:
         self.state_of_connection = "closed"

@@ -9,7 +9,9 @@ from typing import Any
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.assembly import Target
 from microweb.context import current
+from microweb.conversion import to_response
 from microweb.errors import (
+    BadRequest,
     ClientDisconnect,
     Forbidden,
     HTTPException,
@@ -18,11 +20,11 @@ from microweb.errors import (
     RequestURITooLarge,
     WebSocketDisconnect,
 )
-from microweb.finder import find_host
+from microweb.finder import UNTRUSTED_HOST, find_host, make_host_check
 from microweb.incoming import below_root
 from microweb.mounts import is_mountable_inside, make_scope
 from microweb.responses import Response
-from microweb.websocketcomposition import WebSocketTarget, make_missing
+from microweb.websocketcomposition import WebSocketTarget, check_origin, make_missing
 from microweb.websockets import WebSocket
 
 __all__ = ["enter_mounted", "serve_websocket"]
@@ -44,13 +46,24 @@ async def serve_websocket(
         return  # The client left during its handshake.
     target, values = find_target(app, scope)
     websocket = WebSocket(app, scope, receive, send, target, values)
-    websocket.parent, websocket.bubbles = parent, bubbles
+    if parent is not None:
+        websocket.parent, websocket.bubbles = parent, bubbles
     token = current.set(websocket)
+    farewells = app.shutting_down.farewells
+    farewells.add(websocket)
     response: Response | None = None
     try:
         try:
             check_limits(app, scope)
-            response = await target.serve(websocket)
+            plan = target.lone
+            if plan is None:
+                response = await target.serve(websocket)
+            else:
+                # PERF(websockets.text-turns): no hook, no layer: the view is awaited from here.
+                check_origin(websocket)
+                value = await plan.call(websocket)
+                if value is not None and websocket.state_of_connection == "connecting":
+                    response = to_response(value, websocket, plan.label)
             if response is None and websocket.state_of_connection == "connecting":
                 raise Forbidden("The websocket was not accepted.")
         except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer or a close code
@@ -63,7 +76,9 @@ async def serve_websocket(
         except ClientDisconnect:
             pass  # Nobody is left to be told.
     finally:
-        await app._close(websocket, target, response)
+        farewells.discard(websocket)
+        if websocket._notes is not None or target.teardown is not None:
+            await app._close(websocket, target, response)
         websocket.closed = True
         current.reset(token)
 
@@ -74,7 +89,8 @@ def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any]
     root = scope.get("root_path")
     if root:
         path, raw_path = below_root(root, path, raw_path)
-    table = app.assembly.table
+    # PERF(websockets.connect): the property counts what is registered; here all of it is.
+    table = app._assembly.table
     found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
     return app.websocket_targets.get(found) or make_missing(found), values
 
@@ -84,12 +100,15 @@ def check_limits(app: Any, scope: Scope) -> None:
 
     Raises:
         RequestURITooLarge, RequestHeaderFieldsTooLarge: the handshake is beyond a limit.
+        BadRequest: the host is none that the app answers for.
     """
     limits = app.limits
     if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) > limits.max_url_length:
         raise RequestURITooLarge(f"The URL is longer than {limits.max_url_length} bytes (MAX_URL_LENGTH).")
     if len(scope["headers"]) > limits.max_headers:
         raise RequestHeaderFieldsTooLarge(f"The request has more than {limits.max_headers} headers (MAX_HEADERS).")
+    if limits.trusted_hosts is not None and not make_host_check(limits.trusted_hosts)(scope):
+        raise BadRequest(UNTRUSTED_HOST)
 
 
 async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
@@ -133,6 +152,7 @@ async def enter_mounted(websocket: WebSocket, target: Target) -> None:
     async def send(message: Message) -> None:
         # What the app does to the websocket is what we know of it.
         if message["type"] == "websocket.accept":
+            message = {**message, "headers": [*message.get("headers", ()), *await websocket.save_session()]}
             websocket.state_of_connection = "open"
         elif message["type"] != "websocket.send":
             websocket.state_of_connection = "closed"
@@ -143,4 +163,6 @@ async def enter_mounted(websocket: WebSocket, target: Target) -> None:
         return
     if inner._gate is not None:
         await inner._start()
+    app = websocket.app
+    app.shutting_down.farewells.discard(websocket)  # It is the inner one that is closed, and knows of it.
     await serve_websocket(inner, scope, receive, send, websocket, target.mount.errors == "bubble")

@@ -230,3 +230,84 @@ async def test_the_server_says_that_the_client_left_while_a_ping_is_sent(caplog)
 
     assert closed == [True]
     assert caplog.records == []
+
+
+@given(st.text() | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers()))
+def test_an_item_is_written_as_the_event_of_it(item):
+    assert EventStream.encode(item) == Event(item).encode()
+
+
+async def drive(items, send):
+    """What a stream with quick pings does over a ``send`` of its own."""
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return EventStream(items(), ping=0.01)
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    with anyio.fail_after(10):
+        await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+
+
+async def test_an_event_waits_for_a_ping_that_is_under_way():
+    ping_begun, sent = anyio.Event(), []
+
+    async def items():
+        await ping_begun.wait()
+        yield "late"
+
+    async def send(message):
+        if message.get("body") == b": ping\n\n":
+            ping_begun.set()
+            await anyio.wait_all_tasks_blocked()
+        sent.append(message.get("body"))
+
+    await drive(items, send)
+
+    assert [body for body in sent[1:] if body] == [b": ping\n\n", b"data: late\n\n"]
+
+
+async def test_a_ping_that_is_under_way_ends_with_the_stream(caplog):
+    ping_begun, ping_ended = anyio.Event(), []
+
+    async def items():
+        yield "first"
+        await ping_begun.wait()
+        raise ValueError("broken")
+
+    async def send(message):
+        if message.get("body") == b": ping\n\n":
+            ping_begun.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ping_ended.append(True)
+
+    with pytest.raises(ValueError, match="broken"):
+        await drive(items, send)
+
+    assert ping_ended == [True]
+
+
+async def test_a_ping_that_fails_ends_the_stream_with_its_error(caplog):
+    closed = []
+
+    async def items():
+        try:
+            yield "first"
+            await anyio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    async def send(message):
+        if message.get("body") == b": ping\n\n":
+            raise LookupError("no line")
+
+    with pytest.raises(LookupError, match="no line"):
+        await drive(items, send)
+
+    assert closed == [True]

@@ -8,6 +8,7 @@ import pytest
 
 from microweb import App, Request, Response, Router, SetupError, WebSocketDisconnect, abort, current_app, g, websocket
 from microweb.markers import Depends, Header, Query
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client, WebSocketDenied
 from microweb.websockets import WebSocket
 
@@ -777,3 +778,127 @@ async def test_stored_sessions_are_there():
         await client.get("/login")
         async with client.websocket("/ws") as ws:
             assert await ws.receive_json() == "ada"
+
+
+# Sessions -------------------------------------------------------------------------------------------
+
+
+def app_that_remembers(stored):
+    """An app whose websocket changes the session before it accepts, and after it if it is asked to."""
+    app = App(__name__, secret_key="x" * 32)
+    if stored:
+        app.session_store = MemorySessionStore()
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        websocket.session["visits"] = websocket.session.get("visits", 0) + 1
+        await websocket.accept(headers={"x-shop": "hats"})
+        async for message in websocket:
+            websocket.session[message] = "changed"
+
+    @app.get("/")
+    async def home(request: Request):
+        return dict(request.session)
+
+    return app
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_session_that_is_changed_before_accept_is_saved_with_it(stored):
+    async with connect(app_that_remembers(stored)) as client:
+        for _ in range(2):
+            async with client.websocket("/ws") as ws:
+                assert ws.headers["x-shop"] == "hats"
+
+        assert (await client.get("/")).json() == {"visits": 2}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_session_cannot_be_changed_after_accept(stored, caplog):
+    async with connect(app_that_remembers(stored)) as client:
+        async with client.websocket("/ws") as ws:
+            await ws.send_text("late")
+            with pytest.raises(WebSocketDisconnect) as closed:
+                await ws.receive()
+
+        assert closed.value.code == 1011
+        assert (await client.get("/")).json() == {"visits": 1}
+    assert "or before a websocket's accept()" in caplog.text
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_session_that_is_first_touched_after_accept_can_be_read(stored):
+    app = app_that_remembers(stored)
+
+    @app.websocket("/late")
+    async def late(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_json(dict(websocket.session))
+        websocket.session["late"] = True
+
+    async with connect(app) as client:
+        async with client.websocket("/ws"):
+            pass
+        async with client.websocket("/late") as ws:
+            assert await ws.receive_json() == {"visits": 1}
+            with pytest.raises(WebSocketDisconnect):
+                await ws.receive()
+
+
+async def test_a_session_that_is_changed_before_a_refusal_is_saved_with_it():
+    app = app_that_remembers(stored=False)
+
+    @app.websocket("/refused")
+    async def refused(websocket: WebSocket):
+        websocket.session["refused"] = True
+        abort(403)
+
+    async with connect(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/refused"):
+                pass
+    assert "session=" in denied.value.response.headers["set-cookie"]
+
+
+async def test_a_mounted_apps_websocket_saves_the_outer_session_too():
+    outer = app_that_remembers(stored=False)
+    inner = App("inner", secret_key="y" * 32, config={"SESSION_COOKIE_NAME": "inner"})
+
+    @inner.websocket("/ws")
+    async def view(websocket: WebSocket):
+        websocket.session["inner"] = 1
+        await websocket.accept()
+
+    @outer.websocket_middleware
+    async def remember(websocket, call_next):
+        websocket.session["outer"] = 1
+        return await call_next(websocket)
+
+    outer.mount("/in", inner)
+
+    async with connect(outer) as client:
+        async with client.websocket("/in/ws") as ws:
+            names = {line.partition("=")[0] for line in ws.headers.get_list("set-cookie")}
+        assert (await client.get("/")).json() == {"outer": 1}
+    assert names == {"session", "inner"}
+
+
+async def test_over_tls_the_cookie_of_a_websocket_is_secure():
+    app = app_that_remembers(stored=False)
+
+    async with connect(app, base_url="https://testserver") as client, client.websocket("/ws") as ws:
+        assert "Secure" in ws.headers["set-cookie"]
+
+
+async def test_a_session_that_is_too_large_refuses_the_websocket(caplog):
+    app = app_that_remembers(stored=False)
+
+    @app.websocket("/large")
+    async def large(websocket: WebSocket):
+        import os
+
+        websocket.session["large"] = os.urandom(6000).hex()
+        await websocket.accept()
+
+    assert (await denial(app, "/large")).status_code == 500
+    assert "the largest keys are 'large'" in caplog.text

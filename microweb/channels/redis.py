@@ -163,6 +163,8 @@ class RedisChannels(Channels):
     def _take(self, message: dict[str, Any]) -> None:
         channel = message["channel"].decode().removeprefix(self.prefix)
         if message["type"] == "subscribe" and channel in self._confirmed:
+            if not self._confirmed[channel].is_set():
+                self._forget_before(channel)
             self._confirmed[channel].set()
         elif message["type"] == "message":
             try:
@@ -174,6 +176,13 @@ class RedisChannels(Channels):
                 if subscription.channel == channel and first is None:
                     self._joining[subscription] = number
             self.deliver(channel, value)
+
+    def _forget_before(self, channel: str) -> None:
+        """What came before Redis confirmed is left from an earlier subscription; after it there is a gap."""
+        for subscription in self._joining:
+            if subscription.channel == channel:
+                self._joining[subscription] = None
+                subscription.forget()
 
 
 def read_numbered(line: bytes | str) -> tuple[int, Any]:

@@ -3,11 +3,13 @@
 Made by ``Channels.subscribe``.
 """
 
+from asyncio import Future, _get_running_loop
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from microweb.errors import ClientDisconnect
+from microweb.loops import in_trio
 
 if TYPE_CHECKING:
     from anyio import Event
@@ -52,7 +54,7 @@ class Subscription:
         self._hub = hub
         self._queue: deque[Any] = deque()
         self._overrun = False
-        self._waiting: Event | None = None
+        self._waiting: Future[None] | Event | None = None
 
     async def __aenter__(self) -> Self:
         earlier = await self._hub.join(self)
@@ -68,15 +70,22 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Any:
-        while True:
+        while not self._queue:
             if self._overrun:
-                raise TooSlow(f"a subscriber of {self.channel!r} was more than {self.size} messages behind")
-            if self._queue:
-                return self._queue.popleft()
-            from anyio import Event
+                break
+            loop = None if in_trio() else _get_running_loop()
+            if loop is None:
+                from anyio import Event
 
-            self._waiting = Event()
-            await self._waiting.wait()
+                event = self._waiting = Event()
+                await event.wait()
+            else:
+                # PERF(websockets.fan-out): anyio's event would be three objects and two coroutines around this one.
+                future = self._waiting = loop.create_future()
+                await future
+        if self._overrun:
+            raise TooSlow(f"a subscriber of {self.channel!r} was more than {self.size} messages behind")
+        return self._queue.popleft()
 
     def offer(self, message: Any) -> None:
         """Take a message without waiting; called by the hub, on the loop."""
@@ -89,6 +98,15 @@ class Subscription:
                 self._queue.popleft()
         if not self._overrun:
             self._queue.append(message)
-        waiting, self._waiting = self._waiting, None
+        waiting = self._waiting
         if waiting is not None:
-            waiting.set()
+            self._waiting = None
+            if not isinstance(waiting, Future):
+                waiting.set()
+            elif not waiting.done():  # Whoever waited may have been cancelled.
+                waiting.set_result(None)
+
+    def forget(self) -> None:
+        """Begin anew, without what has come so far."""
+        self._queue.clear()
+        self._overrun = False

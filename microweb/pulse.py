@@ -1,0 +1,168 @@
+"""What keeps an event stream alive while nothing happens, and ends it at the shutdown.
+
+On asyncio that is a timer and a place among those who wait for the shutdown: a task lives for the moment of a ping
+only. Elsewhere it is one task beside the request's own. Used by ``events.py``.
+"""
+
+from asyncio import AbstractEventLoop, Task, TimerHandle
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from microweb.asgi import Message, Send
+from microweb.shutdownevent import ShutdownEvent
+from microweb.watcher import Interruption, end_task
+
+if TYPE_CHECKING:
+    from anyio import CancelScope, Event
+
+__all__ = ["Line", "Pulse", "run_beside_pings"]
+
+PING = b": ping\n\n"
+FAREWELL = 0.25
+"""Seconds that an iterable has at the shutdown, for a last event, before it is cancelled."""
+
+
+class Line:
+    """The way to the client, used by one sender at a time: the stream itself, or its ping."""
+
+    __slots__ = ("_busy", "_free", "_send", "has_ended", "last_used")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._busy = False
+        self._free: Event | None = None
+        self.last_used = monotonic()
+        self.has_ended = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, unless the end was sent."""
+        while self._busy:
+            await self._wait()
+        if self.has_ended:
+            return
+        self._busy = True
+        try:
+            self.has_ended = not message.get("more_body", False)
+            await self._send(message)
+            self.last_used = monotonic()
+        finally:
+            self._busy = False
+            if self._free is not None:
+                self._free.set()
+                self._free = None
+
+    async def ping(self) -> None:
+        """Send a comment, which pages do not see."""
+        try:
+            await self.send({"type": "http.response.body", "body": PING, "more_body": True})
+        except OSError:
+            pass  # The client left; whoever sends next is told, too.
+
+    async def _wait(self) -> None:
+        if self._free is None:
+            from anyio import Event
+
+            self._free = Event()
+        await self._free.wait()
+
+
+class Pulse(Interruption):
+    """The timer of one stream on asyncio, which runs in the task that makes it; ``stop`` it in any case."""
+
+    __slots__ = ("_failure", "_line", "_loop", "_ping", "_seconds", "_shutting_down", "_timer")
+
+    def __init__(self, loop: AbstractEventLoop, line: Line, seconds: float, shutting_down: ShutdownEvent) -> None:
+        super().__init__(loop)
+        self._loop = loop
+        self._line = line
+        self._seconds = seconds
+        self._ping: Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._shutting_down = shutting_down
+        self._timer: TimerHandle | None = loop.call_later(seconds, self._beat)
+        shutting_down.add(self)
+
+    def set(self) -> None:
+        """The app shuts down."""
+        if self._timer is None:
+            return  # It was told while it stopped.
+        self._timer.cancel()
+        self._timer = self._loop.call_later(FAREWELL, self.interrupt)
+
+    def _beat(self) -> None:
+        rest = self._line.last_used + self._seconds - monotonic()
+        if rest <= 0:
+            # A client that is too slow for the last ping gets no second one.
+            if self._ping is None:
+                self._ping = self._loop.create_task(self._line.ping())
+                self._ping.add_done_callback(self._pinged)
+            rest = self._seconds
+        self._timer = self._loop.call_later(rest, self._beat)
+
+    def _pinged(self, task: Task[None]) -> None:
+        self._ping = None
+        if self._timer is not None and not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
+            self.interrupt()
+
+    async def has_ended(self) -> bool:
+        """Whether the cancellation that has just come is the end at the shutdown.
+
+        Raises: what went wrong with a ping.
+        """
+        if not await self.claim():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    async def stop(self) -> None:
+        """Neither ping nor interrupt any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._shutting_down.discard(self)
+        if self._ping is not None:
+            await end_task(self._ping)
+        self.release()
+
+
+async def run_beside_pings(
+    work: Callable[[], Awaitable[None]], line: Line, seconds: float, shutting_down: ShutdownEvent
+) -> bool:
+    """Await ``work()`` and ping beside it, with anyio alone; whether it was cancelled at the shutdown."""
+    from anyio import CancelScope, create_task_group
+
+    failures: list[Exception] = []
+
+    async def guard(function: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await function()
+        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it in another
+            failures.append(error)
+            group.cancel_scope.cancel()
+
+    # Only this scope ends at the shutdown: the end of the answer is still sent.
+    with CancelScope() as events:
+        async with create_task_group() as group:
+            group.start_soon(guard, partial(keep_alive, line, seconds, shutting_down, events))
+            await guard(work)
+            group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    return events.cancelled_caught
+
+
+async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent, events: "CancelScope") -> None:
+    """Send a ping whenever nothing was sent for a while, until the app shuts down."""
+    from anyio import move_on_after, sleep
+
+    while not shutting_down.is_set():
+        with move_on_after(line.last_used + seconds - monotonic()):
+            await shutting_down.wait()
+        if not shutting_down.is_set() and monotonic() - line.last_used >= seconds:
+            await line.ping()
+    await sleep(FAREWELL)
+    events.cancel()
