@@ -35,7 +35,6 @@ from microweb.responses import Response, length_line, new_start
 from microweb.router import Router, find_place
 from microweb.shutdownevent import ShutdownEvent
 from microweb.url import PATH, URL, quote_again, unquote
-from microweb.workers import WorkerPool
 
 if TYPE_CHECKING:
     from microweb.channels import Channels
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from microweb.sessions import Session, Sessions, SessionStore
     from microweb.templating import Templates
     from microweb.websocketcomposition import WebSocketTarget
+    from microweb.workers import WorkerPool
 
 __all__ = ["App"]
 
@@ -125,7 +125,7 @@ class App(Router):
         self.extensions: dict[str, Any] = {}
         self.state = State()
         self.observers = Observers(self)
-        self.workers = WorkerPool(self.limits.sync_threads)
+        self._workers: WorkerPool | None = None
         self._lifespans: list[LifespanFunction] = []
         self._asgi_middleware: list[tuple[Callable[..., ASGIApp], dict[str, Any]]] = []
         self._runtime = Lifespan(
@@ -407,7 +407,8 @@ class App(Router):
     async def _stopped(self) -> None:
         self._close_gate()
         self._host = None
-        await self.workers.aclose()
+        if self._workers is not None:
+            await self._workers.aclose()
 
     def _compose(self) -> None:
         """Give every target its handler. Called at start, and again after ``override()`` or a config write."""
@@ -421,8 +422,8 @@ class App(Router):
         for factory, options in reversed(self._asgi_middleware):
             assert entry is not None
             entry = factory(entry, **options)
-        if limits.sync_threads != self.workers.size:
-            self.workers = WorkerPool(limits.sync_threads)
+        if self._workers is not None and limits.sync_threads != self._workers.size:
+            self._workers = None
         self._assembly, self._composition, self._entry = assembly, composition, entry
         self._match = assembly.table.match
         self._make_request = make_incoming if self.request_class.__init__ is Incoming.__init__ else construct
@@ -499,6 +500,15 @@ class App(Router):
         return self.templates.environment
 
     # Sessions ------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> "WorkerPool":
+        """The threads for ``def`` callables, ``SYNC_THREADS`` at most; loaded with the first of them."""
+        if self._workers is None:
+            from microweb.workers import WorkerPool
+
+            self._workers = WorkerPool(self.limits.sync_threads)
+        return self._workers
 
     @property
     def sessions(self) -> "Sessions":
@@ -620,6 +630,16 @@ class App(Router):
     @testing.setter
     def testing(self, value: bool) -> None:
         self.config["TESTING"] = value
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The program's own logger, named after ``import_name``.
+
+        In debug it tells everything; where nobody has set up logging, it writes to stderr.
+        """
+        from microweb.programlog import open_logger
+
+        return open_logger(self.import_name, debug=self.debug)
 
     @property
     def permanent_session_lifetime(self) -> "timedelta":

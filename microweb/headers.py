@@ -236,7 +236,7 @@ class Headers(HeaderLines):
     @classmethod
     def from_raw(cls, raw: list[tuple[bytes, bytes]]) -> "Headers":
         """Headers over this very list, unchecked: lower-case names, both sides fit for the wire."""
-        headers = cls.__new__(cls)
+        headers = object.__new__(cls)
         headers.raw = raw
         return headers
 

@@ -17,13 +17,13 @@ from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.url import URL, parse_host, parse_query, quote_path
-from microweb.workers import Worker
 
 if TYPE_CHECKING:
     from microweb.app import App
     from microweb.limits import Limits
     from microweb.router import Route
     from microweb.sessions import Session
+    from microweb.workers import Worker
 
 __all__ = ["Authorization", "Incoming"]
 
@@ -104,7 +104,7 @@ class Incoming:
     _url: URL | None = None
     _g: Globals | None = None
     _session: "Session | None" = None
-    _worker: Worker | None = None
+    _worker: "Worker | None" = None
     _id: str | None = None
     _flashes: list[tuple[str, str]] | None = None
     parent: "Incoming | None" = None
@@ -401,7 +401,7 @@ class Incoming:
         self.notes.finishers.append(finish)
 
     @property
-    def worker(self) -> Worker:
+    def worker(self) -> "Worker":
         """The thread that runs the ``def`` callables of this request."""
         if self._worker is None:
             self._worker = self.parent.worker if self.parent is not None else self.app.workers.pick()

@@ -15,7 +15,7 @@ from microweb.context import AppContext, Context, Globals, current
 from microweb.errors import OutsideContextError
 from microweb.incoming import Incoming
 from microweb.requests import Request, SyncRequest
-from microweb.workers import current_worker
+from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from microweb.sessions import Session
@@ -73,7 +73,7 @@ def find_incoming(name: str) -> Incoming:
 def find_request() -> Any:
     """What ``request`` stands for now."""
     found = find_incoming("request")
-    if isinstance(found, Request) and current_worker() is not None:
+    if isinstance(found, Request) and whereabouts.in_worker:
         return SyncRequest.of(found)
     return found
 

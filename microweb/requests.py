@@ -19,7 +19,7 @@ from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.mediatype import Accept, parse_media_type
 from microweb.multidict import MultiDict
-from microweb.workers import call_from_thread, current_worker
+from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from microweb.formreading import Form, FormPart
@@ -329,12 +329,14 @@ class SyncRequest(HTTPIncoming):
         return is_json(find_header(self.scope["headers"], b"content-type"))
 
     def _await(self, function: Any, *args: Any) -> Any:
-        if current_worker() is None:
+        if not whereabouts.in_worker:
             what = args[0] if isinstance(args[0], str) else "request.form"
             raise RuntimeError(
                 f"{what} was used on the event loop before the body was read; "
                 "`await request.body()` (or json(), form()) in the view first"
             )
+        from microweb.workers import call_from_thread
+
         return call_from_thread(function, *args)
 
 

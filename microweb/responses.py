@@ -39,6 +39,7 @@ HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 CONTENT_LENGTH = b"content-length"
+FRAMING = frozenset({CONTENT_LENGTH, b"transfer-encoding"})
 
 
 class LengthLines(dict[int, tuple[bytes, bytes]]):
@@ -152,9 +153,8 @@ class Response:
     def headers(self) -> Headers:
         """The headers. Content-Length is added when the answer is sent."""
         if self._headers is None:
-            self._headers = Headers.from_raw(
-                [] if self._content_type is None else [(b"content-type", self._content_type)]
-            )
+            content_type = self._content_type
+            self._headers = Headers.from_raw([] if content_type is None else [(b"content-type", content_type)])
         return self._headers
 
     @property
@@ -357,13 +357,18 @@ class Response:
             raise ClientDisconnect("the client left while its answer was being sent") from None
 
     def _lines(self, length: int) -> RawHeaders:
+        raw = self.headers.raw
+        for name, _ in raw:
+            if name in FRAMING:
+                return self._framed_lines(length)
+        return [*raw, length_line(length)]
+
+    def _framed_lines(self, length: int) -> RawHeaders:
         lines = without_framing(self.headers.raw)
         declared = [value for name, value in lines if name == CONTENT_LENGTH]
         if declared and not length and declared[0].isdigit() and len(declared) == 1:
             return lines  # An answer to HEAD that says how long the body would be.
-        if declared:
-            lines = [line for line in lines if line[0] != CONTENT_LENGTH]
-        return [*lines, (CONTENT_LENGTH, b"%d" % length)]
+        return [*(line for line in lines if line[0] != CONTENT_LENGTH), length_line(length)]
 
     def _take_headers(self, headers: HeaderItems) -> None:
         given: Any = headers

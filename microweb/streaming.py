@@ -14,7 +14,6 @@ from microweb.asgi import Message, Send
 from microweb.context import current
 from microweb.errors import ClientDisconnect
 from microweb.incoming import Incoming
-from microweb.iteration import iterate
 from microweb.requests import Request
 from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers, without_framing
 from microweb.watcher import until_disconnect
@@ -120,6 +119,8 @@ class StreamingResponse(Response):
             await close_iterable(iterable)
         else:
             # Never started, or left in the middle by a wrapper: its code may block, so it ends in the thread.
+            from microweb.iteration import iterate
+
             await iterate(self._owner.worker, iterable, label=self._source).aclose()
 
     @classmethod
@@ -160,6 +161,8 @@ class StreamingResponse(Response):
         iterable = self.iterable
         if isinstance(iterable, AsyncIterable):
             return iterable.__aiter__()
+        from microweb.iteration import iterate
+
         return iterate(request.worker, iterable, label=self._source)
 
 

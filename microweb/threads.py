@@ -26,6 +26,7 @@ from weakref import WeakSet
 from microweb.bells import LockBell, PipeBell, new_bell
 from microweb.contextvariables import context_for_thread
 from microweb.queuewatch import QueueWatch
+from microweb.whereabouts import whereabouts
 
 __all__ = ["CallerCancelled", "Crew", "Job", "Seat", "ThreadRequest", "WorkerThread", "crews", "here"]
 
@@ -234,6 +235,7 @@ class WorkerThread:
     def work(self) -> None:
         """Do jobs until it ends."""
         here.thread = self
+        whereabouts.in_worker = True
         crew = self.crew
         bell = self.bell
         assert bell is not None
@@ -472,6 +474,7 @@ def _forget_threads() -> None:
         crew.growing = allocate_lock()
         crew.watch = QueueWatch(crew.wait_warning)
     here.thread = None
+    whereabouts.in_worker = False
 
 
 if hasattr(os, "register_at_fork"):
