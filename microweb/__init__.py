@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from microweb.filenames import secure_filename
     from microweb.files import FileResponse, send_file, send_from_directory
     from microweb.flashing import flash, get_flashed_messages
+    from microweb.representations import MessagePack, Representation
     from microweb.static import StaticFiles
     from microweb.templating import (
         render_template,
@@ -56,8 +57,10 @@ __all__ = [
     "HTTPException",
     "Header",
     "JSONResponse",
+    "MessagePack",
     "MethodView",
     "Query",
+    "Representation",
     "Request",
     "Response",
     "Router",
@@ -96,7 +99,9 @@ LAZY = {
     "Event": "events",
     "EventStream": "events",
     "FileResponse": "files",
+    "MessagePack": "representations",
     "MethodView": "views",
+    "Representation": "representations",
     "StaticFiles": "static",
     "SyncUploadFile": "uploads",
     "UploadFile": "uploads",

@@ -36,7 +36,6 @@ OF_AN_APP = {
     "json": "jsonify, or a Response with what another encoder wrote",
     "json_encoder": "a Response with what another encoder wrote",
     "json_provider_class": "a Response with what another encoder wrote",
-    "logger": "logging.getLogger(__name__)",
     "response_class": "an after_request function",
     "session_interface": "session_store",
     "shell_context_processor": "imports in the shell",

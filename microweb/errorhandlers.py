@@ -93,7 +93,9 @@ class ErrorHandlers:
         if handler is not None:
             handle, source = handler
             try:
-                response = to_response(await handle(request, shown), request, source)
+                value = await handle(request, shown)
+                # Flask's `return error`: the handler leaves it to the built-in answer, or to the debugger.
+                response = None if value is shown else to_response(value, request, source)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
                 # `second` carries the first error as its context, so one record tells both.
                 if second is not shown and second.__context__ is None:

@@ -134,8 +134,12 @@ class HTTPException(Exception):
         *,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
-        if not 400 <= status <= 599:
-            raise ValueError(f"an HTTPException needs a status from 400 to 599, not {status!r}")
+        given: object = status
+        if not isinstance(given, int) or not 400 <= given <= 599:
+            raise ValueError(
+                f"an HTTPException needs a status from 400 to 599, not {status!r}; "
+                "any other answer is returned by the view"
+            )
         known = HTTPException.by_status.get(status)
         super().__init__(status, description)
         self.status = status
@@ -145,6 +149,16 @@ class HTTPException(Exception):
         self.description = description
         self.headers = headers
         self.extensions = extensions
+
+    @property
+    def code(self) -> int:
+        """``status``: Flask's spelling."""
+        return self.status
+
+    @property
+    def name(self) -> str:
+        """``title``: Flask's spelling."""
+        return self.title
 
     def __str__(self) -> str:
         return f"{self.status} {self.title}: {self.description}"
@@ -449,6 +463,11 @@ class InternalServerError(StatusError):
     ) -> None:
         super().__init__(description, headers, extensions=extensions)
         self.original = original
+
+    @property
+    def original_exception(self) -> BaseException | None:
+        """``original``: Flask's spelling."""
+        return self.original
 
 
 class NotImplementedStatus(StatusError):

@@ -24,17 +24,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypedDict, Unpack
 
-from microweb.asgi import Message, Send
+from microweb.asgi import Send
 from microweb.conditional import evaluate, http_date, if_range_holds, parse_range, quote_etag
 from microweb.context import current
-from microweb.errors import ClientDisconnect, Forbidden, NotFound, OutsideContextError, PreconditionFailed
+from microweb.errors import Forbidden, NotFound, OutsideContextError, PreconditionFailed
 from microweb.filebody import BinaryFile, FileBody, FileChanged, Piece
 from microweb.filenames import split_filename
 from microweb.incoming import Incoming
-from microweb.mediatype import dump_options, guess_content_type
+from microweb.mediatype import dump_options, guess_content_type, with_charset
 from microweb.requests import Request
 from microweb.responses import BODYLESS, HeaderItems, without_body_headers
-from microweb.streaming import StreamingResponse, spec_version
+from microweb.streaming import StreamingResponse, spec_version, write
 from microweb.watcher import until_disconnect
 
 __all__ = [
@@ -527,13 +527,6 @@ def content_type_of(filename: str) -> str:
     return with_charset(media_type or "application/octet-stream")
 
 
-def with_charset(media_type: str) -> str:
-    """``media_type`` with UTF-8 where it is text and says nothing; XML says it in itself (RFC 7303 §3)."""
-    if media_type.startswith("text/") and ";" not in media_type and media_type != "text/xml":
-        return f"{media_type}; charset=utf-8"
-    return media_type
-
-
 def cache_control(max_age: int | timedelta | None) -> str:
     """The Cache-Control of a file that stays fresh for ``max_age``; without one, caches ask each time.
 
@@ -550,16 +543,3 @@ def offers_pathsend(request: Incoming) -> bool:
     """Whether the server sends a file by itself when it is told the path."""
     extensions = request.scope.get("extensions")
     return extensions is not None and PATHSEND in extensions
-
-
-async def write(send: Send, message: Message) -> None:
-    """Send one message.
-
-    Raises:
-        ClientDisconnect: the server says that nobody is there.
-    """
-    try:
-        await send(message)
-    except OSError:
-        # ASGI HTTP 2.4. Caught here alone: an OSError of the disk is something else.
-        raise ClientDisconnect("the client left while its answer was being sent") from None

@@ -23,6 +23,7 @@ __all__ = [
     "find_current_loop",
     "forget_cancellation",
     "get_current_loop",
+    "in_trio",
     "is_cancelled",
     "is_running",
     "post",

@@ -19,6 +19,7 @@ __all__ = [
     "dump_options",
     "guess_content_type",
     "parse_media_type",
+    "with_charset",
 ]
 
 # Values with parameters --------------------------------------------------------------------------
@@ -474,6 +475,13 @@ def guess_content_type(filename: str) -> tuple[str | None, str | None]:
     # Only the ending is asked for: a whole name is taken for a URL, and "data:text/html,x.foo" for HTML.
     media_type, short = guess_type("x." + ending)
     return media_type, encoding or short
+
+
+def with_charset(media_type: str) -> str:
+    """``media_type`` with UTF-8 where it is text and says nothing; XML says it in itself (RFC 7303 §3)."""
+    if media_type.startswith("text/") and ";" not in media_type and media_type != "text/xml":
+        return f"{media_type}; charset=utf-8"
+    return media_type
 
 
 def _split_ending(filename: str) -> tuple[str, str]:

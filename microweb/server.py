@@ -29,12 +29,15 @@ from microweb.filewatch import FileWatch, find_source_folders
 from microweb.limits import Limits
 from microweb.loops import find_current_loop
 from microweb.router import Router
+from microweb.serverlog import log_errors_once
 from microweb.supervisor import Child, Supervisor, can_run_again, command_line, say
 from microweb.websocketcomposition import compose_websockets
 from microweb.websocketwalk import enter_mounted
 
 if TYPE_CHECKING:
     from uvicorn import Config, Server
+
+    from microweb.debugger.refresh import BrowserRefresh
 
 __all__ = ["ServeError", "ignore_runs", "run", "serve"]
 
@@ -147,7 +150,8 @@ def serve(
         options.setdefault("ws_max_size", limits.websocket_max_message)
     try:
         server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
-        server.run(sockets=[listener] if listener is not None else None)
+        with log_errors_once():
+            server.run(sockets=[listener] if listener is not None else None)
     except SystemExit:
         raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3
     except KeyboardInterrupt:
@@ -288,7 +292,8 @@ def make_server(
         "proxy_headers": False,
         **options,
     }
-    config = uvicorn.Config(app, host=host, port=port, **settings)
+    served = refreshing(app) if reload and child is not None else app
+    config = uvicorn.Config(served, host=host, port=port, **settings)
 
     class AppServer(uvicorn.Server):
         """uvicorn's server, which tells the app of the shutdown when the signal comes, and us of the start.
@@ -319,6 +324,16 @@ def make_server(
             app.shutting_down.set()
 
     return AppServer(config)
+
+
+def refreshing(app: App) -> "App | BrowserRefresh":
+    """The app, with pages that browsers load again after a change if it is in debug."""
+    if not app.debug or not app.config["BROWSER_REFRESH"]:
+        return app
+    from microweb.debugger.refresh import BrowserRefresh, hide_from_access_log
+
+    hide_from_access_log()
+    return BrowserRefresh(app)
 
 
 def announce(app: App, name: str, address: str, *, reload: bool) -> None:

@@ -11,7 +11,6 @@ State of a session in one request::
 
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from microweb.cookies import dump_cookie
@@ -58,7 +57,6 @@ class Session(dict[str, Any]):
     """Its id in the session store; None for a cookie session or before it was saved."""
     rotated_from: str | None = None
     _stored: StoredSession | None = None
-    _loaded: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, items: Mapping[str, Any] | None = None, *, new: bool = True) -> None:
         dict.__init__(self, items or ())
@@ -231,9 +229,11 @@ class Sessions:
         stored = await self.store.load(id.decode("ascii")) if id is not None else None
         if id is None or stored is None:
             return Session()
-        data = unpack(stored.data)
-        session = Session(data, new=False)
-        session.id, session._stored, session._loaded = id.decode("ascii"), stored, dict(data)
+        try:
+            session = Session(unpack(stored.data), new=False)
+        except ValueError:
+            return Session()  # An older version of the program wrote something else.
+        session.id, session._stored = id.decode("ascii"), stored
         return session
 
     def unpack_cookie(self, value: str | bytes | None) -> dict[str, Any] | None:
@@ -251,7 +251,10 @@ class Sessions:
         session.seal()
         if self.store is not None:
             if self.is_to_be_sent(session):
-                await self.store_session(session)
+                if not await self.store_session(session):
+                    # SECURITY: test_a_session_that_another_request_ended_or_rotated_stays_so
+                    response.headers.vary("Cookie")
+                    return
             elif is_emptied(session):
                 # SECURITY: test_a_session_that_is_rotated_and_cleared_is_gone_from_the_store
                 stored = session.rotated_from or session.id
@@ -311,10 +314,11 @@ class Sessions:
             )
         return value
 
-    async def store_session(self, session: Session) -> None:
-        """Save the session under its id, a new one if it has none.
+    async def store_session(self, session: Session) -> bool:
+        """Save the session under its id, a new one if it has none; False if it is over.
 
-        When another request saved it meanwhile, the keys that this one changed are put into what that one left.
+        When another request saved it meanwhile, the keys that this one changed are put into what that one left. When
+        another one ended it or gave it a new id, this one's changes are dropped, and so must be its cookie.
         """
         from secrets import token_urlsafe
 
@@ -322,15 +326,19 @@ class Sessions:
         if session.id is None:
             session.id, session._stored = token_urlsafe(32), None
         while True:
+            version = session._stored.version if session._stored is not None else None
             try:
-                version = session._stored.version if session._stored is not None else None
                 await self.store.save(session.id, pack(session), version, self.lifetime)
                 break
             except SessionConflict:
-                session._stored = await self.store.load(session.id)
-                merge(session, unpack(session._stored.data) if session._stored is not None else {})
+                base, session._stored = session._stored, await self.store.load(session.id)
+                if session._stored is None:
+                    logger.warning("a session was changed by one request and ended by another; the change is dropped")
+                    return False
+                merge(session, unpack(base.data) if base is not None else {}, unpack(session._stored.data))
         if session.rotated_from is not None:
             await self.store.delete(session.rotated_from)
+        return True
 
 
 def find_cookie(incoming: "Incoming", name: str) -> str | bytes | None:
@@ -357,17 +365,15 @@ def find_cookie(incoming: "Incoming", name: str) -> str | bytes | None:
     return None
 
 
-def merge(session: Session, theirs: dict[str, Any]) -> None:
-    """Put our changes into what another request saved; where both changed a key, ours stays, with a warning."""
+def merge(session: Session, base: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Put what another request saved into ours, both made of ``base``; of a key that both changed, ours stays."""
     missing = object()
-    base = session._loaded
     for key in {*base, *theirs, *session}:
         before, our, their = base.get(key, missing), session.get(key, missing), theirs.get(key, missing)
-        if our == before and their is not before:
+        if our == before and their != before:
             dict.pop(session, key, None) if their is missing else dict.__setitem__(session, key, their)
         elif our != before and their != before and our != their:
             logger.warning("two requests changed %r in one session at the same time; the later one stays", key)
-    session._loaded = dict(theirs)
 
 
 def is_emptied(session: Session) -> bool:

@@ -391,6 +391,34 @@ async def test_a_failing_teardown_hook_is_logged_and_the_others_run(caplog):
     assert "teardown" in caplog.text
 
 
+@pytest.mark.parametrize("register", ["teardown_request", "after_request", "teardown_websocket", "errorhandler"])
+@pytest.mark.parametrize("kind", ["nothing", "the request", "a keyword"])
+async def test_a_hook_that_cannot_take_what_it_is_given_first_is_refused_with_its_place(register, kind):
+    async def takes_nothing(): ...
+    async def takes_the_request(request, error): ...
+    def takes_a_keyword(*, error): ...
+
+    app = App(__name__)
+    hook = {"nothing": takes_nothing, "the request": takes_the_request, "a keyword": takes_a_keyword}[kind]
+    (app.errorhandler(500) if register == "errorhandler" else getattr(app, register))(hook)
+    app.websocket("/socket")(takes_nothing)
+
+    with pytest.raises(SetupError, match=rf"{hook.__name__} is given the \w+ first.*test_app\.py:\d+"):
+        await get(app)
+
+
+async def test_a_hook_may_take_everything():
+    app, given = App(__name__), []
+
+    @app.teardown_request
+    def everything(*values, **named):
+        given.append((values, named))
+
+    await get(app)
+
+    assert given == [((None,), {})]
+
+
 async def test_teardown_runs_after_the_last_byte_and_the_proxies_work_until_then():
     app = App(__name__)
     order = []
@@ -778,3 +806,11 @@ async def never():
 
 async def ignore(message):
     pass
+
+
+@pytest.mark.parametrize("option", ["subdomain", "provide_automatic_options", "redirect_to"])
+def test_an_option_that_would_be_passed_over_in_silence_is_refused(option):
+    app = App(__name__)
+
+    with pytest.raises(SetupError, match=f"no {option}=, use .*test_app.py"):
+        app.get("/", **{option: "api"})(lambda: "")

@@ -414,3 +414,55 @@ async def test_a_converter_that_fails_is_an_unhandled_error_inside_the_middlewar
 
     assert (response.status_code, response.headers["x-marked"]) == (500, "1")
     assert len(caplog.records) == 1
+
+
+async def test_an_error_has_its_status_and_title_under_the_names_that_flask_gives_them():
+    app = App(__name__)
+
+    @app.errorhandler(HTTPException)
+    async def answer(error):
+        return {"code": error.code, "name": error.name}, error.code
+
+    response = await get(app, "/nowhere")
+
+    assert (response.status_code, response.json()) == (404, {"code": 404, "name": "Not Found"})
+
+
+async def test_a_handler_of_500_finds_the_unhandled_error_as_original_exception():
+    app = app_that_raises(ZeroDivisionError("by zero"))
+
+    @app.errorhandler(500)
+    async def answer(error):
+        return repr(error.original_exception), 500
+
+    assert (await get(app)).text == "ZeroDivisionError('by zero')"
+
+
+def test_abort_with_a_response_says_to_return_it():
+    with pytest.raises(ValueError, match="returned by the view"):
+        abort(Response("Payment required", 402))
+
+
+@pytest.mark.parametrize("kind", ["application/problem+json", "text/html"])
+async def test_a_handler_that_returns_the_error_leaves_it_to_the_builtin_answer(kind):
+    app = App(__name__)
+
+    @app.errorhandler(HTTPException)
+    async def leave(error):
+        return error
+
+    response = await get(app, "/missing", headers={"accept": kind})
+
+    assert response.status_code == 404
+    assert response.headers["content-type"].startswith(kind)
+
+
+async def test_a_bug_that_a_handler_returns_is_logged_once(caplog):
+    app = app_that_raises(ZeroDivisionError())
+
+    @app.errorhandler(500)
+    def leave(error):
+        return error
+
+    assert (await get(app)).json()["title"] == "Internal Server Error"
+    assert len(caplog.records) == 1

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from microweb import App, ClientDisconnect, Request, SyncRequest, request
+from microweb import App, ClientDisconnect, Request, SetupError, SyncRequest, request
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -202,6 +202,27 @@ async def test_the_limit_is_counted_on_the_stream(path):
 async def test_a_route_may_have_a_limit_of_its_own():
     assert (await post(body_app(max_content_length=4), "/body", b"12345")).status_code == 413
     assert (await post(body_app(max_content_length=5), "/body", b"12345")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/body", "/json", "/stream"])
+async def test_a_route_may_have_no_limit(path):
+    app = body_app(max_content_length=None)
+    app.config["MAX_CONTENT_LENGTH"] = 3
+
+    assert (await post(app, path, b"1" * 8)).status_code == 200
+    assert (await post(app, path, chunks(b"1234", b"5678"))).status_code == 200
+
+
+async def test_a_route_that_says_nothing_has_the_limit_of_the_app():
+    app = body_app()
+    app.config["MAX_CONTENT_LENGTH"] = 3
+
+    assert (await post(app, "/body", b"1234")).status_code == 413
+
+
+async def test_a_limit_of_a_route_that_is_no_number_is_an_error_at_the_start():
+    with pytest.raises(SetupError, match="max_content_length.*test_requests.py"):
+        await post(body_app(max_content_length="16MB"), "/body", b"")
 
 
 async def test_a_view_may_change_the_limit_before_it_reads():
@@ -473,6 +494,26 @@ async def test_a_request_class_of_ones_own_is_used():
 
     async with Client(app) as client:
         assert (await client.get("/quiet")).text == "/QUIET"
+
+
+async def test_full_path_is_the_path_with_its_query():
+    assert await see(lambda request: request.full_path, "/books?page=2") == "/books?page=2"
+    assert await see(lambda request: request.full_path, "/books") == "/books?"
+
+
+async def test_host_url_ends_after_the_host():
+    assert await see(lambda request: request.host_url, "/books?page=2") == "http://testserver/"
+
+
+async def test_url_root_is_where_the_app_is_served():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(request: Request):
+        return [request.url_root, request.host_url]
+
+    async with Client(app, root_path="/shop") as client:
+        assert (await client.get("/")).json() == ["http://testserver/shop/", "http://testserver/"]
 
 
 def scope(path: str, headers=()) -> dict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import io
 import threading
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ import pytest
 
 from microweb import (
     App,
+    EventStream,
     JSONResponse,
     Request,
     Response,
@@ -20,6 +22,7 @@ from microweb import (
     make_response,
     redirect,
     request,
+    send_file,
 )
 from microweb.errors import OutsideContextError
 from microweb.testing import Client
@@ -577,6 +580,78 @@ async def test_a_view_is_cancelled_when_the_client_leaves_if_asked():
     assert sent == []
 
 
+async def test_a_shielded_part_of_a_view_is_finished_when_the_client_leaves():
+    app = App(__name__)
+    entered, noticed, events = anyio.Event(), anyio.Event(), []
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def view():
+        with anyio.CancelScope(shield=True):
+            entered.set()
+            await noticed.wait()
+            await anyio.wait_all_tasks_blocked()
+            events.append("paid")
+        await anyio.sleep_forever()
+
+    async def receive():
+        await entered.wait()
+        noticed.set()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        events.append(message)
+
+    with anyio.fail_after(5):
+        await app(scope("2.3"), receive, send)
+
+    assert events == ["paid"]
+
+
+def items():
+    yield "one"
+    yield "two"
+
+
+async def later_items():
+    for number in items():
+        yield number
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: "text",
+        lambda: {"a": 1},
+        lambda: (b"", 204),
+        items,
+        later_items,
+        lambda: EventStream(later_items()),
+        lambda: send_file(__file__),
+        lambda: send_file(io.BytesIO(b"x"), mimetype="text/plain"),
+    ],
+)
+async def test_a_server_that_says_the_client_has_left_is_no_error_in_any_message(answer, fails_at, method, caplog):
+    app = App(__name__)
+    sent = []
+
+    @app.get("/")
+    async def view():
+        return answer()
+
+    async def send(message):
+        sent.append(message)
+        if len(sent) >= fails_at:
+            raise OSError
+
+    with anyio.fail_after(10):
+        await app({**scope("2.4"), "method": method}, anyio.sleep_forever, send)
+
+    assert len(sent) <= fails_at
+    assert caplog.records == []
+
+
 async def test_a_route_may_have_a_time_limit():
     app = App(__name__)
 
@@ -586,6 +661,56 @@ async def test_a_route_may_have_a_time_limit():
 
     async with Client(app) as client:
         assert (await client.get("/")).status_code == 504
+
+
+def test_a_mimetype_of_text_brings_its_charset():
+    response = Response("a,b", mimetype="text/csv")
+    picture = Response(b"...", mimetype="image/png")
+
+    assert response.content_type == "text/csv; charset=utf-8"
+    assert picture.content_type == "image/png"
+
+
+def test_a_mimetype_can_be_set_later():
+    response = Response("a,b")
+
+    response.mimetype = "text/csv"
+
+    assert (response.mimetype, response.headers["content-type"]) == ("text/csv", "text/csv; charset=utf-8")
+
+
+def test_a_location_can_be_set_as_an_attribute():
+    response = Response(status=302)
+
+    response.location = "/caf\u00e9"
+
+    assert response.location == response.headers["location"] == "/caf%C3%A9"
+
+
+def test_a_location_that_would_begin_a_new_line_is_refused():
+    response = Response(status=302)
+
+    with pytest.raises(ValueError, match="control character"):
+        response.location = "/a\r\nset-cookie: b=c"
+
+
+async def test_a_stream_takes_a_mimetype():
+    response = await answer_to(lambda: StreamingResponse(iter(["a,b\n"]), mimetype="text/csv"))
+
+    assert (response.text, response.headers["content-type"]) == ("a,b\n", "text/csv; charset=utf-8")
+
+
+def test_a_response_of_a_generator_says_what_to_write_instead():
+    with pytest.raises(TypeError, match="a StreamingResponse"):
+        Response(part for part in ("a", "b"))
+
+
+def test_redirect_takes_its_status_as_code():
+    assert redirect("/new", code=301).status_code == 301
+
+
+def test_jsonify_without_values_is_null():
+    assert jsonify().body == b"null"
 
 
 def scope(spec_version: str) -> dict:

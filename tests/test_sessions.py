@@ -377,6 +377,82 @@ async def test_when_both_change_one_key_the_later_stays_with_a_warning(caplog):
     assert "'same'" in caplog.text
 
 
+async def race(app, first, second):
+    """Send both requests at once: each has loaded the session before either saves it, and the first saves first."""
+    loaded, saved = {first: anyio.Event(), second: anyio.Event()}, anyio.Event()
+
+    @app.middleware
+    async def meet(request, call_next):
+        response = await call_next(request)
+        if request.path in loaded:
+            loaded[request.path].set()
+            await loaded[first].wait()
+            await loaded[second].wait()
+            if request.path == second:
+                await saved.wait()
+        return response
+
+    async with Client(app) as client:
+        await client.get("/start")
+
+        async def lead():
+            await client.get(first)
+            saved.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.get, second)
+            group.start_soon(lead)
+        return (await client.get("/all")).json()
+
+
+def racing_app():
+    app = stored_app()
+
+    @app.get("/start")
+    async def start():
+        session.update(user="ada", cart=["tea"])
+        return ""
+
+    @app.get("/buy")
+    async def buy():
+        session["cart"].append("cake")
+        session.modified = True
+        return ""
+
+    @app.get("/all")
+    async def everything():
+        return dict(session)
+
+    return app
+
+
+async def test_a_change_inside_a_value_is_kept_beside_a_parallel_one():
+    assert await race(racing_app(), "/set/seen/1", "/buy") == {"user": "ada", "cart": ["tea", "cake"], "seen": "1"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "left"), [("/clear", {}), ("/rotate", {"user": "ada", "cart": ["tea"]})], ids=["ended", "rotated"]
+)
+async def test_a_session_that_another_request_ended_or_rotated_stays_so(ending, left, caplog):
+    app = racing_app()
+
+    assert await race(app, ending, "/set/seen/1") == left
+
+    assert len(app.session_store._sessions) == bool(left)
+    assert "ended by another" in caplog.text
+
+
+async def test_what_is_no_session_in_the_store_is_an_empty_one():
+    store = MemorySessionStore()
+    app = stored_app(store)
+
+    async with Client(app) as client:
+        await client.get("/set/a/1")
+        [id] = store._sessions
+        await store.save(id, b"\x80pickled", 1, 60)
+        assert (await client.get("/get/a")).text == "Not Set"
+
+
 async def test_a_store_that_is_down_is_a_500_in_the_error_handlers():
     class Breaking(MemorySessionStore):
         down = False

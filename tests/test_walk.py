@@ -201,3 +201,68 @@ async def test_teardown_of_a_cancelled_request_is_told_so():
         await walk(app)
 
     assert seen != [type(None)]
+
+
+def failing_app(**config):
+    app = App(__name__, config=config)
+
+    @app.get("/")
+    async def view():
+        raise ZeroDivisionError("the view's own")
+
+    return app
+
+
+@pytest.mark.anyio
+async def test_an_unhandled_error_stays_inside_unless_it_is_asked_for():
+    assert [message["type"] for message in await walk(failing_app())] == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("debug", [False, True])
+async def test_an_error_is_raised_to_the_server_after_its_answer_if_that_is_asked_for(debug):
+    app, sent = failing_app(PROPAGATE_EXCEPTIONS=True, DEBUG=debug), []
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(ZeroDivisionError):
+        await app(dict(SCOPE, path="/", raw_path=b"/"), anyio.sleep_forever, send)
+
+    assert [message.get("status") for message in sent] == [500, None]
+
+
+@pytest.mark.anyio
+async def test_asgi_middleware_sees_the_error_that_is_raised_to_the_server():
+    app, seen = failing_app(PROPAGATE_EXCEPTIONS=True), []
+
+    class Watch:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            seen.append(scope["type"])
+            await self.app(scope, receive, send)
+
+    app.add_asgi_middleware(Watch)
+    with pytest.raises(ZeroDivisionError):
+        await walk(app)
+
+    assert seen == ["http"]
+
+
+@pytest.mark.anyio
+async def test_a_client_raises_no_error_that_the_app_keeps_to_itself():
+    async with Client(failing_app(PROPAGATE_EXCEPTIONS=False)) as client:
+        assert (await client.get("/")).status_code == 500
+
+
+@pytest.mark.anyio
+async def test_an_error_that_a_handler_answers_is_not_raised_to_the_server():
+    app = failing_app(PROPAGATE_EXCEPTIONS=True)
+
+    @app.errorhandler(ZeroDivisionError)
+    async def answer(error):
+        return "no", 409
+
+    assert (await walk(app))[0]["status"] == 409

@@ -1,4 +1,4 @@
-"""The command line: ``microweb run | routes | explain | shell | new | --version``, and the commands of programs.
+"""The command line: ``microweb run | routes | explain | openapi | shell | new``, and the commands of programs.
 
 ``program.py`` is the command itself, the files named after its subcommands hold those, ``discovery.py`` finds
 the app, and ``commandgroup.py`` is what ``app.cli`` and ``router.cli`` are.

@@ -24,7 +24,7 @@ __all__ = ["Program", "app_option", "program"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-COMMANDS = ("run", "routes", "explain", "shell", "new")
+COMMANDS = ("run", "routes", "explain", "openapi", "shell", "new")
 """Each is ``command`` in the file of its name, imported when it is used."""
 
 PLUGINS = "microweb.commands"
