@@ -13,7 +13,6 @@ from microweb.conversion import to_response
 from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, InvalidParameters, StatusError
 from microweb.headers import find_header
 from microweb.incoming import Incoming
-from microweb.mediatype import Accept
 from microweb.responses import AbandonedResponse, Response, new
 
 __all__ = ["ErrorHandlers", "default_answer"]
@@ -170,6 +169,8 @@ def wants_html(request: Incoming) -> bool:
         return False
     if b"json" not in accept:
         return True
+    from microweb.accept import Accept
+
     return Accept(accept.decode("latin-1")).best(["text/html", "application/json"]) == "text/html"
 
 

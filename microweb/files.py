@@ -30,8 +30,9 @@ from microweb.context import current
 from microweb.errors import Forbidden, NotFound, OutsideContextError, PreconditionFailed
 from microweb.filebody import BinaryFile, FileBody, FileChanged, Piece
 from microweb.filenames import split_filename
+from microweb.filetypes import guess_content_type
 from microweb.incoming import Incoming
-from microweb.mediatype import dump_options, guess_content_type, with_charset
+from microweb.mediatype import dump_options, with_charset
 from microweb.requests import Request
 from microweb.responses import BODYLESS, HeaderItems, without_body_headers
 from microweb.streaming import StreamingResponse, spec_version, write

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from microweb import json
+from microweb.accept import Accept
 from microweb.conversion import is_struct, to_response
 from microweb.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 from microweb.incoming import Incoming
-from microweb.mediatype import Accept, parse_media_type
+from microweb.mediatype import parse_media_type
 from microweb.responses import Response
 
 __all__ = ["MessagePack", "Negotiation", "Representation", "Representations"]

@@ -17,11 +17,12 @@ from microweb.connection import Connection, give_back, resume
 from microweb.errors import BadRequest, UnsupportedMediaType
 from microweb.headers import find_header
 from microweb.incoming import Incoming
-from microweb.mediatype import Accept, parse_media_type
+from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
+    from microweb.accept import Accept
     from microweb.formreading import Form, FormPart
     from microweb.uploads import SyncUploadFile, UploadFile
 
@@ -47,8 +48,10 @@ class HTTPIncoming(Incoming):
         return method
 
     @property
-    def accept(self) -> Accept:
+    def accept(self) -> "Accept":
         """What the client would like: ``request.accept.best(["application/json", "text/html"])``."""
+        from microweb.accept import Accept
+
         return Accept(self.headers.get("accept"))
 
     @property

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from microweb.accept import AcceptEncoding
 from microweb.asgi import Receive, Scope, Send
 from microweb.conversion import own
 from microweb.errorhandlers import default_answer
@@ -24,7 +25,6 @@ from microweb.filenames import split_filename
 from microweb.files import FileResponse, answer_to, content_type_of, find_inside, look_at, offers_pathsend
 from microweb.incoming import Incoming
 from microweb.limits import DEFAULTS, Limits
-from microweb.mediatype import AcceptEncoding
 from microweb.requests import Request
 from microweb.responses import Response
 from microweb.url import quote_path
