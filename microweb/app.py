@@ -15,26 +15,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Receive, Scope, Send
-from microweb.assembly import Assembly, Target
+from microweb.assembly import Assembly, Target, count_registrations, located
 from microweb.composition import Composition
 from microweb.config import DEFAULTS, Config
-from microweb.context import AppContext, current
+from microweb.context import AppContext, State, current
 from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
-from microweb.headers import encode_name, encode_value
 from microweb.incoming import Incoming, construct, make_incoming
 from microweb.lifespan import Lifespan
 from microweb.limits import Limits
 from microweb.observers import Observers
 from microweb.onion import Handler
+from microweb.redaction import printable
 from microweb.requests import Request
 from microweb.responses import Response, length_line, new_start
 from microweb.router import Router, find_place
 from microweb.shutdownevent import ShutdownEvent
-from microweb.url import PATH, URL, quote_again, unquote
 
 if TYPE_CHECKING:
     from microweb.channels import Channels
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
+    from microweb.overrides import Override
+    from microweb.requestcontext import RequestContext
     from microweb.sessions import Session, Sessions, SessionStore
     from microweb.templating import Templates
     from microweb.websocketcomposition import WebSocketTarget
@@ -686,11 +687,21 @@ class App(Router):
         """Wrap the whole app in plain ASGI middleware, ``factory(app, **options)``; the first added is outermost.
 
         Raises:
+            SetupError: ``factory`` cannot be called.
             FrozenError: the app has started to serve.
         """
         self._changed("add ASGI middleware")
+        if not callable(factory):
+            raise SetupError(f"add_asgi_middleware takes a class or function, not {factory!r} ({find_place()})")
         self._asgi_middleware.append((factory, options))
         self.is_wrapped = True
+
+    def add_middleware(self, layer: Callable[..., Any]) -> None:
+        """``middleware`` without the decorator; one that ``stands_around_app`` goes where ASGI middleware does."""
+        if getattr(layer, "stands_around_app", False):
+            self.add_asgi_middleware(layer)
+        else:
+            super().add_middleware(layer)
 
     def add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` beside the requests: guarded, logged, drained when the app stops.
@@ -724,11 +735,19 @@ class App(Router):
         """Call the decorated function at ``event``; see ``observers.py`` for the events and what each gives.
 
         Raises:
-            SetupError: there is no such event.
+            SetupError: there is no such event, or the function asks for what the event does not tell.
             FrozenError: the app has started to serve.
         """
+        place = find_place()
         self._changed(f"observe {event!r}")
-        return self.observers.adder(event)
+        with located(place):
+            add = self.observers.adder(event)
+
+        def observe(function: Function) -> Function:
+            with located(place):
+                return add(function)
+
+        return observe
 
     def url_for(
         self,
@@ -836,7 +855,11 @@ class App(Router):
 
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
         """
-        return RequestContext(self, make_test_scope(path, method, headers, body, base_url), body)
+        from microweb.requestcontext import RequestContext, make_receive, make_scope
+
+        scope = make_scope(path, method, headers, body, base_url)
+        find = self._find if self._composed else self.build_finder()
+        return RequestContext(self.request_class(self, scope, make_receive(body), *find(scope)))
 
     @property
     def overrides(self) -> Mapping[Any, Any]:
@@ -848,110 +871,9 @@ class App(Router):
 
         Handlers are composed anew at the next request.
         """
-        return Override(self, dependency, replacement)
+        from microweb.overrides import Override
+
+        return Override(self._overrides, dependency, replacement, self._config_changed)
 
     def __repr__(self) -> str:
         return f"<App {self.import_name or ''}>"
-
-
-class RequestContext:
-    """A request that is current without having come from a server; see ``App.test_request_context``."""
-
-    def __init__(self, app: App, scope: Scope, body: bytes) -> None:
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> MutableMapping[str, Any]:
-            return messages.pop() if messages else {"type": "http.disconnect"}
-
-        find = app._find if app._composed else app.build_finder()
-        target, values = find(scope)
-        self.request = app.request_class(app, scope, receive, target, values)
-
-    def __enter__(self) -> Request:
-        self._token = current.set(self.request)
-        return self.request
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.request.closed = True
-        current.reset(self._token)
-
-
-class Override:
-    """A replaced dependency; leaving it, or ``undo()``, puts the original back."""
-
-    def __init__(self, app: App, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> None:
-        self._app = app
-        self._dependency = dependency
-        self._before = app._overrides.get(dependency)
-        app._overrides[dependency] = replacement
-        app._config_changed()
-
-    def undo(self) -> None:
-        """Put back what stood there before."""
-        if self._before is None:
-            self._app._overrides.pop(self._dependency, None)
-        else:
-            self._app._overrides[self._dependency] = self._before
-        self._app._config_changed()
-
-    def __enter__(self) -> "Override":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.undo()
-
-
-class State:
-    """A place for what a program's lifespans make: ``app.state.pool = ...``."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"app.state has no attribute {name!r}; a lifespan may not have set it yet")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
-
-def count_registrations(router: Router) -> int:
-    """The number of registrations in a router and all that are mounted in it."""
-    count = 0
-    seen: set[int] = set()
-    waiting = [router]
-    while waiting:
-        here = waiting.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
-        count += here.version
-        waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
-    return count
-
-
-def make_test_scope(path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str) -> Scope:
-    """The scope of a request for ``test_request_context``."""
-    url = URL(base_url)
-    target, _, query = path.partition("?")
-    lines = [(b"host", url.netloc.encode("ascii"))]
-    lines += [(encode_name(name), encode_value(value, name)) for name, value in (headers or {}).items()]
-    if body:
-        lines.append((b"content-length", b"%d" % len(body)))
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": method.upper(),
-        "scheme": url.scheme or "http",
-        "root_path": "",
-        "path": unquote(target),
-        "raw_path": quote_again(target, PATH).encode("ascii"),
-        "query_string": query.encode("ascii", "replace"),
-        "headers": lines,
-        "client": ("127.0.0.1", 0),
-        "server": (url.host or "localhost", url.port or 80),
-        "state": {},
-    }
-
-
-def printable(text: str) -> str:
-    """``text`` with everything escaped that could begin a new line in a log."""
-    # SECURITY: test_a_log_line_stays_one_line
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from microweb.binding import Plan, describe
+from microweb.callables import can_take
 from microweb.errors import SetupError
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler
@@ -19,7 +20,7 @@ from microweb.routetable import Miss, RouteTable
 from microweb.staticfolder import StaticFolder
 from microweb.urlmap import UrlMap
 
-__all__ = ["Assembly", "Placement", "Target"]
+__all__ = ["Assembly", "Placement", "Target", "count_registrations", "located"]
 
 
 class Placement:
@@ -222,6 +223,11 @@ class Assembly:
                 host = parse_host_pattern(inner.host, converters) if inner.host else placement.host
             self._place(Placement(inner, placement, full_name, prefix, host, converters))
             return
+        if not isinstance(inner, Router) and not can_take(inner, 3):
+            raise SetupError(
+                f"an ASGI app takes three arguments, and {inner!r} does not; one for WSGI, a Flask app for example, is "
+                f"mounted as WSGI(app) ({mount.place})"
+            )
         target = Target(placement, mount=mount)
         target.depth = len(prefix.segments)
         self.targets.append(target)
@@ -315,3 +321,18 @@ class located:  # noqa: N801 - used like a keyword: `with located(place):`
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, SetupError) and self.place not in str(error):
             raise type(error)(f"{error} ({self.place})") from None
+
+
+def count_registrations(router: Router) -> int:
+    """The number of registrations in a router and all that are mounted in it."""
+    count = 0
+    seen: set[int] = set()
+    waiting = [router]
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        count += here.version
+        waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
+    return count

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-__all__ = ["AppContext", "Context", "Globals", "current"]
+__all__ = ["AppContext", "Context", "Globals", "State", "current"]
 
 
 class Globals:
@@ -57,6 +57,16 @@ class Globals:
 
     def __repr__(self) -> str:
         return f"<g with {', '.join(self.__dict__) or 'nothing'}>"
+
+
+class State:
+    """A place for what a program's lifespans make: ``app.state.pool = ...``."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"app.state has no attribute {name!r}; a lifespan may not have set it yet")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 class Context(Protocol):

@@ -8,7 +8,7 @@ prints and is no defence against a program that prints its own secrets. Called b
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NOT_SHOWN", "is_secret_name", "redacted", "shown"]
+__all__ = ["NOT_SHOWN", "is_secret_name", "printable", "redacted", "shown"]
 
 NOT_SHOWN = "(not shown)"
 """What ``shown`` ends with when it kept the value to itself."""
@@ -82,3 +82,9 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
             value = redacted(value)
         copy[name] = value
     return copy
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that could begin a new line in a log."""
+    # SECURITY: test_a_log_line_stays_one_line
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

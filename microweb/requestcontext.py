@@ -1,0 +1,64 @@
+"""A request that came from nowhere: what ``app.test_request_context`` puts into the context.
+
+No server sent it and nothing answers it; its URL is matched, and proxies, ``url_for`` and the like work with it.
+"""
+
+from collections.abc import Mapping
+
+from microweb.asgi import Message, Receive, Scope
+from microweb.context import current
+from microweb.headers import encode_name, encode_value
+from microweb.requests import Request
+from microweb.url import PATH, URL, quote_again, unquote
+
+__all__ = ["RequestContext", "make_receive", "make_scope"]
+
+
+class RequestContext:
+    """A request that is current for the length of a ``with`` block; see ``App.test_request_context``."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def __enter__(self) -> Request:
+        self._token = current.set(self.request)
+        return self.request
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.request.closed = True
+        current.reset(self._token)
+
+
+def make_receive(body: bytes) -> Receive:
+    """The ``receive`` of a client that sends ``body`` and leaves."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+def make_scope(path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str) -> Scope:
+    """The scope of a request as a server would make it."""
+    url = URL(base_url)
+    target, _, query = path.partition("?")
+    lines = [(b"host", url.netloc.encode("ascii"))]
+    lines += [(encode_name(name), encode_value(value, name)) for name, value in (headers or {}).items()]
+    if body:
+        lines.append((b"content-length", b"%d" % len(body)))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method.upper(),
+        "scheme": url.scheme or "http",
+        "root_path": "",
+        "path": unquote(target),
+        "raw_path": quote_again(target, PATH).encode("ascii"),
+        "query_string": query.encode("ascii", "replace"),
+        "headers": lines,
+        "client": ("127.0.0.1", 0),
+        "server": (url.host or "localhost", url.port or 80),
+        "state": {},
+    }
