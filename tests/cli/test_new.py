@@ -327,14 +327,19 @@ def test_make_test_passes_in_an_environment_of_its_own(project):
     assert (project.folder / "shop" / ".venv" / "bin" / "microweb").exists()
 
 
+@needs_make
 @pytest.mark.slow
 @pytest.mark.wire
-def test_uvicorn_serves_the_project_by_its_start_line(project):
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "granian"])
+def test_a_server_serves_the_project_by_its_start_line(project, server):
+    pytest.importorskip(server)
     project.run("new", "shop")
     port = find_free_port()
 
-    line = ("-m", "uvicorn", "asgi:app", "--env-file", ".env", "--port", str(port), "--timeout-graceful-shutdown", "15")
-    with Program(*line, cwd=project.folder / "shop"):
+    run_make = "import os, sys; os.execvp('make', sys.argv)"
+    line = (server, f"PYTHON={sys.executable}", f"PORT={port}")
+    with Program("-c", run_make, *line, cwd=project.folder / "shop") as program:
         page = get(f"http://127.0.0.1:{port}/")
 
     assert "<h1>Hello!</h1>" in page
+    assert "Traceback" not in program.output
