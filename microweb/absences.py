@@ -29,14 +29,14 @@ OF_A_ROUTER = {
 }
 
 OF_AN_APP = {
-    "async_to_sync": "await, or `anyio.from_thread.run` in a def view",
-    "ensure_sync": "await, or `anyio.from_thread.run` in a def view",
+    "async_to_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
+    "ensure_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
     "instance_path": "a path in the config",
     "jinja_options": "jinja_env",
     "json": "jsonify, or a Response with what another encoder wrote",
     "json_encoder": "a Response with what another encoder wrote",
     "json_provider_class": "a Response with what another encoder wrote",
-    "response_class": "an after_request function",
+    "response_class": "Response or StreamingResponse, and an after_request function for all answers",
     "session_interface": "session_store",
     "shell_context_processor": "imports in the shell",
     "teardown_appcontext": "teardown_request",

@@ -76,15 +76,17 @@ class Authorization:
 class Notes:
     """What the walk remembers of a request that needs more than an answer."""
 
-    __slots__ = ("answered", "closers", "finishers", "unhandled")
+    __slots__ = ("answered", "closers", "finishers", "save", "unhandled")
 
     def __init__(self) -> None:
         self.finishers: list[Callable[..., Any]] = []
         """Called with the response, last before it is sent."""
+        self.save: Callable[..., Any] | None = None
+        """Called so after all of them, for they may change what is saved."""
         self.closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """Awaited after the last byte, last registered first."""
-        self.answered: tuple[BaseException, Any] | None = None
-        """The last exception that became a response, and the response."""
+        self.answered: tuple[tuple[BaseException, Any], ...] = ()
+        """The exceptions that became responses, and those."""
         self.unhandled: BaseException | None = None
         """The unhandled error, for the teardown hooks."""
 
@@ -104,6 +106,8 @@ class Incoming:
     _url: URL | None = None
     _g: Globals | None = None
     _session: "Session | None" = None
+    _stored_session: "Session | None" = None
+    """What the walk loaded from the store, for the first touch to find."""
     _worker: "Worker | None" = None
     _id: str | None = None
     _flashes: list[tuple[str, str]] | None = None
@@ -216,7 +220,8 @@ class Incoming:
         if self._url is None:
             query = self.query_string.decode("latin-1")
             raw: bytes | None = self.scope.get("raw_path")
-            path = raw.decode("latin-1") if raw else quote_path(self.scope["path"])
+            # Some servers leave the query on the raw path.
+            path = raw.decode("latin-1").partition("?")[0] if raw else quote_path(self.scope["path"])
             self._url = URL(f"{self.scheme}://{self.host}{path}{'?' + query if query else ''}")
         return self._url
 
@@ -322,7 +327,8 @@ class Incoming:
         if self._id is None:
             from secrets import token_hex
 
-            self._id = token_hex(16)
+            # In a mounted app it is the request that the app around it knows by this name.
+            self._id = token_hex(16) if self.parent is None else self.parent.id
         return self._id
 
     @id.setter

@@ -13,7 +13,7 @@ from typing import Any, Self
 from microweb.errors import SetupError
 from microweb.redaction import shown
 
-__all__ = ["DEFAULTS", "Limits"]
+__all__ = ["DEFAULTS", "Limits", "what_needs_secure"]
 
 
 # The longest that a lock can wait on Windows (threading.TIMEOUT_MAX there); elsewhere it is more.
@@ -188,7 +188,7 @@ SETTINGS: dict[str, tuple[Any, Kind]] = {
     ),
     "SESSION_COOKIE_HTTPONLY": (True, switch),
     # Flask's False sends the cookie in the clear from an https site whose owner forgot the key.
-    "SESSION_COOKIE_SECURE": (None, switch.or_none("on https requests")),
+    "SESSION_COOKIE_SECURE": (None, switch.or_none("on https requests, and where another key needs it")),
     # Flask's None leaves cross-site requests to the browser's own rule, which differs between browsers.
     "SESSION_COOKIE_SAMESITE": (
         "Lax",
@@ -377,21 +377,26 @@ def problem(name: str, kind: Kind, value: Any, error: ValueError) -> str:
     return f"{name}: expected {kind.expected}; came {str(error) or shown(name, value)}"
 
 
+def what_needs_secure(settings: Mapping[str, Any]) -> list[str]:
+    """List what browsers refuse about the session cookie, if it is not ``Secure`` (RFC 6265bis §5.7, CHIPS)."""
+    name = settings["SESSION_COOKIE_NAME"]
+    needs_secure = {
+        "SESSION_COOKIE_SAMESITE 'None'": (settings["SESSION_COOKIE_SAMESITE"] or "").lower() == "none",
+        "SESSION_COOKIE_PARTITIONED": settings["SESSION_COOKIE_PARTITIONED"],
+        f"the name {name!r}": name.lower().startswith(("__host-", "__secure-")),
+    }
+    return [what for what, applies in needs_secure.items() if applies]
+
+
 def cookie_conflicts(settings: Mapping[str, Any]) -> list[str]:
     """List what browsers would refuse about the session cookie (RFC 6265bis §5.7), a line each."""
     name = settings["SESSION_COOKIE_NAME"]
     host_only = name.lower().startswith("__host-")
     conflicts: list[str] = []
     if settings["SESSION_COOKIE_SECURE"] is False:
-        needs_secure = {
-            "SESSION_COOKIE_SAMESITE 'None'": (settings["SESSION_COOKIE_SAMESITE"] or "").lower() == "none",
-            "SESSION_COOKIE_PARTITIONED": settings["SESSION_COOKIE_PARTITIONED"],
-            f"the name {name!r}": host_only or name.lower().startswith("__secure-"),
-        }
         conflicts += [
             f"SESSION_COOKIE_SECURE: expected True or None, for browsers refuse {what} without it; came False"
-            for what, applies in needs_secure.items()
-            if applies
+            for what in what_needs_secure(settings)
         ]
     if host_only and settings["SESSION_COOKIE_DOMAIN"] is not None:
         conflicts.append(f"SESSION_COOKIE_DOMAIN: expected None, for the name {name!r} allows no domain")

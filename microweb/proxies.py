@@ -236,7 +236,7 @@ def copy_current_context(function: Function) -> Function:
     """``function``, bound to a copy of what is current: for tasks and threads that outlive the request.
 
     The copy shares ``g`` and the session with the original and stays usable after the request is over;
-    the body is there if it was read before.
+    the body is there if it was read before. In a ``def`` function ``request`` is the ``SyncRequest``.
 
     Raises:
         OutsideContextError: nothing is current.
@@ -244,7 +244,7 @@ def copy_current_context(function: Function) -> Function:
     context = find_context("copy_current_context")
     copied: Context
     if isinstance(context, Incoming):
-        copied = object.__new__(type(context))
+        copied = object.__new__(find_face(context, function))
         copied.__dict__.update(context.__dict__)
         copied.__dict__["_g"] = context.g
     else:
@@ -272,3 +272,11 @@ def copy_current_context(function: Function) -> Function:
             current.reset(token)
 
     return run  # type: ignore[return-value]
+
+
+def find_face(incoming: Incoming, function: Callable[..., Any]) -> type[Incoming]:
+    """The class that ``request`` has in ``function``: of the two faces of a request, the one for its kind."""
+    if not isinstance(incoming, Request | SyncRequest):
+        return type(incoming)
+    face: type[Incoming] = incoming.app.request_class if is_async(function) else SyncRequest
+    return face

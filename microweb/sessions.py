@@ -2,7 +2,8 @@
 
 A session is loaded when it is first touched and saved, if it was changed, last before the answer is sent. The
 cookie holds JSON (with tags for the few types that JSON lacks), never pickle; what was tampered with or has
-expired is an empty session, not an error. With ``app.session_store`` set the cookie holds a signed id only.
+expired is an empty session, not an error. With ``app.session_store`` set the cookie holds a signed id only; the
+store is asked before the first layer, since a first touch cannot wait.
 
 State of a session in one request::
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from microweb.cookies import dump_cookie
 from microweb.errors import SetupError
 from microweb.headers import find_header
+from microweb.limits import what_needs_secure
 from microweb.sessiondata import from_text, pack, to_text, unpack
 from microweb.sessionstores import MemorySessionStore, SessionConflict, SessionStore, StoredSession
 from microweb.signing import Signer
@@ -159,6 +161,9 @@ class Sessions:
         self.lifetime: float = lifetime.total_seconds() if hasattr(lifetime, "total_seconds") else lifetime
         self.name: str = config["SESSION_COOKIE_NAME"]
         self.secure: bool | None = config["SESSION_COOKIE_SECURE"]
+        """None: for a request over https."""
+        if self.secure is None and what_needs_secure(config):
+            self.secure = True
         self.refreshes: bool = config["SESSION_REFRESH_EACH_REQUEST"]
         self.max_size: int = config["MAX_COOKIE_SIZE"]
         self.attributes: dict[str, Any] = {
@@ -178,7 +183,7 @@ class Sessions:
         """The session of a request, at its first touch.
 
         Raises:
-            RuntimeError: the answer has already started.
+            RuntimeError: the answer has already started, or the store was not asked.
         """
         has_opened = incoming._started and incoming.scope["type"] == "websocket"
         if incoming._started and not has_opened:
@@ -186,36 +191,39 @@ class Sessions:
                 "the session was first touched after the answer had started, when its cookie could no longer be "
                 "sent; read it before the view returns its generator"
             )
-        if self.store is not None:
-            raise RuntimeError("a stored session is loaded by the walk, before the view")
-        session = self.read_cookie(find_cookie(incoming, self.name))
+        if self.store is None:
+            session = self.read_cookie(find_cookie(incoming, self.name))
+        elif incoming._stored_session is not None:
+            session = incoming._stored_session
+        else:
+            raise RuntimeError(
+                "the session was touched where it has not been loaded from the store: it is there in middleware, hooks "
+                "and views, and not in observers of request_started or in a test_request_context()"
+            )
         if has_opened:
             session.seal()  # It may be read as long as the websocket lives, and no cookie can be set any more.
         else:
             self.watch(incoming, session)
         return session
 
-    async def load(self, incoming: "Incoming") -> Session:
-        """The session of a request from the store, for the walk to put in place."""
-        session = await self.load_stored(find_cookie(incoming, self.name))
-        self.watch(incoming, session)
-        return session
+    async def load(self, incoming: "Incoming") -> None:
+        """Ask the store for the session of a request, so that it is there at its first touch, which cannot wait."""
+        incoming._stored_session = await self.load_stored(find_cookie(incoming, self.name))
 
     def watch(self, incoming: "Incoming", session: Session) -> None:
         """Have the session saved with the answer."""
-
         if self.store is None:
 
             def answer(response: "Response") -> None:
                 self.answer(session, response, secure=incoming.scheme in SECURE_SCHEMES)
 
-            incoming.on_finish(answer)
+            incoming.notes.save = answer
         else:
 
             async def save(response: "Response") -> None:
                 await self.save(session, response, secure=incoming.scheme in SECURE_SCHEMES)
 
-            incoming.on_finish(save)
+            incoming.notes.save = save
 
     def read_cookie(self, value: str | bytes | None) -> Session:
         """The session in a cookie; an empty one if there is none that holds."""

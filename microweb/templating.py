@@ -2,17 +2,19 @@
 
 Templates are looked for in the app's folder, then in those of its routers in the order they were mounted. They render
 synchronously: twice as fast as Jinja's async mode, and what they need was awaited before. ``request``, ``session``,
-``g``, ``config``, ``current_app``, ``url_for`` and ``get_flashed_messages`` are there in every template, imported
-ones included. jinja2 is loaded with this file, which ``microweb`` loads when one of its names is first used.
+``g``, ``config``, ``current_app``, ``url_for``, ``get_flashed_messages`` and ``csp_nonce`` are there in every template,
+imported ones included. jinja2 is loaded with this file, which ``microweb`` loads when one of its names is first used.
 """
 
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
+from microweb import json
 from microweb.binding import describe, is_async
 from microweb.errors import SetupError
 from microweb.flashing import get_flashed_messages
@@ -27,12 +29,20 @@ if TYPE_CHECKING:
 __all__ = ["Templates", "render_template", "render_template_string", "stream_template", "stream_template_string"]
 
 ESCAPED = ("html", "htm", "xml", "xhtml", "svg")
+KEPT_STRINGS = 100
+"""Compiled templates from strings that are kept; of files Jinja keeps 400."""
 
 
 def find_sync_request() -> Any:
     """The current request as templates see it: the face with plain values."""
     incoming = find_incoming("request")
     return SyncRequest.of(incoming) if isinstance(incoming, Request) else incoming
+
+
+def csp_nonce() -> str:
+    """The nonce that ``SecurityHeaders`` gave this request for its scripts and styles; ``""`` if it gave none."""
+    context = find_context("csp_nonce")
+    return context.scope.get("microweb.csp_nonce", "") if isinstance(context, Incoming) else ""
 
 
 class Templates:
@@ -44,6 +54,7 @@ class Templates:
         self.environment = Environment(
             loader=self.loader, autoescape=select_autoescape(ESCAPED, default_for_string=True)
         )
+        self.environment.policies.update({"json.dumps_function": dump_json, "json.dumps_kwargs": {}})
         self.environment.globals.update(
             request=Proxy(find_sync_request),
             session=session,
@@ -52,7 +63,10 @@ class Templates:
             current_app=current_app,
             url_for=url_for,
             get_flashed_messages=get_flashed_messages,
+            csp_nonce=csp_nonce,
         )
+        self.compile = lru_cache(KEPT_STRINGS)(self.environment.from_string)
+        """The template that a string is; compiling takes a hundred times as long as rendering."""
         self._processors: dict[Placement, list[Callable[[], dict[str, Any]]]] = {}
         self.refresh()
 
@@ -62,6 +76,7 @@ class Templates:
         Raises:
             SetupError: a function for templates is an ``async def``.
         """
+        self.compile.cache_clear()
         placements = self.app.assembly.placements
         reload = self.app.config["TEMPLATES_AUTO_RELOAD"]
         self.environment.auto_reload = self.app.debug if reload is None else reload
@@ -117,15 +132,12 @@ class Templates:
     def stream(self, template: Template, given: dict[str, Any]) -> Iterator[str]:
         """The text of a template, piece by piece as it is rendered.
 
-        The session is touched and the flashed messages are taken now, if the client has a session: when the first
-        piece is out, its cookie can no longer be sent.
+        The session is touched and the flashed messages are taken now, if the app has sessions: when the first piece
+        is out, its cookie can no longer be sent.
         """
         incoming = find_context("stream_template")
-        if isinstance(incoming, Incoming):
-            if incoming.app.config["SESSION_COOKIE_NAME"] in incoming.cookies or incoming._session is not None:
-                get_flashed_messages()
-            else:
-                incoming._flashes = []
+        if isinstance(incoming, Incoming) and incoming.app.secret_key and not incoming._started:
+            get_flashed_messages()
         context = self.context(given)
 
         def generate() -> Iterator[str]:
@@ -144,6 +156,16 @@ def has_no_globals_of_its_own(template: Template) -> bool:
     """Whether a template was loaded without globals beside those of its environment."""
     names = template.globals
     return isinstance(names, ChainMap) and not names.maps[0] and len(names.maps) == 2
+
+
+def dump_json(value: Any, *, indent: int | None = None) -> str:
+    """What the filter ``tojson`` puts into a page: the JSON that answers have."""
+    dumped = json.dumps(value)
+    if indent is not None:
+        import msgspec
+
+        dumped = msgspec.json.format(dumped, indent=indent)
+    return dumped.decode()
 
 
 def plain(registration: Registration) -> Callable[..., Any]:
@@ -188,7 +210,7 @@ def render_template_string(source: str, **context: Any) -> str:
     Raises: as ``render_template``.
     """
     templates = templates_of_current_app("render_template_string")
-    return templates.render(templates.environment.from_string(source), context)
+    return templates.render(templates.compile(source), context)
 
 
 def stream_template(template: str | list[str | Template], **context: Any) -> Iterator[str]:
@@ -203,4 +225,4 @@ def stream_template(template: str | list[str | Template], **context: Any) -> Ite
 def stream_template_string(source: str, **context: Any) -> Iterator[str]:
     """``stream_template`` for a template given as a string."""
     templates = templates_of_current_app("stream_template_string")
-    return templates.stream(templates.environment.from_string(source), context)
+    return templates.stream(templates.compile(source), context)

@@ -65,7 +65,12 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
         async def enter_here(request: WebSocket) -> None:
             await enter(request, target)
 
-        stages = [*stages, Plan.of_endpoint(enter_here, "the mounted app")]
+        try:
+            guards = composition.guards(target, target.variables, "websocket of a mounted app")
+        except SetupError:
+            # Requests have met the same guards already: this one reads a body, and nothing here can pass it.
+            return make_missing(target)
+        stages = [*stages, *guards, Plan.of_endpoint(enter_here, "the mounted app")]
     else:
         variables = variables_of(target)
         plan = make_plan(
@@ -79,13 +84,13 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
         preprocessors = placement.gather("url_value_preprocessors")
         first = [make_preprocessing(preprocessors)] if preprocessors else []
         # SECURITY: test_the_dependencies_of_a_router_guard_its_websockets_too
-        stages = [*first, *stages, *composition.guards(placement, route, variables, "websocket view"), plan]
+        stages = [*first, *stages, *composition.guards(target, variables, "websocket view"), plan]
         registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
     serve = endpoint = make_endpoint(stages)
-    if composition.services.session_store is not None:
-        serve = with_stored_session(serve, composition)
     for layer, _ in reversed([make_layer(registration) for registration in registrations]):
         serve = wrap(layer, serve)
+    if composition.services.session_store is not None:
+        serve = with_stored_session(serve, composition)
     found = WebSocketTarget(target, serve)
     if serve is endpoint and route is not None and len(stages) == 1 and stages[0].is_coroutine_function:
         found.lone = stages[0]
@@ -175,7 +180,7 @@ def with_stored_session(serve: Serve, composition: Composition) -> Serve:
     """Load the session from the store first: attribute access cannot wait."""
 
     async def load_and_serve(websocket: WebSocket) -> Any:
-        websocket._session = await composition.services.sessions.load(websocket)
+        await composition.services.sessions.load(websocket)
         return await serve(websocket)
 
     return load_and_serve

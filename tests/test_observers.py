@@ -1,5 +1,8 @@
 """Observers: told of everything, changing nothing."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from microweb import App, SetupError
@@ -69,6 +72,27 @@ async def test_observers_belong_to_one_app():
         await client.get("/")
 
     assert seen == []
+
+
+async def test_where_nobody_listens_no_code_of_observers_runs():
+    app = App(__name__)
+    app.on("exception")(lambda error: None)
+    files = set()
+
+    @app.get("/")
+    async def home():
+        return "home"
+
+    async with Client(app) as client:
+        await client.get("/")
+        sys.setprofile(lambda frame, event, argument: files.add(Path(frame.f_code.co_filename).name))
+        try:
+            await client.get("/")
+        finally:
+            sys.setprofile(None)
+
+    assert "app.py" in files
+    assert "observers.py" not in files
 
 
 async def test_an_event_from_plain_code_reaches_async_observers_too():

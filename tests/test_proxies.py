@@ -59,28 +59,6 @@ def test_g_is_a_namespace():
             g.c  # noqa: B018
 
 
-def test_a_test_request_context_has_a_matched_request_and_leaves_the_app_open():
-    app = App(__name__)
-
-    @app.post("/user/<int:number>")
-    async def user(number):
-        raise AssertionError("not called")
-
-    with app.test_request_context("/user/7?q=ü", method="post", headers={"x-a": "1"}, base_url="https://x.example"):
-        assert (request.endpoint, request.view_args, request.method) == ("user", {"number": 7}, "POST")
-        assert (request.headers["x-a"], request.host, request.is_secure) == ("1", "x.example", True)
-        assert isinstance(request, Request)
-    app.get("/later")(user)
-
-
-@pytest.mark.anyio
-async def test_the_body_of_a_test_request_context_can_be_read():
-    app = App(__name__)
-
-    with app.test_request_context("/", method="POST", body=b"[1]", headers={"content-type": "application/json"}):
-        assert await request.json() == [1]
-
-
 @pytest.mark.anyio
 async def test_after_the_request_a_surviving_task_is_told_about_copy_current_context():
     app = App(__name__)
@@ -141,6 +119,39 @@ async def test_copy_current_context_keeps_the_request_for_tasks_and_threads():
     await kept[1]()
 
     assert seen == [("/x", "x")] * 2
+
+
+@pytest.mark.anyio
+async def test_a_copied_function_sees_the_face_of_the_request_for_its_kind():
+    app = App(__name__)
+    seen = []
+
+    @app.post("/")
+    def view():
+        body = request.json
+
+        @copy_current_context
+        async def work_async():
+            seen.append(await request.json() == body)
+
+        @copy_current_context
+        def work():
+            seen.append(request.json == body)
+            kept.append(copy_current_context(work_async.__wrapped__))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        kept.append(work_async)
+        return ""
+
+    kept = []
+    async with Client(app) as client:
+        await client.post("/", json=["tea"])
+    for work_async in kept:
+        await work_async()
+
+    assert seen == [True, True, True]
 
 
 def test_copy_current_context_works_in_an_app_context_and_nowhere_else():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from microweb import App, Request, session
+from microweb import App, Request, after_this_request, session
 from microweb.sessions import MemorySessionStore, Session, find_cookie
 from microweb.testing import Client
 
@@ -76,6 +76,19 @@ async def test_every_cookie_setting_is_used():
     for part in ("Domain=testserver.local", "Path=/set", "Secure", "SameSite=None", "Partitioned"):
         assert part in cookie
     assert "HttpOnly" not in cookie
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"SESSION_COOKIE_PARTITIONED": True}, {"SESSION_COOKIE_SAMESITE": "None"}, {"SESSION_COOKIE_NAME": "__Host-s"}],
+    ids=lambda config: next(iter(config)),
+)
+async def test_a_cookie_that_browsers_refuse_otherwise_is_secure_over_http_too(config):
+    async with Client(make_app(**config)) as client:
+        answer = await client.get("/set/a/1")
+
+    assert answer.status_code == 200
+    assert "Secure" in answer.headers["set-cookie"].split("; ")
 
 
 async def test_the_cookie_is_written_only_when_something_changed():
@@ -315,6 +328,21 @@ async def test_a_stored_session_keeps_only_its_id_in_the_cookie():
         assert (await client.get("/get/user")).text == "a-rather-visible-name"
 
 
+async def test_a_stored_session_that_nobody_touches_leaves_no_trace():
+    async with Client(stored_app()) as client:
+        touched = await client.get("/set/user/ada")
+        answer = await client.get("/untouched")
+
+    assert touched.headers["vary"] == "Cookie"
+    assert "vary" not in answer.headers
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_stored_session_is_not_there_outside_of_a_request():
+    with stored_app().test_request_context("/"), pytest.raises(RuntimeError, match="test_request_context"):
+        session["user"] = "ada"
+
+
 async def test_a_rotated_session_has_a_new_id_and_the_old_one_is_gone():
     app = stored_app()
 
@@ -484,6 +512,26 @@ async def test_the_memory_store_is_bounded_and_forgets():
     assert await store.load("a") is None
     assert await store.load("d") is None
     assert (await store.load("c")).data == b"{}"
+
+
+@pytest.mark.parametrize("store", [None, MemorySessionStore()])
+async def test_a_function_of_after_this_request_may_still_change_the_session(store):
+    app = make_app()
+    app.session_store = store
+
+    @app.get("/late")
+    async def late():
+        session["early"] = "1"
+
+        @after_this_request
+        def change(response):
+            session["late"] = "2"
+
+        return ""
+
+    async with Client(app) as client:
+        await client.get("/late")
+        assert [(await client.get(f"/get/{name}")).text for name in ("early", "late")] == ["1", "2"]
 
 
 @pytest.mark.parametrize("store", [None, MemorySessionStore()])

@@ -1,6 +1,9 @@
 """Templates: where they are found, what they know, how they are escaped, streamed and observed."""
 
+import dataclasses
+import datetime
 import sys
+import threading
 import types
 
 import jinja2
@@ -20,6 +23,7 @@ from microweb import (
     stream_template_string,
 )
 from microweb.errors import OutsideContextError
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -141,6 +145,16 @@ async def test_strings_and_markup_files_are_escaped_and_text_files_are_not(tmp_p
         assert render_template_string("{{ value }}", value="<") == "&lt;"
 
 
+def test_the_filter_tojson_writes_what_an_answer_has():
+    value = {"to": datetime.date(2026, 3, 1), "by": dataclasses.make_dataclass("Guest", ["name"])("</script>")}
+
+    with App(__name__).app_context():
+        assert render_template_string("{{ value | tojson }}", value=value) == (
+            r'{"to":"2026-03-01","by":{"name":"\u003c/script\u003e"}}'
+        )
+        assert render_template_string("{{ [1] | tojson(indent=2) }}") == "[\n  1\n]"
+
+
 async def test_a_missing_template_or_name_is_an_error_that_names_it(program):
     with App(program(bad="line\n{{ nothing.at_all }}")).app_context():
         with pytest.raises(jinja2.TemplateNotFound, match=r"absent\.html"):
@@ -163,6 +177,32 @@ async def test_a_changed_template_is_seen_in_debug(tmp_path, program):
         assert render_template("page.html") == "second"
 
 
+async def test_a_template_is_compiled_once(tmp_path, program):
+    name = program(page="first")
+    app, seen = App(name), []
+    app.on("template_rendered")(lambda template: seen.append(template))
+
+    with app.app_context():
+        render_template("page.html")
+        (tmp_path / name / "templates" / "page.html").write_text("second")
+        assert render_template("page.html") == "first"
+        render_template_string("{{ 1 }}")
+        render_template_string("{{ 1 }}")
+
+    assert seen[0] is seen[1]
+    assert seen[2] is seen[3]
+
+
+async def test_what_is_registered_later_counts_in_strings_that_were_rendered_before(program):
+    app = App(program())
+    app.template_filter("sign")(lambda text: f"{text}?")
+
+    with app.app_context():
+        assert render_template_string("{{ 'x' | sign }}") == "x?"
+        app.template_filter("sign")(lambda text: f"{text}!")
+        assert render_template_string("{{ 'x' | sign }}") == "x!"
+
+
 async def test_the_programs_own_changes_to_the_environment_stay(program):
     app = App(program())
     app.jinja_env.trim_blocks = True
@@ -176,27 +216,53 @@ async def test_the_programs_own_changes_to_the_environment_stay(program):
         assert (await client.get("/")).text == "own x"
 
 
-async def test_a_streamed_template_leaves_while_it_renders(program):
-    app = App(program(), secret_key="k" * 20)
+async def test_a_streamed_template_leaves_while_it_renders():
+    app, first_has_come = App(__name__), threading.Event()
+    app.template_global("wait")(lambda: first_has_come.wait(10))
+    app.get("/")(lambda: stream_template_string("{{ request.path }} {% for n in (1, 2) %}{{ wait() }} {% endfor %}"))
 
-    @app.get("/string")
-    async def string():
-        return stream_template_string("{% for n in numbers %}{{ n }};{% endfor %}", numbers=range(3))
+    async with Client(app) as client, client.stream("GET", "/") as answer:
+        chunks = answer.aiter_text()
+        first = await anext(chunks)
+        first_has_come.set()
+        rest = "".join([chunk async for chunk in chunks])
+
+    assert first.startswith("/")
+    assert first + rest == "/ True True "
+
+
+async def test_a_streamed_template_shows_flashed_messages_once():
+    app = App(__name__, secret_key="k" * 20)
+    app.get("/")(lambda: stream_template_string("{{ get_flashed_messages() }}"))
 
     @app.get("/flash")
     async def put():
         flash("saved")
         return ""
 
-    @app.get("/file")
-    def file():
-        return stream_template_string("{{ get_flashed_messages() }} {{ request.path }}")
+    async with Client(app) as client:
+        await client.get("/flash")
+        assert (await client.get("/")).text == "[&#39;saved&#39;]"
+        assert (await client.get("/")).text == "[]"
+
+
+@pytest.mark.parametrize("store", [None, MemorySessionStore()])
+async def test_a_streamed_template_reads_the_session_of_everybody(store):
+    app = App(__name__, secret_key="k" * 20)
+    app.session_store = store
+    app.get("/")(lambda: stream_template_string("{{ session.user }}"))
+
+    @app.get("/login")
+    async def login():
+        session["user"] = "ada"
+        return ""
 
     async with Client(app) as client:
-        assert (await client.get("/string")).text == "0;1;2;"
-        await client.get("/flash")
-        assert (await client.get("/file")).text == "[&#39;saved&#39;] /file"
-        assert (await client.get("/file")).text == "[] /file"
+        stranger = await client.get("/")
+        await client.get("/login")
+        assert (await client.get("/")).text == "ada"
+
+    assert (stranger.text, stranger.headers["vary"]) == ("", "Cookie")
 
 
 async def test_a_streamed_template_may_be_a_file(program):

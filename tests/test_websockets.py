@@ -758,6 +758,26 @@ async def test_a_mounted_app_that_is_wrapped_is_entered_through_its_middleware()
     assert ("websocket", "/in/ws") in seen
 
 
+async def test_stored_sessions_are_there_in_layers_too():
+    app = App(__name__, secret_key="a secret key for tests")
+    app.session_store = MemorySessionStore()
+
+    @app.websocket_middleware
+    async def count(websocket, call_next):
+        websocket.session["visits"] = websocket.session.get("visits", 0) + 1
+        await call_next(websocket)
+
+    @app.websocket("/ws")
+    async def echo(websocket):
+        await websocket.accept()
+        await websocket.send_json(websocket.session["visits"])
+
+    async with Client(app) as client:
+        for visit in (1, 2):
+            async with client.websocket("/ws") as websocket:
+                assert await websocket.receive_json() == visit
+
+
 async def test_stored_sessions_are_there():
     from microweb.sessions import MemorySessionStore
 

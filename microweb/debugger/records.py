@@ -42,7 +42,7 @@ class FrameRecord:
 
     __slots__ = ("filename", "function", "global_names", "kind", "line", "local_names", "source", "variables")
 
-    def __init__(self, traceback: TracebackType) -> None:
+    def __init__(self, traceback: TracebackType, everywhere: Mapping[str, Any]) -> None:
         frame = traceback.tb_frame
         self.filename = frame.f_code.co_filename
         self.line = traceback.tb_lineno
@@ -53,15 +53,21 @@ class FrameRecord:
         self.kind = "template" if "__jinja_exception__" in frame.f_globals else kind_of(self.filename)
         self.source = find_source(self.filename, self.line, frame.f_globals)
         is_module = frame.f_locals is frame.f_globals
-        self.variables = [] if is_module else list(describe_variables(self.local_names))
+        names = self.local_names
+        if self.kind == "template":
+            names = {name: value for name, value in names.items() if value is not everywhere.get(name, ...)}
+        self.variables = [] if is_module else list(describe_variables(names))
 
 
 class ExceptionRecord:
-    """One exception of a chain; ``relation`` says how the one before it is connected with it."""
+    """One exception of a chain; ``relation`` says how the one before it is connected with it.
+
+    ``everywhere`` is what all templates know, and what no frame of one shows therefore.
+    """
 
     __slots__ = ("frames", "left_out", "message", "name", "relation")
 
-    def __init__(self, error: BaseException, relation: str = "") -> None:
+    def __init__(self, error: BaseException, relation: str, everywhere: Mapping[str, Any]) -> None:
         kind = type(error)
         self.name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         self.message = shorten(message_of(error), LONGEST_MESSAGE)
@@ -70,7 +76,7 @@ class ExceptionRecord:
         self.left_out = max(0, len(found) - FIRST_FRAMES - LAST_FRAMES)
         if self.left_out:
             found = found[:FIRST_FRAMES] + found[-LAST_FRAMES:]
-        self.frames = [FrameRecord(each) for each in found]
+        self.frames = [FrameRecord(each, everywhere) for each in found]
 
     def find_main_frame(self) -> FrameRecord | None:
         """The frame somebody wants to see first: the innermost of a template, else of the program."""
@@ -87,8 +93,10 @@ class ErrorRecord:
     def __init__(self, key: str, error: BaseException, request: Request) -> None:
         self.key = key
         self.request = request
+        templates = request.app._templates
+        everywhere = {} if templates is None else templates.environment.globals
         self.exceptions = [
-            ExceptionRecord(found, relation) for found, relation in islice(chain(error), MOST_EXCEPTIONS)
+            ExceptionRecord(found, relation, everywhere) for found, relation in islice(chain(error), MOST_EXCEPTIONS)
         ]
         self.text = cut_middle("".join(traceback.format_exception(error, limit=-LAST_FRAMES)))
         self.frames = [frame for each in self.exceptions for frame in each.frames]

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.debugger.test_browser import browser, pytestmark  # noqa: F401 - the fixture, and the reason to skip
 from tests.programs import Program, write
+from tests.services import is_of_policy, open_page
+
+pytestmark = pytest.mark.wire
 
 PROGRAM = """
     from microweb import App, render_template
@@ -28,19 +30,12 @@ PROGRAM = """
 
 
 @pytest.fixture
-def page(browser):  # noqa: F811
-    """A tab, with what the browser complained of in ``complaints``."""
-    context = browser.new_context()
-    context.set_default_timeout(90_000)
-    page = context.new_page()
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: page.complaints.append(message.text) if "Content Security" in message.text else None,
-    )
+def page(browser):
+    """A tab, which the program is waited for in."""
+    page = open_page(browser, complains=is_of_policy)
+    page.set_default_timeout(90_000)
     yield page
-    context.close()
+    page.context.close()
 
 
 @pytest.fixture
@@ -57,14 +52,14 @@ def rewrite(path, before, after):
     path.write_text(path.read_text().replace(before, after))
 
 
-def open_page(page, url):
+def listen(page, url):
     """Open a page and wait until it listens: a change before that is seen all the same, and later."""
     with page.expect_request("**/_microweb/refresh"):
         page.goto(url)
 
 
 def test_an_edited_view_is_shown(page, program, tmp_path):
-    open_page(page, program.url)
+    listen(page, program.url)
 
     rewrite(tmp_path / "app.py", "<p>one", "<p>two")
 
@@ -73,7 +68,7 @@ def test_an_edited_view_is_shown(page, program, tmp_path):
 
 
 def test_an_edited_template_is_shown(page, program, tmp_path):
-    open_page(page, program.url + "/template")
+    listen(page, program.url + "/template")
 
     rewrite(tmp_path / "templates" / "page.html", "one", "two")
 
@@ -81,7 +76,7 @@ def test_an_edited_template_is_shown(page, program, tmp_path):
 
 
 def test_an_edited_style_sheet_is_shown_by_the_same_process(page, program, tmp_path):
-    open_page(page, program.url)
+    listen(page, program.url)
 
     rewrite(tmp_path / "static" / "site.css", "1, 2, 3", "4, 5, 6")
 
@@ -90,7 +85,7 @@ def test_an_edited_style_sheet_is_shown_by_the_same_process(page, program, tmp_p
 
 
 def test_a_program_that_could_not_start_is_shown_when_it_is_mended(page, program, tmp_path):
-    open_page(page, program.url)
+    listen(page, program.url)
     rewrite(tmp_path / "app.py", "async def home():\n", "async def home(:\n")
     program.wait_for("waiting for a change")
 
@@ -104,7 +99,7 @@ def test_a_program_that_could_not_start_is_shown_when_it_is_mended(page, program
 
 
 def test_an_error_page_goes_when_the_error_is_mended(page, program, tmp_path):
-    open_page(page, program.url + "/broken")
+    listen(page, program.url + "/broken")
     page.locator("h1", has_text="ValueError").wait_for()
 
     rewrite(tmp_path / "app.py", 'raise ValueError("no hat")', 'return "<p>two"')
@@ -122,7 +117,7 @@ def test_a_page_under_a_strict_policy_is_refreshed_without_a_complaint(page, pro
         """return Response("<p>one", headers={"content-security-policy": "default-src 'self'"})""",
     )
     with Program("strict.py", cwd=tmp_path) as strict:
-        open_page(page, strict.url + "/template")
+        listen(page, strict.url + "/template")
 
         rewrite(tmp_path / "strict.py", "<p>one", "<p>two")
 
@@ -131,7 +126,7 @@ def test_a_page_under_a_strict_policy_is_refreshed_without_a_complaint(page, pro
 
 
 def test_a_tab_in_the_background_catches_up_when_it_is_seen(page, program, tmp_path):
-    open_page(page, program.url)
+    listen(page, program.url)
     page.evaluate(
         """() => {
             Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });

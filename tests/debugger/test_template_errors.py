@@ -1,6 +1,7 @@
 """Mistakes in templates: the error page and the log name the template and the line, wherever it was rendered from."""
 
 import logging
+import re
 
 import pytest
 
@@ -82,6 +83,15 @@ async def test_the_page_and_the_log_name_template_and_line(tmp_path, write, capl
     assert shown in text
     assert logged in log
     assert f'<li value="{line}" class=current>' in text
+
+
+async def test_a_template_shows_what_it_was_given_and_not_what_every_template_knows(tmp_path, write, caplog):
+    write(page="{% for book in books %}{{ book.title.upper() }}{% endfor %}")
+
+    text, _ = await visit(tmp_path, lambda: render_template("page.html", books=[{"pages": 7}], g="mine"), caplog)
+
+    frame = text.partition("<summary><b>top-level")[2].partition("</details>")[0]
+    assert set(re.findall("<th>(.*?)</th>", frame)) == {"book", "books", "g"}
 
 
 async def test_without_debug_the_log_alone_names_them(tmp_path, write, caplog):
