@@ -40,7 +40,7 @@ test: .make/test ## Run the tests in parallel; coverage of branches below 95% fa
 
 .PHONY: test-slow
 test-slow: .make/test ## Run the tests that take minutes
-	$(bin)/python -m pytest -m "slow and not exhaustive" $(PYTEST_OPTIONS) $(TESTS)
+	$(bin)/python -m pytest -n auto -m "slow and not exhaustive" $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: lint style mypy pyright imports
 lint: style mypy pyright imports ## Check style, types and the direction of imports

@@ -227,8 +227,10 @@ class App(Router):
     async def _finish(self, request: Incoming, response: Response) -> Response:
         """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
         notes = request.notes
-        while notes.finishers:
+        while notes.finishers or notes.save is not None:
             finishers, notes.finishers = notes.finishers, []
+            if not finishers and notes.save is not None:
+                finishers, notes.save = [notes.save], None
             for finish in finishers:
                 try:
                     changed = finish(response)
@@ -275,9 +277,10 @@ class App(Router):
                     await target.teardown(request, notes.unhandled)
                 if interrupted is not None:
                     raise interrupted
-        if notes.answered is not None:
-            notes.answered[1]._error = None  # A layer may have replaced that answer.
-            notes.answered = None
+        if notes.answered:
+            for _, answer in notes.answered:
+                answer._error = None  # A layer may have replaced that answer.
+            notes.answered = ()
             if response is not None:
                 response._error = None
         notes.unhandled = None
@@ -457,6 +460,7 @@ class App(Router):
 
     def build_finder(self) -> Finder:
         """The look-up of what is registered so far, without freezing it."""
+        self.limits = Limits.of(self.config)
         assembly = Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
@@ -854,6 +858,9 @@ class App(Router):
         """A context with a request that came from nowhere: ``with app.test_request_context("/?page=2"): ...``
 
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
+
+        Raises:
+            ValueError: the path does not begin with a slash.
         """
         from microweb.requestcontext import RequestContext, make_receive, make_scope
 

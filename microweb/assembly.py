@@ -229,6 +229,7 @@ class Assembly:
                 f"mounted as WSGI(app) ({mount.place})"
             )
         target = Target(placement, mount=mount)
+        target.variables = (*(placement.host.variables if placement.host else ()), *prefix.variables)
         target.depth = len(prefix.segments)
         self.targets.append(target)
         if isinstance(inner, Router):

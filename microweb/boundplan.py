@@ -125,7 +125,7 @@ class BoundPlan(Plan):
 def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: Any) -> Callable[..., Any]:
     """The call of a coroutine function that takes the JSON body and nothing else.
 
-    PERF(typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is
+    PERF(bodies.typed-body): what ``read_body``'s fill and ``Parameter.decode`` do, written out for the body that is
     right.
     """
     decode, quick, fill = parameter.decode, parameter.quick, parameter.fill

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from microweb.incoming import Incoming
 
-__all__ = ["Unresolved", "describe", "find_hints", "is_async", "is_request", "locate", "unwrapped"]
+__all__ = ["Unresolved", "can_take", "describe", "find_hints", "is_async", "is_request", "locate", "unwrapped"]
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,6 +45,19 @@ def is_async(function: Callable[..., Any]) -> bool:
     generator."""
     inner = unwrapped(function)
     return inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def can_take(function: Callable[..., Any], number: int) -> bool:
+    """Whether ``function`` can be called with so many positional arguments; also true where Python cannot tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*range(number))
+    except TypeError:
+        return False
+    return True
 
 
 def describe(function: Callable[..., Any]) -> str:

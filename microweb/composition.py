@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from microweb.assembly import Assembly, Placement, Target
 from microweb.binding import Plan, describe, is_async, make_plan
+from microweb.callables import can_take
 from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, HandlerSet, StockAnswers
 from microweb.errors import (
@@ -24,7 +25,7 @@ from microweb.errors import (
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler, compose
 from microweb.responses import AbandonedResponse, Response
-from microweb.router import Registration, Route, is_token
+from microweb.router import Registration, is_token
 from microweb.routetable import Miss
 from microweb.url import quote_path
 from microweb.watcher import cancel_on_disconnect
@@ -94,6 +95,7 @@ class Composition:
         self._handler_sets: dict[Any, HandlerSet] = {}
         self._hooks: dict[tuple[Placement, str], list[Plan]] = {}
         self._teardowns: dict[tuple[Placement, str], Teardown | None] = {}
+        self._layers: dict[Registration, tuple[Callable[..., Any], str]] = {}
 
     def compose_all(self) -> None:
         """Give every target its handler, and the table its misses.
@@ -101,6 +103,11 @@ class Composition:
         Raises:
             SetupError: a function asks for what nothing provides, or a rule can never match.
         """
+        for placement in self.assembly.placements:
+            for registration in placement.router.url_defaults_hooks:
+                check_plain(registration, "url_defaults")
+            for registration in placement.router.url_value_preprocessors:
+                check_plain(registration, "url_value_preprocessor")
         for target in self.assembly.targets:
             if not target.is_websocket:
                 self.compose(target)
@@ -126,6 +133,8 @@ class Composition:
             )
             endpoint = make_miss_endpoint(respond, before, after, answer)
         elif target.mount is not None:
+            # SECURITY: test_the_dependencies_of_a_router_guard_what_is_mounted_below_it
+            before += self.guards(target, target.variables)
             endpoint = self.make_mount_endpoint(target, before, after, answer)
         else:
             assert route is not None
@@ -141,13 +150,13 @@ class Composition:
             target.representations = find_representations(placement)
             if target.representations is not None:
                 target.plan.change_result(target.representations.answer)
-            before += self.guards(placement, route, variables)
+            before += self.guards(target, variables)
             endpoint = plain = make_endpoint(target.plan, answer, before, after)
             endpoint = self.guard_route(endpoint, target, answer)
         registrations = placement.gather("layers")
         if route is not None:
             registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
-        target.layers = [make_layer(registration) for registration in registrations]
+        target.layers = [self.layer(registration) for registration in registrations]
         target.teardown = self.teardown(placement, "teardown_request_hooks")
         handler = compose(target.layers, endpoint, answer)
         if self.services.session_store is not None:
@@ -190,10 +199,17 @@ class Composition:
             ]
         return self._hooks[key]
 
-    def guards(self, placement: Placement, route: Route, variables: tuple[str, ...], what: str = "view") -> list[Plan]:
-        """The ``dependencies=[...]`` of the routers and of the route, as one stage before the view."""
-        gathered = [each for router in placement.chain for each in router.dependencies]
-        gathered += route.options.get("dependencies", ())
+    def layer(self, registration: Registration) -> tuple[Callable[..., Any], str]:
+        """A middleware and its name, looked at once for all the routes inside it."""
+        if registration not in self._layers:
+            self._layers[registration] = make_layer(registration)
+        return self._layers[registration]
+
+    def guards(self, target: Target, variables: tuple[str, ...], what: str = "view") -> list[Plan]:
+        """The ``dependencies=[...]`` of the routers and of the route, as one stage before a view or a mounted app."""
+        gathered = [each for router in target.placement.chain for each in router.dependencies]
+        if target.route is not None:
+            gathered += target.route.options.get("dependencies", ())
         if not gathered:
             return []
         from microweb.boundplan import make_guard
@@ -201,7 +217,9 @@ class Composition:
         try:
             return [make_guard(gathered, what=what, variables=variables, overrides=self.services.overrides)]
         except SetupError as error:
-            raise SetupError(f"{error} ({route.place})") from None
+            registered = target.route or target.mount
+            assert registered is not None
+            raise SetupError(f"{error} ({registered.place})") from None
 
     def teardown(self, placement: Placement, attribute: str) -> Teardown | None:
         """One function that runs all teardown hooks, the last registered first; each runs whatever the others do."""
@@ -234,7 +252,7 @@ class Composition:
 
         async def load_and_handle(request: Any) -> Response:
             try:
-                request._session = await services.sessions.load(request)
+                await services.sessions.load(request)
             except Exception as error:  # noqa: BLE001 - a store that is down is a 500 inside the error handlers
                 return await answer(request, error)
             return await handler(request)
@@ -379,13 +397,17 @@ def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:
     """A middleware and its name for error texts.
 
     Raises:
-        SetupError: it is a plain ``def``: a layer awaits ``call_next``.
+        SetupError: it is a plain ``def``, and could not await ``call_next``; or it does not take that.
     """
     layer = registration.function
     if not is_async(layer):
         raise SetupError(
             f"the middleware {describe(layer)} must be `async def`, since it awaits call_next(request) "
             f"({registration.place}); a plain def can be a before_request or after_request function"
+        )
+    if not can_take(layer, 2):
+        raise SetupError(
+            f"the middleware {describe(layer)} must take two arguments, (request, call_next) ({registration.place})"
         )
     return layer, f"middleware {describe(layer)}"
 
@@ -407,8 +429,6 @@ def make_error_handler(
 def make_preprocessing(registrations: list[Registration]) -> Plan:
     """All ``url_value_preprocessor`` functions as one stage before the hooks."""
     functions = [registration.function for registration in registrations]
-    for registration in registrations:
-        check_plain(registration, "url_value_preprocessor")
 
     async def preprocess(request: Any) -> None:
         for function in functions:
@@ -418,11 +438,16 @@ def make_preprocessing(registrations: list[Registration]) -> Plan:
 
 
 def check_plain(registration: Registration, what: str) -> None:
-    """Refuse an ``async def`` where a value is needed at once.
+    """Refuse a function on URLs that would have to be awaited, or takes something else.
 
     Raises:
         SetupError: it is one.
     """
+    if not can_take(registration.function, 2):
+        raise SetupError(
+            f"the {what} function {describe(registration.function)} must take two arguments, (endpoint, values) "
+            f"({registration.place})"
+        )
     if is_async(registration.function):
         raise SetupError(
             f"the {what} function {describe(registration.function)} must be a plain def: it only changes the values it "

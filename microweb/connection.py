@@ -303,7 +303,7 @@ class Connection:
         message: Message
         try:
             if timeout is not None and isinstance(answer, CoroutineType) and _get_running_loop() is not None:
-                # PERF(multipart-1MiB): of a large body most messages are there already; a timer is set only for
+                # PERF(bodies.multipart-1MiB): of a large body most messages are there already; a timer is set only for
                 # one that has to be waited for.
                 try:
                     waiting_for = answer.send(None)

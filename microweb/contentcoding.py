@@ -14,8 +14,7 @@ from microweb.errors import BadRequest, UnsupportedMediaType
 __all__ = ["Decoder", "known_codings", "make_decoder"]
 
 PIECE = 65536
-"""The most bytes that are decoded, and (but for brotli, which gives half as many again) come out, in one
-go."""
+"""The most bytes that are decoded, and (but for brotli, which gives half as many again) come out, in one go."""
 
 WINDOW_LOG = 23
 """8 MiB: what RFC 8878 §3.1.1.1.2 asks every decoder to have, and RFC 9659 allows an encoder to need."""
@@ -85,9 +84,8 @@ class Decoder:
 
 
 Codec = tuple[Callable[[bytes], bytes], Callable[[], tuple[bool, bytes]]]
-"""Gives at most ``PIECE`` bytes for more input (``b""``: what it still has), and tells whether it has ended
-and what
-of its input came after the end."""
+"""Gives at most ``PIECE`` bytes for more input (``b""``: what it still has), and tells whether it has ended and what of
+its input came after the end."""
 
 
 def start_zlib(window_bits: int) -> Codec:
@@ -150,8 +148,7 @@ CODECS: dict[str, Callable[[bytes], Codec]] = {
 
 
 def import_brotli() -> Any:
-    """The brotli package, if it is there and able to stop (1.2 and later): without a limit a bomb goes off
-    whole."""
+    """The brotli package, if it is there and able to stop (1.2 and later): without a limit a bomb goes off whole."""
     try:
         brotli: Any = import_module("brotli")
     except ImportError:
@@ -183,8 +180,7 @@ def make_decoder(header: str, *, enabled: bool = True) -> Decoder | None:
     """The decoder for a ``Content-Encoding`` header; None if it names no coding.
 
     Raises:
-        UnsupportedMediaType: it is not enabled, or this coding is not known, or there are several; the
-        answer's
+        UnsupportedMediaType: it is not enabled, or this coding is not known, or there are several; the answer's
             ``Accept-Encoding`` says what is (RFC 9110 §12.5.3).
     """
     coding = header.strip().lower()

@@ -60,7 +60,7 @@ def parse_cookies(header: str) -> MultiDict[str]:
 
 
 def _split(header: str) -> list[tuple[str, str]]:
-    # PERF(cookies): without a quote the grammar comes down to splitting, far faster for long values.
+    # Without a quote the grammar comes down to splitting, far faster for long values.
     pairs: list[tuple[str, str]] = []
     for part in header.split(";"):
         name, _, value = part.partition("=")
@@ -144,9 +144,9 @@ def dump_cookie(
         path = _check_path(path)
         parts.append(f"Path={path}")
     if samesite is not None:
-        samesite = samesite.title()
+        given, samesite = samesite, samesite.title()
         if samesite not in ("Strict", "Lax", "None"):
-            raise ValueError(f"samesite is 'Strict', 'Lax' or 'None', not {samesite!r}")
+            raise ValueError(f"samesite is 'Strict', 'Lax' or 'None', not {given!r}")
         parts.append(f"SameSite={samesite}")
     if partitioned:
         parts.append("Partitioned")

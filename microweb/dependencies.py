@@ -12,7 +12,9 @@ from typing import Any
 from microweb.callables import describe, is_async, locate, unwrapped
 from microweb.errors import SetupError
 from microweb.markers import Body, Depends
-from microweb.parameters import MISSING, Parameter, Refused, read_body, read_parameter, split_hint
+from microweb.parameterreading import read_parameter, split_hint
+from microweb.parameters import MISSING, Parameter, Refused
+from microweb.places import read_body
 from microweb.requests import SyncRequest
 from microweb.signatures import Signature, read_signature
 from microweb.structs import find_fields

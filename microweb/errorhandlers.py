@@ -66,10 +66,10 @@ class ErrorHandlers:
 
     async def answer(self, request: Any, error: Exception) -> Response:
         """The response that ``error`` becomes. Never raises an ``Exception``."""
-        answered = request.notes.answered
-        if answered is not None and answered[0] is error:
-            response: Response = answered[1]
-            return response
+        response: Response
+        for answered, response in request.notes.answered:
+            if answered is error:
+                return response
         shown: Exception = error
         while isinstance(shown, ExceptionGroup) and len(shown.exceptions) == 1:
             shown = shown.exceptions[0]
@@ -78,7 +78,7 @@ class ErrorHandlers:
         else:
             response = await self._answer(request, shown)
         response._error = error
-        request.notes.answered = (error, response)
+        request.notes.answered += ((error, response),)
         return response
 
     async def _answer(self, request: Any, error: Exception) -> Response:
@@ -175,7 +175,7 @@ def wants_html(request: Incoming) -> bool:
 
 
 class StockAnswers:
-    """The built-in answers to one status with its usual text, encoded once. PERF(walk.404)"""
+    """The built-in answers to one status with its usual text, encoded once. PERF(walk.404-of-200)"""
 
     def __init__(self, make_error: Callable[[], HTTPException]) -> None:
         self.make_error = make_error

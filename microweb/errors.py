@@ -143,7 +143,7 @@ class HTTPException(Exception):
         known = HTTPException.by_status.get(status)
         super().__init__(status, description)
         self.status = status
-        self.title = self.title or (known.title if known else f"Status {status}")
+        self.title = self.title or (known.title if known else find_title(status))
         if description is None:
             description = self.default_description or (known.default_description if known else self.title)
         self.description = description
@@ -162,6 +162,16 @@ class HTTPException(Exception):
 
     def __str__(self) -> str:
         return f"{self.status} {self.title}: {self.description}"
+
+
+def find_title(status: int) -> str:
+    """The usual text of a status that no class here stands for."""
+    from http import HTTPStatus
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
 
 
 class StatusError(HTTPException):

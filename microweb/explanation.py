@@ -207,7 +207,7 @@ def explain_in(app: Any, method: str, path: str, raw_path: bytes | None, host: s
     explanation = Explanation(method, path, host, owner_of(placement))
     explanation.values = values or {}
     explanation.layers = [
-        Layer("ASGI middleware", describe(factory), LOOP, "app", "") for factory, _ in app._asgi_middleware
+        Layer("ASGI middleware", name_of(factory), LOOP, "app", "") for factory, _ in app._asgi_middleware
     ]
     if target.miss is not None:
         add_miss(explanation, placement, target.miss, path, raw_path)
@@ -330,6 +330,8 @@ def add_layers(explanation: Explanation, placement: Placement, core: Layer, rout
             step._replace(runs=LOOP) for step in read(placement, "url_value_preprocessors", "url_value_preprocessor")
         ]
     layers += read(placement, f"before_{kind}_hooks", f"before_{kind}")
+    if explanation.status is None:
+        layers += read_guards(placement, route)
     layers.append(core)
     if not is_websocket:
         layers += read(placement, "after_request_hooks", "after_request")[::-1]
@@ -342,6 +344,23 @@ def read(placement: Placement, attribute: str, stage: str) -> list[Layer]:
         Layer(stage, name_of(step.function), runs_where(step.function), owner, step.place)
         for owner, router in routers_of(placement)
         for step in getattr(router, attribute)
+    ]
+
+
+def read_guards(placement: Placement, route: Route | None) -> list[Layer]:
+    """The ``dependencies=[...]`` of the routers and of the route."""
+    given = [
+        (depends.function, owner, router.place)
+        for owner, router in routers_of(placement)
+        for depends in router.dependencies
+    ]
+    if route is not None:
+        given += [(depends.function, "route", route.place) for depends in route.options.get("dependencies", ())]
+    return [
+        # A class is called on the loop: to make an object is no work.
+        Layer("dependency", name_of(call), LOOP if isinstance(call, type) else runs_where(call), owner, place)
+        for call, owner, place in given
+        if call is not None
     ]
 
 

@@ -31,20 +31,23 @@ class Closable(Protocol):
 class Farewells:
     """Who is open on which loop, and the tasks that close them."""
 
-    __slots__ = ("_all_ended", "_open", "_tasks")
+    __slots__ = ("_all_ended", "_has_begun", "_open", "_tasks")
 
     def __init__(self) -> None:
         self._open: dict[Loop, set[Closable]] = {}
-        self._tasks: dict[Loop, object] = {}
+        self._tasks: set[object] = set()
+        self._has_begun = False
         self._all_ended: anyio.Event | None = None
 
     def add(self, closable: Closable) -> None:
-        """Close it at the shutdown; called on the loop that it belongs to."""
+        """Close it at the shutdown, or soon if that has begun; called on the loop that it belongs to."""
         loop = get_current_loop()
         there = self._open.get(loop)
         if there is None:
             there = self._open[loop] = set()
         there.add(closable)
+        if self._has_begun:
+            self._begin_here(there)
 
     def discard(self, closable: Closable) -> None:
         """It has ended."""
@@ -71,17 +74,23 @@ class Farewells:
 
     def begin(self) -> None:
         """Close all that are open in a moment, from any thread and from a signal handler."""
+        self._has_begun = True
         for loop, there in tuple(self._open.items()):
             try:
-                post(loop, partial(self._begin_on_loop, loop, there))
+                post(loop, partial(self._begin_here, there))
             except RuntimeError:
                 self._open.pop(loop, None)  # that loop has ended, and they with it
 
-    def _begin_on_loop(self, loop: "Loop", there: set[Closable]) -> None:
-        def ended() -> None:
-            self._tasks.pop(loop, None)
+    def clear(self) -> None:
+        """Begin anew: who is added now is closed at the next shutdown."""
+        self._has_begun = False
 
-        self._tasks[loop] = spawn(partial(close_all, there), ended, name="microweb farewell", context=None)
+    def _begin_here(self, there: set[Closable]) -> None:
+        def ended() -> None:
+            self._tasks.discard(task)
+
+        task = spawn(partial(close_all, there), ended, name="microweb farewell", context=None)
+        self._tasks.add(task)
 
 
 async def close_all(there: set[Closable]) -> None:

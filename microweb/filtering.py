@@ -6,7 +6,8 @@ also checks that what is left fits. ``boundplan.py`` calls it.
 """
 
 import typing
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 from microweb import json
@@ -16,6 +17,9 @@ from microweb.structs import LISTS, choices, find_fields, has_structs, is_pydant
 __all__ = ["make_filter"]
 
 Filter = Callable[[Any], Any]
+
+ITERABLES = (Iterable, deque)
+"""What else is a list when it leaves; nothing that comes in is one of these."""
 
 
 def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
@@ -98,7 +102,7 @@ def make_value_filter(hint: Any, known: dict[Any, list[Filter]], source: str) ->
         if value is None or any(is_instance(value, choice) for choice in others):
             return value
         for choice, keep in filters:
-            if is_struct(choice) and has_fields(value, choice):
+            if has_fields(value, choice) if is_struct(choice) else is_instance(value, choice):
                 return keep(value)
         raise TypeError(f"{source} returned {kind.__qualname__}, which is nothing that its annotation names")
 
@@ -129,7 +133,7 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
     origin, arguments = get_origin(choice), get_args(choice)
     if is_struct(choice):
         return make_struct_filter(choice, known, source)
-    if origin in LISTS:
+    if origin in LISTS or origin in ITERABLES:
         if origin is tuple and not (len(arguments) == 2 and arguments[1] is ...):
             each = [make_value_filter(argument, known, source) for argument in arguments]
 
@@ -143,6 +147,8 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
             return [keep(item) for item in value]
 
         return keep_items
+    if isinstance(origin, type) and issubclass(origin, AsyncIterable | Iterator):
+        return keep_all  # A stream: its pieces are texts.
     if len(arguments) == 2:
         keep_value = make_value_filter(arguments[1], known, source)
 
@@ -150,7 +156,14 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
             return {key: keep_value(item) for key, item in value.items()}
 
         return keep_values
-    return keep_all
+
+    def keep_nothing(value: Any) -> Any:
+        raise TypeError(
+            f"{source} returned {type(value).__qualname__}, and is annotated {choice}, in which nothing can be told "
+            "apart; annotate it as a struct, a list, or a dict of structs"
+        )
+
+    return keep_nothing
 
 
 def make_struct_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
@@ -160,16 +173,19 @@ def make_struct_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
         return lambda value: holder[0](value)
     holder = known[choice] = []
     kind = get_origin(choice) or choice
-    fields = find_fields(choice)
+    # Of an attrs class msgspec writes no private field, but whatever somebody has put into an instance's __dict__.
+    is_attrs = hasattr(kind, "__attrs_attrs__")
+    fields = [field for field in find_fields(choice) if not (is_attrs and field.name.startswith("_"))]
     inner = [(field, make_value_filter(field.hint, known, source)) for field in fields]
-    is_flat = all(keep is keep_all for _, keep in inner) and not typing.is_typeddict(kind)
+    is_open = typing.is_typeddict(kind) or (is_attrs and kind.__dictoffset__ != 0)
+    is_flat = all(keep is keep_all for _, keep in inner) and not is_open
     config = getattr(kind, "__struct_config__", None)
     is_array = config is not None and config.array_like
     tag = (config.tag_field, config.tag) if config is not None and config.tag is not None else None
 
     def keep_fields(value: Any) -> Any:
         if is_flat and value.__class__ is kind:
-            # PERF(filtered-answer): an exact instance of a flat class has nothing to hide.
+            # An exact instance of a flat class has nothing to hide.
             return value
         if is_array:
             return [keep(getattr(value, field.name)) for field, keep in inner]

@@ -40,7 +40,7 @@ class ASGIResponse(Response):
         return True
 
     def on_start(self, function: StartHook) -> None:
-        """Call ``function(status, headers)`` when the app starts its answer; it may change the headers."""
+        """Call ``function(status, headers)`` when the answer starts, the app's or that of an error handler."""
         self._start_hooks.append(function)
 
     async def send(self, request: Incoming, send: Send) -> None:
@@ -73,6 +73,8 @@ class ASGIResponse(Response):
                 raise
             response = await self._answer(request, error)
             self._edit(response.headers)
+            for function in self._start_hooks:
+                function(response.status_code, response.headers)
             await response.send(request, send)
 
     def _merge(self, message: Message) -> list[tuple[bytes, bytes]]:

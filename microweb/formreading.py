@@ -77,7 +77,7 @@ async def read_form(request: Any) -> Form:
         elif name == b"content-encoding":
             coding = line
     if content_type == URLENCODED and coding is None:
-        # PERF(form-urlencoded): what browsers send, letter by letter.
+        # PERF(bodies.form-urlencoded): what browsers send, letter by letter.
         body = request.read_whole("form()", length)
         if body.__class__ is not bytes:
             body = await body
@@ -195,8 +195,7 @@ async def wait_for(form: Form) -> Form:
 
 
 def remember(error: BaseException) -> Exception:
-    """What to say to those who ask for the form after ``error``; without its traceback, which holds the
-    request."""
+    """What to say to those who ask for the form after ``error``; without its traceback, which holds the request."""
     if isinstance(error, Exception):
         return again(error)
     return RuntimeError("the form cannot be read: the task that was reading it was cancelled")
@@ -205,9 +204,9 @@ def remember(error: BaseException) -> Exception:
 def again(error: Exception) -> Exception:
     """A new exception that says the same."""
     if isinstance(error, StatusError):
-        return type(error)(error.description)
+        return type(error)(error.description, error.headers)
     if isinstance(error, HTTPException):
-        return HTTPException(error.status, error.description)
+        return HTTPException(error.status, error.description, error.headers)
     return type(error)(*error.args)
 
 
@@ -276,8 +275,7 @@ class FormPart:
 
 
 class PartChunks:
-    """The content of one part; an object, so that a loop over it can be left without leaving a generator
-    open."""
+    """The content of one part; an object, so that a loop over it can be left without leaving a generator open."""
 
     def __init__(self, part: FormPart) -> None:
         self._part = part

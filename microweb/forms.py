@@ -16,8 +16,7 @@ NO_FIELDS: MultiDict[str] = MultiDict()
 CHARSETS = frozenset(("utf-8", "utf8", "ascii", "us-ascii", "iso-8859-1", "latin1", "latin-1"))
 """The charsets that a text field may name, as in werkzeug; others are read as UTF-8."""
 
-# RFC 2046 §5.1.1 has fewer; real clients also send others. What must not be in it is what ends or folds a
-# line.
+# RFC 2046 §5.1.1 has fewer; real clients also send others. What must not be in it is what ends or folds a line.
 BOUNDARY = frozenset(map(chr, range(0x20, 0x7F)))
 UNLIMITED = 2**63
 """The parser has measured the headers of a part before anybody looks at them."""
@@ -98,8 +97,7 @@ class Part:
         return self._headers
 
     def decode(self, value: bytes) -> str:
-        """The text of a field, in the charset that its Content-Type names, else UTF-8; odd bytes become
-        U+FFFD."""
+        """The text of a field, in the charset that its Content-Type names, else UTF-8; odd bytes become U+FFFD."""
         charset = "utf-8"
         if self.content_type is not None:
             named = parse_media_type(self.content_type)[1].get("charset", "").lower()

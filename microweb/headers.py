@@ -59,7 +59,7 @@ def encode_value(value: str | int | float, name: str = "") -> bytes:
     # SECURITY: test_no_control_character_gets_into_a_header
     if not isinstance(value, str):
         value = _decimal(value, name)
-    # PERF(headers): two C calls decide for nearly every value; no control character is printable.
+    # PERF(walk.header-layers): two C calls decide for nearly every value; no control character is printable.
     if value.isascii() and value.isprintable():
         return value.strip(" ").encode("ascii")
     try:
@@ -229,7 +229,7 @@ class Headers(HeaderLines):
             self.raw = items.raw.copy()
         else:
             given: Any = items
-            # PERF(headers): asking an abstract class costs more than encoding a line; a dict is the rule.
+            # Asking an abstract class costs more than encoding a line; a dict is the rule.
             pairs = given.items() if type(given) is dict or isinstance(given, Mapping) else given
             self.raw = [(encode_name(name), encode_value(value, name)) for name, value in pairs]
 
@@ -403,7 +403,7 @@ class RequestHeaders(HeaderLines):
 
     def _build_index(self) -> dict[bytes, bytes]:
         raw = self.raw
-        # PERF(headers): most requests repeat no name, have them in lower case as ASGI wants, and all in all
+        # Most requests repeat no name, have them in lower case as ASGI wants, and all in all
         # less than one line may be; a handful of C calls then settle everything, without a loop.
         index = dict(raw)
         names = b"".join(index)

@@ -59,7 +59,7 @@ def start_dumping(value: Any) -> bytes:
     return dumps(value)
 
 
-# PERF(walk): from its second use on this is the encoder's own method, which costs no Python call. That holds
+# PERF(walk.json): from its second use on this is the encoder's own method, which costs no Python call. That holds
 # for a call of ``json.dumps``; a name bound by ``from microweb.json import dumps`` stays the starter.
 dumps: Callable[[Any], bytes] = start_dumping
 """Write a value as compact UTF-8 JSON, the keys of its dicts in their own order.
@@ -111,7 +111,7 @@ def loads(data: bytes, type: Any = Any, *, max_depth: int = MAX_DEPTH, strict: b
             ``__cause__`` is msgspec's error, a ``msgspec.ValidationError`` if only ``type`` is to blame.
         TypeError: msgspec cannot read this type.
     """
-    # PERF(walk): a level takes two bytes, one of them an opening bracket: one length or two counts settle it.
+    # PERF(walk.echo): a level takes two bytes, one of them an opening bracket: one length or two counts settle it.
     if len(data) > max_depth * 2:
         check_depth(data, max_depth)
     try:
@@ -158,8 +158,8 @@ def check_depth(data: bytes, max_depth: int) -> None:
         BadRequest: it is.
     """
     # SECURITY: test_json.py::test_the_verdict_on_depth_is_the_same_at_any_stack_depth
-    # PERF(walk.echo): a level of array takes two bytes and one of object five (`{"":` and `}`), but for the innermost, so
-    # in a short text the number of arrays settles it. Taking them out and looking at the length counts them fastest.
+    # PERF(walk.echo): a level of array takes two bytes and one of object five (`{"":` and `}`), but for the innermost,
+    # so in a short text the number of arrays settles it. Taking them out and looking at the length counts them fastest.
     arrays = len(data) - len(data.replace(b"[", b"")) if 91 in data else 0
     if arrays + (len(data) - 2 * arrays + 3) // 5 <= max_depth:
         return

@@ -12,7 +12,7 @@ from microweb.assembly import Assembly
 from microweb.errors import BuildError, OutsideContextError
 from microweb.finder import find_host
 from microweb.incoming import Incoming
-from microweb.url import build_query, quote_fragment, quote_path
+from microweb.url import build_query, parse_host, quote_fragment, quote_path
 
 __all__ = ["build_url"]
 
@@ -49,7 +49,7 @@ def build_url(
     url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(anchor) if anchor else ''}"
     host = found.host
     if external is None:
-        external = scheme is not None or (host is not None and (base is None or host != base.host.partition(":")[0]))
+        external = scheme is not None or (host is not None and (base is None or host != find_host(base.scope)))
     if not external:
         return url
     if base is not None:
@@ -67,7 +67,7 @@ def build_url(
             else TO_HTTP.get(asked_scheme, asked_scheme)
         )
     if host is not None:
-        port = (asked_host or "").partition(":")[2]
+        _, port = parse_host(asked_host or "") or (None, None)
         host = f"{host}:{port}" if port else host
     return f"{scheme}://{host or asked_host}{url}"
 

@@ -1,6 +1,6 @@
 """What an annotation may say about where a parameter comes from: ``Annotated[int, Query()]``.
 
-Only the words; ``parameters.py`` reads them.
+Only the words; ``parameterreading.py`` reads them.
 """
 
 from collections.abc import Callable

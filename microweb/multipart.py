@@ -156,7 +156,7 @@ class MultipartReader:
     def _is_content(self, chunk: bytes) -> bool:
         """Whether all of ``chunk`` belongs to the part that the parser is in.
 
-        PERF(multipart-1MiB): asked from behind, a chunk without a boundary is found to have none in a sixth
+        PERF(bodies.multipart-1MiB): asked from behind, a chunk without a boundary is found to have none in a sixth
         of the time; the parser asks from the front, which takes more time than everything else about a large
         file.
         """

@@ -9,7 +9,7 @@ from microweb.asgi import Message, Receive, Scope
 from microweb.context import current
 from microweb.headers import encode_name, encode_value
 from microweb.requests import Request
-from microweb.url import PATH, URL, quote_again, unquote
+from microweb.url import PATH, QUERY, URL, quote_again, unquote
 
 __all__ = ["RequestContext", "make_receive", "make_scope"]
 
@@ -40,7 +40,13 @@ def make_receive(body: bytes) -> Receive:
 
 
 def make_scope(path: str, method: str, headers: Mapping[str, str] | None, body: bytes, base_url: str) -> Scope:
-    """The scope of a request as a server would make it."""
+    """The scope of a request as a server would make it.
+
+    Raises:
+        ValueError: the path does not begin with a slash.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f"a path begins with a slash, not like {path!r}; the host is part of base_url")
     url = URL(base_url)
     target, _, query = path.partition("?")
     lines = [(b"host", url.netloc.encode("ascii"))]
@@ -56,7 +62,7 @@ def make_scope(path: str, method: str, headers: Mapping[str, str] | None, body: 
         "root_path": "",
         "path": unquote(target),
         "raw_path": quote_again(target, PATH).encode("ascii"),
-        "query_string": query.encode("ascii", "replace"),
+        "query_string": quote_again(query, QUERY).encode("ascii"),
         "headers": lines,
         "client": ("127.0.0.1", 0),
         "server": (url.host or "localhost", url.port or 80),

@@ -64,6 +64,11 @@ class HTTPIncoming(Incoming):
         self.connection.limit = value
 
     @property
+    def is_json(self) -> bool:
+        """Whether the content type says JSON."""
+        return is_json(find_header(self.scope["headers"], b"content-type"))
+
+    @property
     def connection(self) -> Connection:
         """The reader of this request's messages."""
         if self._connection is None:
@@ -85,7 +90,7 @@ class HTTPIncoming(Incoming):
         """The body if it is there at once in one message, else what to await for it.
 
         Only for who knows that there is no Content-Encoding; ``declared`` is the Content-Length.
-        PERF(typed-body): nothing is made but the bytes.
+        PERF(bodies.typed-body): nothing is made but the bytes.
 
         Raises: as ``Connection.read``, when awaited.
         """
@@ -326,11 +331,6 @@ class SyncRequest(HTTPIncoming):
         assert form is not None
         return form
 
-    @property
-    def is_json(self) -> bool:
-        """Whether the content type says JSON."""
-        return is_json(find_header(self.scope["headers"], b"content-type"))
-
     def _await(self, function: Any, *args: Any) -> Any:
         if not whereabouts.in_worker:
             what = args[0] if isinstance(args[0], str) else "request.form"
@@ -346,7 +346,7 @@ class SyncRequest(HTTPIncoming):
 def load_form_reader() -> "Callable[[HTTPIncoming], Coroutine[Any, Any, Form]]":
     """Load the code for forms, with the first form that a program reads.
 
-    PERF(form-urlencoded): kept on the class, for an import that has nothing to do costs as much as a short form.
+    PERF(bodies.form-urlencoded): kept on the class, for an import that has nothing to do costs as much as a short form.
     """
     from microweb.formreading import read_form
 

@@ -163,10 +163,11 @@ class Run:
             elif node.wants_body:
                 await self.request.connection.read(READER)
             if node.is_threaded:
-                value = await self.request.worker.run(self.walk_in_thread, label=node.label)
-                if value is not None:
-                    # A def that gave an awaitable: a wrapper around coroutine code.
-                    self.take(node, await value)
+                awaitable = await self.request.worker.run(self.walk_in_thread, label=node.label)
+                if awaitable is not None:
+                    # Of the last def that was called over there, which need not be the one that the trip was made for.
+                    value = await awaitable
+                    self.take(nodes[len(values)], value)
                 continue
             arguments = self.prepare(node)
             if arguments is None:
@@ -194,7 +195,7 @@ class Run:
     def walk_in_thread(self) -> Awaitable[Any] | None:
         """Call nodes as far as they are ``def`` and everything for them is here: they share one trip.
 
-        An awaitable is handed back, for the loop to await.
+        An awaitable, of a wrapper around coroutine code, is handed back, for the loop to await; its value is the next.
         """
         nodes, values = self.nodes, self.values
         first = True

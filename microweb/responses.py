@@ -203,10 +203,10 @@ class Response:
         """The exception that became this answer, if one did; dropped when the request is over."""
         error = self._error
         if error is not None and not isinstance(error, BaseException):
-            # A miss makes its NotFound only for whoever looks at it. PERF(walk.not_found)
+            # A miss makes its NotFound only for whoever looks at it. PERF(walk.404-of-200)
             error = self._error = error()
             if self._owner is not None:
-                self._owner.notes.answered = (error, self)
+                self._owner.notes.answered += ((error, self),)
         return error
 
     @error.setter
@@ -225,6 +225,13 @@ class Response:
                 raise error
             finally:
                 del error  # Its traceback holds this frame.
+
+    def on_start(self, function: Callable[[int, Headers], None]) -> None:
+        """Call ``function(status, headers)`` as soon as the status is known; it may change the headers.
+
+        That is at once, but for a mounted foreign app, which has not answered yet when ``call_next`` returns.
+        """
+        function(self._status, self.headers)
 
     # Cookies and caching -----------------------------------------------------------------------
 

@@ -180,6 +180,8 @@ class Router:
         template_folder: str | None = None,
         dependencies: Iterable[Depends] = (),
     ) -> None:
+        if not self.is_app and (not name or "." in name):
+            raise SetupError(f"a router's name is one word without dots, not {name!r} ({find_place()})")
         self.name = name
         self.import_name = import_name
         self.root_path = find_root_path(import_name)
@@ -190,7 +192,7 @@ class Router:
         self.static_url_path = static_url_path
         self.template_folder = template_folder
         self.dependencies = tuple(dependencies)
-        """Called before each view here, for what they do."""
+        """Called before each view and each mounted app here, for what they do."""
         self.place = find_place()
         self.routes: list[Route] = []
         self.mounts: list[Mount] = []
@@ -242,6 +244,7 @@ class Router:
             SetupError: a method is no token, the endpoint holds a dot, or the view cannot be called.
             FrozenError: the app has started to serve.
         """
+        check_rule(rule)
 
         def register(view: Function) -> Function:
             self.add_route(
@@ -287,6 +290,7 @@ class Router:
 
         ``timeout`` is the seconds that the client may be silent while the view receives.
         """
+        check_rule(rule)
 
         def register(view: Function) -> Function:
             self._add(rule, view, methods=None, **options)
@@ -338,6 +342,10 @@ class Router:
                 f"the view of {rule!r} must be a function, not {type(view).__name__} ({place}); "
                 "`@app.get(...)` goes directly above the function"
             )
+        if callable(middleware):
+            raise SetupError(f"middleware= is a list of functions, not {middleware!r} ({place})")
+        if timeout is not None and not is_duration(timeout):
+            raise SetupError(f"timeout= is a number of seconds, more than 0, not {timeout!r} ({place})")
         name = endpoint or getattr(view, "__name__", "") or type(view).__name__
         if "." in name:
             raise SetupError(f"the endpoint {name!r} must not hold a dot: dots join the names of routers ({place})")
@@ -431,6 +439,11 @@ class Router:
 
     def add_middleware(self, layer: Callable[..., Any]) -> None:
         """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``."""
+        if getattr(layer, "stands_around_app", False):
+            raise SetupError(
+                f"{type(layer).__name__} acts before a route is looked for, so it stands around the whole app: "
+                f"app.add_middleware(...), not on {self!r} ({find_place()})"
+            )
         self._record(self.layers, layer, "add_middleware")
 
     def websocket_middleware(self, function: Function) -> Function:
@@ -566,7 +579,30 @@ class RecordingDict(dict[str, type[Converter]]):
 
     def __setitem__(self, name: str, converter: type[Converter]) -> None:
         self._changed(f"add the converter {name!r}")
+        given: object = converter
+        if not (isinstance(given, type) and issubclass(given, Converter)):
+            raise SetupError(f"a converter is a subclass of Converter, not {converter!r} ({find_place()})")
         super().__setitem__(name, converter)
+
+    def update(self, *mappings: Any, **converters: type[Converter]) -> None:
+        """Set each of them, as one by one."""
+        for name, converter in dict(*mappings, **converters).items():
+            self[name] = converter
+
+
+def check_rule(rule: object) -> None:
+    """Refuse ``@app.get`` without its rule, which would register nothing.
+
+    Raises:
+        SetupError: ``rule`` is no text.
+    """
+    if not isinstance(rule, str):
+        raise SetupError(f'a route begins with its rule, @app.get("/hello"), not with {rule!r} ({find_place()})')
+
+
+def is_duration(value: object) -> bool:
+    """Whether ``value`` is a number of seconds, and more than none."""
+    return isinstance(value, int | float) and value > 0
 
 
 def check_prefix(prefix: str) -> str:

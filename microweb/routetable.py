@@ -354,7 +354,7 @@ class RouteTable(Generic[T, Owner]):
 
         An exception from a converter of the program that is no ``ValueError`` comes through.
         """
-        # PERF(walk): 37 is the percent sign; CPython 3.11 takes eight times as long to look for b"%".
+        # PERF(walk.last-of-200): 37 is the percent sign; CPython 3.11 takes eight times as long to look for b"%".
         if (
             raw_path is not None and 37 in raw_path and (b"%2F" in raw_path or b"%2f" in raw_path or "\ufffd" in path)
         ) or (self.uses_hosts and len(self._find_trees(host, 0)) > 1):
@@ -364,7 +364,7 @@ class RouteTable(Generic[T, Owner]):
             answer = answers.get(method)
             if answer is not None:
                 return answer
-        # PERF(walk): the first way at each node, and never back; what this cannot answer is searched. One
+        # PERF(walk.last-of-200): the first way at each node, and never back; what this cannot answer is searched. One
         # loop without calls for the kinds of segment that are common, the most common ones first.
         node = self._root
         values: dict[Any, Any] = {}

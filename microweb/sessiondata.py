@@ -34,7 +34,7 @@ def pack(data: Mapping[str, Any]) -> bytes:
             tagged[key] = value
         else:
             try:
-                tagged[key] = tag(value)
+                tagged[key] = tag(value, json.MAX_DEPTH - 1)
             except TypeError as error:
                 raise TypeError(f"the session cannot hold {key!r}: {error}") from None
     return json.dumps(tagged)
@@ -52,9 +52,12 @@ def unpack(packed: bytes) -> dict[str, Any]:
         raise ValueError(str(error)) from None
     if not isinstance(data, dict):
         raise ValueError("session data is a JSON object")
-    for key, value in data.items():
-        if type(value) in NESTED:
-            data[key] = untag(value)
+    try:
+        for key, value in data.items():
+            if type(value) in NESTED:
+                data[key] = untag(value)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"a tag in session data holds what it may not: {error}") from None
     return data
 
 
@@ -74,29 +77,45 @@ def from_text(payload: bytes) -> dict[str, Any] | None:
     """The data in a verified payload; None if an older version of the program wrote something else."""
     try:
         if payload.startswith(b"."):
-            import zlib
-
-            return unpack(zlib.decompress(decode_base64(payload[1:])))
+            return unpack(decompress(decode_base64(payload[1:])))
         return unpack(decode_base64(payload))
     except ValueError:
         return None
 
 
-def tag(value: Any) -> Any:
-    """The value in JSON's own types."""
+def decompress(data: bytes) -> bytes:
+    """What ``to_text`` has compressed.
+
+    Raises:
+        ValueError: it was not compressed, or is cut.
+    """
+    import zlib
+
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+
+
+def tag(value: Any, room: int) -> Any:
+    """The value in JSON's own types, which may stand ``room`` deep inside each other."""
     kind = type(value)
     if kind in PLAIN:
         return value
+    if room < 2:
+        # Reading refuses what is deeper; a tag takes a level of its own.
+        raise TypeError(f"it is nested deeper than {json.MAX_DEPTH} levels, of which a tuple takes two")
     if kind is list:
-        return [tag(item) for item in value]
+        return [tag(item, room - 1) for item in value]
     if kind is tuple:
-        return {" t": [tag(item) for item in value]}
+        return {" t": [tag(item, room - 2) for item in value]}
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"keys must be str, not {type(key).__name__}")
-        tagged = {key: tag(item) for key, item in value.items()}
-        return {" o": tagged} if len(value) == 1 and next(iter(value)).startswith(" ") else tagged
+        is_like_a_tag = len(value) == 1 and next(iter(value)).startswith(" ")
+        tagged = {key: tag(item, room - 1 - is_like_a_tag) for key, item in value.items()}
+        return {" o": tagged} if is_like_a_tag else tagged
     if isinstance(value, bytes):
         from base64 import b64encode
 

@@ -59,6 +59,7 @@ class ShutdownEvent:
     def clear(self) -> None:
         """Begin anew; whoever waits goes on waiting."""
         self._set = False
+        self.farewells.clear()
 
     async def wait(self) -> None:
         """Return when the shutdown has begun."""

@@ -7,6 +7,7 @@ are only looked at; ``validation.py`` makes values of them, ``filtering.py`` tak
 import dataclasses
 import types
 import typing
+from collections import abc
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -16,6 +17,7 @@ __all__ = [
     "bare",
     "choices",
     "find_fields",
+    "flatten",
     "has_structs",
     "is_list",
     "is_pydantic",
@@ -24,7 +26,9 @@ __all__ = [
     "takes_text",
 ]
 
-LISTS = frozenset((list, set, frozenset, tuple))
+ABSTRACT = (abc.Collection, abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
+LISTS = frozenset((list, set, frozenset, tuple, *ABSTRACT))
+"""The types whose values are made of several, each of one type; msgspec reads the abstract ones as lists and sets."""
 
 
 def bare(hint: Any) -> Any:
@@ -48,6 +52,11 @@ def choices(hint: Any) -> list[Any]:
     if get_origin(hint) in (Union, types.UnionType):
         return [each for member in get_args(hint) for each in choices(member)]
     return [] if hint is type(None) else [hint]
+
+
+def flatten(hint: Any) -> list[Any]:
+    """The members of a union, and what its lists are made of."""
+    return [each for choice in choices(hint) for each in (choice, *get_args(choice))]
 
 
 def is_struct(hint: Any) -> bool:

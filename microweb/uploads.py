@@ -204,8 +204,7 @@ class UploadFile(Upload):
 
         Raises:
             BadRequest: the path ends with the client's file name, and that could lead out of its folder; or
-            the
-                folder was named and nothing is left of the client's name.
+                the folder was named and nothing is left of the client's name.
             OSError: it cannot be written there.
         """
         if isinstance(target, str | os.PathLike):

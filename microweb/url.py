@@ -143,7 +143,7 @@ def parse_pairs(raw: bytes) -> Iterable[tuple[str, str]]:
         return [(name, value) for name, _, value in fields]
     if "\0" in text or "%00" in text:
         return [(unquote(name), unquote(value)) for name, _, value in fields]
-    # PERF(form-urlencoded): all in one call, with a NUL for what stands between them. It is ASCII, so it ends a
+    # PERF(bodies.form-urlencoded): all in one call, with a NUL for what stands between them. It is ASCII, so it ends a
     # sequence of UTF-8 as the end of the text would, and it is no digit of an escape.
     texts = unquote("\0".join([f"{name}\0{value}" for name, _, value in fields])).split("\0")
     return zip(texts[::2], texts[1::2], strict=True)

@@ -3,10 +3,10 @@
 msgspec does the converting: Structs, dataclasses, TypedDicts, attrs classes and every type that it knows. It
 stops at the first mistake; ``find_problems`` then goes through the value again and finds the others. Types
 that hold pydantic models are left to pydantic. Sans-I/O: it sees values and types, never a request;
-``parameters.py`` calls it, and with it msgspec is loaded.
+``places.py`` calls it, and with it msgspec is loaded.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -74,8 +74,7 @@ def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> 
     """A function that puts defaults into decoded dataclasses; None if the type holds none that need it.
 
     msgspec leaves fields with a plain default to the class, which keeps them out of the instance's
-    ``__dict__``, and so out of every JSON that is made of it. ``known`` are the completers under way, by
-    type.
+    ``__dict__``, and so out of every JSON that is made of it. ``known`` are the completers under way, by type.
     """
     completers = [found for choice in choices(hint) if (found := make_choice_completer(choice, known)) is not None]
     if len(completers) < 2:
@@ -114,19 +113,25 @@ def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], Non
 
         known[choice].append(complete_fields)
         return complete_fields
-    complete_item = make_completer(arguments[-1 if kind is dict else 0], known) if arguments and kind in ITEMS else None
+    if not arguments or kind not in ITEMS:
+        return None
+    return make_items_completer(kind, make_completer(arguments[1 if kind in MAPPINGS else 0], known))
+
+
+def make_items_completer(kind: Any, complete_item: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
     if complete_item is None:
         return None
 
     def complete_items(value: Any) -> None:
-        if type(value) is kind:
+        if isinstance(value, kind) and not isinstance(value, str | bytes):
             for item in value.values() if isinstance(value, dict) else value:
                 complete_item(item)
 
     return complete_items
 
 
-ITEMS = LISTS | {dict}
+MAPPINGS = frozenset((dict, Mapping, MutableMapping))
+ITEMS = LISTS | MAPPINGS
 
 
 def find_class_defaults(kind: Any) -> dict[str, Any]:
@@ -140,8 +145,7 @@ def find_class_defaults(kind: Any) -> dict[str, Any]:
 
 
 def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
-    """A function from text (a list of texts for a list) to a value of this type; None if text is what it
-    takes.
+    """A function from text (a list of texts for a list) to a value of this type; None if text is what it takes.
 
     It raises ``Invalid``.
 
@@ -189,7 +193,7 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
     complete = make_completer(hint, {})
 
     def decode(body: bytes, max_depth: int) -> Any:
-        # PERF(typed-body): json.loads, with what is decided at the start left out.
+        # PERF(bodies.typed-body): json.loads, with what is decided at the start left out.
         if len(body) > max_depth * 2 and body.count(b"{") + body.count(b"[") > max_depth:
             json.check_depth(body, max_depth)
         try:
@@ -272,7 +276,7 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
         for index, item in enumerate(value):
             unknown += find_unknown(item, arguments[0], f"{path}[{index}]")
         return unknown
-    if isinstance(value, Mapping) and (get_origin(choice) or choice) is dict:
+    if isinstance(value, Mapping) and (get_origin(choice) or choice) in MAPPINGS:
         for key, item in value.items():
             unknown += find_unknown(item, arguments[1], join(path, key)) if arguments else []
         return unknown
@@ -309,7 +313,7 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
         if forbids_unknown(choice):
             unknown = value.keys() - {field.key for field in fields}
             problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
-    elif isinstance(value, list) and get_origin(choice) in (list, set, frozenset) and get_args(choice):
+    elif isinstance(value, list) and get_origin(choice) in LISTS - {tuple} and get_args(choice):
         item_hint = get_args(choice)[0]
         for index, item in enumerate(value):
             search(item, item_hint, f"{path}[{index}]", strict, problems)

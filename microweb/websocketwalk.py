@@ -22,6 +22,7 @@ from microweb.errors import (
 )
 from microweb.finder import UNTRUSTED_HOST, find_host, make_host_check
 from microweb.incoming import below_root
+from microweb.lookout import Lookout, needs_lookout
 from microweb.mounts import is_mountable_inside, make_scope
 from microweb.responses import Response
 from microweb.websocketcomposition import WebSocketTarget, check_origin, make_missing
@@ -45,6 +46,10 @@ async def serve_websocket(
     if (await receive())["type"] != "websocket.connect":
         return  # The client left during its handshake.
     target, values = find_target(app, scope)
+    lookout: Lookout | None = None
+    if parent is None and needs_lookout(scope):
+        lookout = Lookout(receive, send)
+        receive, send = lookout.receive, lookout.send
     websocket = WebSocket(app, scope, receive, send, target, values)
     if parent is not None:
         websocket.parent, websocket.bubbles = parent, bubbles
@@ -77,10 +82,14 @@ async def serve_websocket(
             pass  # Nobody is left to be told.
     finally:
         farewells.discard(websocket)
-        if websocket._notes is not None or target.teardown is not None:
-            await app._close(websocket, target, response)
-        websocket.closed = True
-        current.reset(token)
+        try:
+            if lookout is not None:
+                await lookout.end()
+        finally:
+            if websocket._notes is not None or target.teardown is not None:
+                await app._close(websocket, target, response)
+            websocket.closed = True
+            current.reset(token)
 
 
 def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
+from microweb.errors import SetupError
+from microweb.router import find_place
 
 __all__ = ["WSGI"]
 
@@ -25,10 +27,13 @@ class WSGI:
     >>> app.mount("/old", WSGI(old_app))
 
     Raises:
+        SetupError: ``app`` cannot be called.
         ModuleNotFoundError: a2wsgi is not installed; the message names the extra.
     """
 
     def __init__(self, app: WSGIApp, *, workers: int = 10) -> None:
+        if not callable(app):
+            raise SetupError(f"WSGI takes an app to be called, not {type(app).__name__} ({find_place()})")
         try:
             from a2wsgi import WSGIMiddleware
         except ModuleNotFoundError as error:

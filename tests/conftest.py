@@ -1,4 +1,4 @@
-"""What every test may use: both event loops, hypothesis's profiles, and a measure of how a cost grows.
+"""What every test may use: both event loops, a browser, hypothesis's profiles, and a measure of how a cost grows.
 
 pytest loads this file first. Fixtures that only one test file needs stand in that file.
 """
@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.services import browser
+
+__all__ = ["browser"]
 
 # No deadline in any profile: a time limit per example measures how busy the machine is. CI tries the same
 # examples each time, so that it judges the change and not the draw; `slow` is for long searches by hand.

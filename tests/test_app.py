@@ -488,7 +488,7 @@ async def test_one_log_line_for_an_unhandled_error(caplog):
     assert "\n" not in caplog.records[0].getMessage()
 
 
-@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/broken"])
+@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/unbound?number=x", "/broken"])
 async def test_a_request_leaves_no_reference_cycle(path, caplog):
     app = App(__name__)
 
@@ -504,7 +504,12 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
     async def invalid(request: Request):
         await request.json()
 
-    scope = SCOPE | {"path": path, "raw_path": path.encode()}
+    @app.get("/unbound")
+    async def unbound(number: int):
+        return "never"
+
+    path, _, query = path.partition("?")
+    scope = SCOPE | {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
     caplog.set_level(logging.CRITICAL)
     await app(dict(scope), never, ignore)
     found = []

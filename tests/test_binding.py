@@ -4,8 +4,9 @@ import dataclasses
 import datetime
 import enum
 import uuid
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NewType, Required, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, Required, TypedDict
 
 import attrs
 import msgspec
@@ -53,6 +54,11 @@ class Order(msgspec.Struct):
 
 @dataclasses.dataclass
 class Point:
+    x: int
+    y: int = 0
+
+
+class Row(NamedTuple):
     x: int
     y: int = 0
 
@@ -581,6 +587,27 @@ async def test_an_optional_struct_of_the_query():
     assert await errors(plain, "/?y=1") == [("query", "x", "is missing")]
 
 
+async def test_abstract_lists_and_dicts_are_taken_like_plain_ones():
+    async def view(n: Sequence[int], points: Annotated[Mapping[str, Sequence[Point]], Body(forbid_unknown=True)]):
+        return [n, points]
+
+    assert (await call(view, "POST", url="/?n=1&n=2", json={"a": [{"x": 1}]})).json() == [
+        [1, 2],
+        {"a": [{"x": 1, "y": 0}]},
+    ]
+    assert await errors(view, "/?n=1", method="POST", json={"a": [{"x": 1, "z": 2}]}) == [
+        ("body", "a[0].z", "is not a known field"),
+    ]
+
+
+async def test_an_optional_struct_that_forbids_unknown_keys_may_be_left_out_too():
+    async def view(point: Annotated[Point | None, Query(forbid_unknown=True)] = None):
+        return {"point": point}
+
+    assert (await call(view)).json() == {"point": None}
+    assert await errors(view, "/?z=1") == [("query", "z", "is not known"), ("query", "x", "is missing")]
+
+
 async def test_an_optional_body_by_key_may_be_left_out_altogether():
     async def view(count: Annotated[int, Body("count")] = 3):
         return [count]
@@ -889,11 +916,13 @@ def test_what_does_not_say_where_it_comes_from_is_an_error_that_says_how():
     async def anything(x: Any): ...
     async def nothing(x): ...
     async def object_(x: object): ...
+    async def row(x: Row): ...
 
     assert "Annotated[..., Query()]" in refusal(mapping)
     assert "'x'" in refusal(anything)
     assert "no annotation" in refusal(nothing)
     assert "does not say where" in refusal(object_)
+    assert "does not say where" in refusal(row)
 
 
 def test_a_type_that_cannot_be_read_is_an_error_that_names_it():

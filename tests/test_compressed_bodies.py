@@ -1,5 +1,6 @@
 """DECODE_REQUEST_BODIES: compressed bodies through the app, decoded within the limit, or refused."""
 
+import contextlib
 import gzip
 import json
 import zlib
@@ -7,6 +8,7 @@ import zlib
 import pytest
 
 from microweb import App, Request, SyncRequest
+from microweb.errors import UnsupportedMediaType
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +150,23 @@ async def test_who_asks_again_for_a_refused_body_gets_the_same_answer():
 
     async with Client(app) as client:
         assert (await client.post("/", content=b"x", headers=JSON)).json() == {"same": True}
+
+
+async def test_who_asks_again_for_a_refused_form_is_told_what_is_taken_too():
+    app = App(__name__)
+
+    @app.post("/")
+    async def read(request: Request):
+        with contextlib.suppress(UnsupportedMediaType):
+            await request.form()
+        return await request.form()
+
+    headers = {"content-type": "multipart/form-data; boundary=b", "content-encoding": "gzip"}
+    async with Client(app) as client:
+        answer = await client.post("/", content=b"x", headers=headers)
+
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize("length", ["abc", "999999999999"])

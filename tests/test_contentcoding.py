@@ -7,6 +7,8 @@ import zlib
 import brotli
 import pytest
 from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from microweb import contentcoding
 from microweb.contentcoding import PIECE, known_codings, make_decoder
@@ -46,6 +48,16 @@ def test_a_body_is_decoded_whatever_its_chunks(coding, encode, size):
     encoded = encode(CONTENT)
 
     assert decode(coding, *[encoded[place : place + size] for place in range(0, len(encoded), size)]) == CONTENT
+
+
+@CODINGS
+@given(content=st.binary(max_size=2000), data=st.data())
+def test_any_bytes_come_back_from_any_chunks(coding, encode, content, data):
+    encoded = encode(content)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(encoded)), max_size=4)))
+    chunks = [encoded[start:end] for start, end in zip([0, *cuts], [*cuts, len(encoded)], strict=True)]
+
+    assert decode(coding, *chunks) == content
 
 
 @CODINGS

@@ -370,6 +370,23 @@ async def test_a_method_that_is_no_token_is_a_400():
     assert sent[0]["status"] == 400
 
 
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [(402, "Payment Required"), (404, "Not Found"), (507, "Insufficient Storage"), (599, "Status 599")],
+)
+async def test_a_status_without_a_class_has_its_usual_title(status, title):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        abort(status)
+
+    async with Client(app) as client:
+        answer = (await client.get("/")).json()
+
+    assert (answer["status"], answer["title"]) == (status, title)
+
+
 @pytest.mark.parametrize("kind", [200, 399, 600, "404", int])
 async def test_a_handler_for_something_that_is_no_error_is_refused(kind):
     with pytest.raises(SetupError, match="errorhandler"):

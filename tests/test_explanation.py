@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from microweb import App, Router, SetupError
+from microweb import App, Depends, Router, SetupError
 from microweb.errors import FrozenError
 from microweb.testing import Client
 
@@ -386,6 +386,35 @@ def test_nothing_is_near_a_path_like_no_other():
     app.get("/hat")(lambda: "hat")
 
     assert app.explain("GET", "/quixotic/journey").near == []
+
+
+def test_the_dependencies_of_routers_and_routes_stand_before_the_view():
+    app = App("shop")
+    router = Router("shop", __name__, prefix="/shop", dependencies=[Depends(find_user)])
+    router.get("/hat", dependencies=[Depends(dict)])(lambda: "hat")
+    router.mount("/inner", App("inner"))
+    router.before_request(lambda: None)
+    app.mount("", router)
+
+    layers = app.explain("GET", "/shop/hat").layers
+
+    assert [(layer.stage, layer.owner) for layer in layers] == [
+        ("before_request", "shop"),
+        ("dependency", "shop"),
+        ("dependency", "route"),
+        ("view", "shop"),
+    ]
+    assert [layer.runs for layer in layers[1:3]] == ["in a thread", "on the loop"]
+    assert [stage for stage, _ in stages(app.explain("GET", "/shop/inner/"))] == [
+        "before_request",
+        "dependency",
+        "mounted app",
+    ]
+    assert "dependency" not in [stage for stage, _ in stages(app.explain("GET", "/shop/nothing"))]
+
+
+def find_user():
+    return "ada"
 
 
 # Mounts --------------------------------------------------------------------------------------------

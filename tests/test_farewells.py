@@ -47,6 +47,23 @@ async def test_a_view_that_waits_for_the_shutdown_has_the_last_word():
     assert closed.value.code == 4000
 
 
+async def test_a_websocket_that_comes_during_the_shutdown_is_closed_soon():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.receive()
+
+    async with Client(app) as client:
+        app.shutting_down.set()
+        async with client.websocket("/ws") as ws:
+            with pytest.raises(WebSocketDisconnect) as closed:
+                await ws.receive()
+
+    assert closed.value.code == 1012
+
+
 async def test_a_websocket_of_a_mounted_app_is_closed_by_that_app():
     app, inner, seen = App(__name__), App(__name__), []
     app.mount("/inner", inner)

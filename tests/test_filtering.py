@@ -1,8 +1,9 @@
 """Return annotations: what they do not name stays inside."""
 
 import dataclasses
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal, TypedDict
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 
 import attrs
 import msgspec
@@ -14,6 +15,8 @@ from microweb.filtering import make_filter
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 class Person(msgspec.Struct):
@@ -55,6 +58,22 @@ class BoxWithSecret(Box):
     secret: str = "secret"
 
 
+@attrs.define(slots=False)
+class OpenBox:
+    name: str
+    _key: str = "secret"
+
+
+class OpenBoxWithSecret(OpenBox):
+    secret = "secret"
+
+
+def with_secret(value):
+    """The same, with an attribute that its class does not name."""
+    value.secret = "secret"
+    return value
+
+
 class Model(pydantic.BaseModel):
     name: str
 
@@ -93,12 +112,19 @@ async def answer(returns, value, *, debug=False, threaded=False, raise_errors=Tr
         (Plain, Plain("ada"), {"name": "ada"}),
         (Typed, {"name": "ada", "secret": "secret"}, {"name": "ada"}),
         (Box, BoxWithSecret("ada"), {"name": "ada"}),
+        (Plain, with_secret(Plain("ada")), {"name": "ada"}),
+        (OpenBox, with_secret(OpenBox("ada")), {"name": "ada"}),
+        (OpenBox, OpenBoxWithSecret("ada"), {"name": "ada"}),
         (Model, ModelWithSecret(name="ada"), {"name": "ada"}),
         (list[Model], [ModelWithSecret(name="ada")], [{"name": "ada"}]),
         (Plain | Person, PlainWithSecret("ada"), {"name": "ada"}),
         (Plain | Person, Admin("ada"), {"name": "ada", "age": 0}),
         (Plain | list[Person], [Admin("ada")], [{"name": "ada", "age": 0}]),
         (Annotated[Person, "doc"], Admin("ada"), {"name": "ada", "age": 0}),
+        (Sequence[Person], [Admin("ada")], [{"name": "ada", "age": 0}]),
+        (Iterable[Person] | None, deque([Admin("ada")]), [{"name": "ada", "age": 0}]),
+        (deque[Person] | int, deque([Admin("ada")]), [{"name": "ada", "age": 0}]),
+        (Mapping[str, Person] | int, {"x": Admin("ada")}, {"x": {"name": "ada", "age": 0}}),
         (
             Team,
             Team(Admin("ada"), [Admin("bob")], {"cook": Admin("eve"), "none": None}),
@@ -112,6 +138,15 @@ async def answer(returns, value, *, debug=False, threaded=False, raise_errors=Tr
 )
 async def test_the_annotation_decides_what_leaves(returns, value, expected, threaded):
     assert (await answer(returns, value, threaded=threaded)).json() == expected
+
+
+async def test_what_cannot_be_taken_apart_does_not_leave():
+    class Holder(Generic[T]):
+        def __init__(self, value: T):
+            self.value = value
+
+    with pytest.raises(TypeError, match=r"view .*Holder, .*annotate it as a struct"):
+        await answer(Holder[Person], Holder(Admin("ada")))
 
 
 async def test_status_and_headers_beside_it_are_kept():

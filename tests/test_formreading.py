@@ -2,9 +2,12 @@
 
 import logging
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from microweb import App, Request, SyncRequest
 from microweb.formreading import FormPart
@@ -60,6 +63,26 @@ async def test_a_form_may_come_in_any_chunks(size):
 
     assert urlencoded.json()["fields"] == [["a", "1"], ["b", "é"]]
     assert multipart.json() == {"fields": [["a", "1"]], "files": [["f", "f.bin", 7]]}
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.sampled_from([b"a", b"=", b"&", b"+", b"%", b"%41", b"%C3", b"%a9", b"\xc3\xa9", b"\xff", b";", b"\0"])
+    ),
+    st.integers(1, 9),
+)
+def test_a_form_in_any_chunks_is_what_parse_qsl_gives(pieces, size):
+    body = b"".join(pieces)
+    expected = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
+
+    answer = anyio.run(post, form_app(), chunked(body, size), FORM)
+
+    assert group(answer.json()["fields"]) == group(expected)
+
+
+def group(pairs):
+    return {name: [value for each, value in pairs if each == name] for name, _ in pairs}
 
 
 async def test_what_httpx_sends_is_read():

@@ -161,4 +161,6 @@ async def test_hosts_route_and_build():
         ask = lambda host: client.get("/", headers={"host": host})  # noqa: E731
         assert (await ask("api.example.com:8000")).text == "http://t.example.com:8000/"
         assert (await ask("ada.example.com")).text == "ada /"
+        assert (await ask("ADA.Example.com:8000")).text == "ada /"
+        assert (await ask("[::1]:8000")).text == "default http://api.example.com:8000/"
         assert (await ask("elsewhere")).text == "default http://api.example.com/"

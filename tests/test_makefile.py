@@ -52,6 +52,24 @@ def test_a_machine_without_a_new_python_is_told_so(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize("failing", ["style", "mypy", "pyright", "imports", "test-slow", "test", "none"])
+def test_the_checks_of_a_submission_all_run_and_fail_when_one_fails(tmp_path, failing):
+    run = tmp_path / ".ci" / "run"
+    run.parent.mkdir()
+    shutil.copy(ROOT / ".ci" / "run", run)
+    for name, script in {"make": f'echo "made $1"; test "$1" != {failing}', "chromium": "true"}.items():
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{script}\n")
+        command.chmod(0o755)
+
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run([run], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+
+    assert re.findall("made (.+)", done.stdout) == ["style", "mypy", "pyright", "imports", "test-slow", "test"]
+    assert (done.returncode == 0) == (failing == "none")
+
+
 @pytest.mark.slow
 @pytest.mark.wire
 def test_make_demo_serves_the_guest_book_from_an_empty_folder(tmp_path):

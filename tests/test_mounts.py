@@ -277,6 +277,35 @@ async def test_layers_edit_the_headers_of_a_foreign_app():
     assert started == [(200, "1")]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/", 201), ("/none", 404), ("/foreign/", 418), ("/failing/", 500)])
+async def test_a_layer_learns_the_status_of_every_answer(path, status, caplog):
+    app, seen = App(__name__), []
+
+    @app.middleware
+    async def log(request, call_next):
+        response = await call_next(request)
+        response.on_start(lambda status, headers: seen.append(status) or headers.add("x-status", status))
+        return response
+
+    @app.get("/")
+    async def home():
+        return "made", 201
+
+    async def foreign(scope, receive, send):
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def failing(scope, receive, send):
+        raise ValueError("before the start")
+
+    app.mount("/foreign", foreign)
+    app.mount("/failing", failing)
+
+    response = await get(app, path)
+
+    assert (response.status_code, response.headers["x-status"], seen) == (status, str(status), [status])
+
+
 async def test_an_error_of_a_foreign_app_before_its_start_is_ours(caplog):
     outer = App("outer")
 

@@ -151,6 +151,23 @@ async def test_json_is_read_or_refused_with_the_right_status(content, kind, stat
     assert (await post(body_app(), "/json", content, kind)).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("content_type", "is_json"),
+    [("application/json", True), ("application/vnd.api+json; charset=utf-8", True), ("text/plain", False)],
+)
+async def test_a_coroutine_may_ask_whether_the_body_is_json(content_type, is_json):
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        return {"is_json": request.is_json}
+
+    async with Client(app) as client:
+        response = await client.post("/", content=b"{}", headers={"content-type": content_type})
+
+    assert response.json() == {"is_json": is_json}
+
+
 async def test_json_can_be_forced_and_silenced_and_typed():
     app = App(__name__)
 
@@ -499,6 +516,18 @@ async def test_a_request_class_of_ones_own_is_used():
 async def test_full_path_is_the_path_with_its_query():
     assert await see(lambda request: request.full_path, "/books?page=2") == "/books?page=2"
     assert await see(lambda request: request.full_path, "/books") == "/books?"
+
+
+def test_a_query_that_a_server_leaves_on_the_raw_path_is_in_the_url_once():
+    scope = {
+        "type": "http",
+        "path": "/a b",
+        "raw_path": b"/a%20b?q=1",
+        "query_string": b"q=1",
+        "headers": [(b"host", b"example.org")],
+    }
+
+    assert Request(App(__name__), scope, None).url == "http://example.org/a%20b?q=1"
 
 
 async def test_host_url_ends_after_the_host():

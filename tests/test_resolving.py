@@ -10,7 +10,21 @@ import anyio
 import msgspec
 import pytest
 
-from microweb import App, Body, Depends, Header, Query, Request, Router, SetupError, SyncRequest, WebSocket, abort
+from microweb import (
+    App,
+    Body,
+    Depends,
+    Form,
+    Header,
+    Query,
+    Request,
+    Router,
+    SetupError,
+    StaticFiles,
+    SyncRequest,
+    WebSocket,
+    abort,
+)
 from microweb.binding import make_plan
 from microweb.testing import Client
 from microweb.testing.websocketsession import WebSocketDenied
@@ -225,6 +239,29 @@ async def test_a_def_that_returns_an_awaitable_is_awaited():
         return [value]
 
     assert (await get(app)).json() == [5]
+
+
+async def test_what_a_def_on_the_same_trip_gives_to_await_is_its_own_value():
+    app, calls = App(__name__), []
+
+    def first():
+        calls.append("first")
+        return "first"
+
+    def second():
+        calls.append("second")
+
+        async def later():
+            return "second"
+
+        return later()
+
+    @app.get("/", dependencies=[Depends(first), Depends(second)])
+    async def view(one: Annotated[str, Depends(first)], two: Annotated[str, Depends(second)]):
+        return [one, two]
+
+    assert (await get(app)).json() == ["first", "second"]
+    assert calls == ["first", "second"]
 
 
 async def test_unknown_parameters_are_those_that_no_dependency_names_either():
@@ -744,6 +781,59 @@ async def test_routers_and_routes_have_dependencies_for_what_they_do():
     assert calls == ["authenticate", "authenticate", "count"]
 
 
+def guarded_mount(target):
+    """An app in which a router with dependencies has something mounted at ``/<tenant>/inner``."""
+    app = App(__name__)
+
+    async def authenticate(tenant: str, x_token: Annotated[str, Header()] = ""):
+        if x_token != f"{tenant}'s":
+            abort(401)
+
+    router = Router("admin", __name__, prefix="/<tenant>", dependencies=[Depends(authenticate)])
+    router.mount("/inner", target)
+    app.mount("", router)
+    return app
+
+
+def make_inner_app():
+    inner = App("inner")
+    inner.add_route("/file.txt", lambda: "kept safe")
+    return inner
+
+
+async def answer_everything(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"kept safe"})
+
+
+@pytest.mark.parametrize("kind", ["app", "foreign", "files"])
+async def test_the_dependencies_of_a_router_guard_what_is_mounted_below_it(kind, tmp_path):
+    (tmp_path / "file.txt").write_text("kept safe")
+    target = {"app": make_inner_app(), "foreign": answer_everything, "files": StaticFiles(tmp_path)}[kind]
+    app = guarded_mount(target)
+
+    assert (await get(app, "/ada/inner/file.txt")).status_code == 401
+    assert (await get(app, "/ada/inner/file.txt", headers={"x-token": "eve's"})).status_code == 401
+    assert (await get(app, "/ada/inner/file.txt", headers={"x-token": "ada's"})).text == "kept safe"
+
+
+async def test_a_guard_of_a_mounted_app_that_streams_is_closed_after_the_last_byte(log):
+    app, inner = App(__name__), App("inner")
+
+    @inner.get("/")
+    async def view():
+        yield "a"
+        log.append("streamed")
+
+    router = Router("admin", __name__, dependencies=[Depends(log.dependency)])
+    router.mount("/inner", inner)
+    app.mount("", router)
+
+    assert (await get(app, "/inner/")).text == "a"
+    assert log == ["open", "streamed", "close"]
+
+
 async def test_a_dependency_of_a_router_that_is_no_depends_is_an_error():
     app = App(__name__)
     app.add_route("/", lambda: "ok", endpoint="view", dependencies=[print])
@@ -888,6 +978,47 @@ async def test_the_dependencies_of_a_router_guard_its_websockets_too(log):
     assert denied.value.response.status_code == 401
     assert calls == ["authenticate", "authenticate"]
     assert log == ["open", "view", "close"]
+
+
+async def test_the_dependencies_of_a_router_guard_websockets_of_what_is_mounted_below_it():
+    inner = App("inner")
+
+    @inner.websocket("/ws")
+    async def chat(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_text("inside")
+
+    app = guarded_mount(inner)
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/ada/inner/ws"):
+                pass
+        async with client.websocket("/ada/inner/ws", headers={"x-token": "ada's"}) as socket:
+            assert await socket.receive_text() == "inside"
+
+    assert denied.value.response.status_code == 401
+
+
+async def test_a_guard_that_reads_a_body_lets_no_websocket_into_what_is_mounted():
+    app, inner = App(__name__), App("inner")
+
+    @inner.websocket("/ws")
+    async def chat(websocket: WebSocket):
+        await websocket.accept()
+
+    async def check(token: Annotated[str, Form()] = ""):
+        return token
+
+    router = Router("admin", __name__, dependencies=[Depends(check)])
+    router.mount("/inner", inner)
+    app.mount("", router)
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/inner/ws"):
+                pass
+    assert denied.value.response.status_code == 404
 
 
 async def test_an_error_of_a_websocket_is_raised_at_the_yield_of_what_its_hooks_depend_on(log, caplog):

@@ -23,9 +23,11 @@ from microweb import (
     after_this_request,
     g,
     redirect,
+    render_template_string,
+    session,
 )
+from microweb.errors import FrozenError
 from microweb.testing import Client
-from microweb.workers import WorkerPool
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +172,43 @@ async def test_what_a_middleware_answers_itself_gets_after_this_request_but_no_h
     assert (response.status_code, response.headers["x-marked"]) == (403, "this")
 
 
+async def test_what_is_set_after_this_request_is_still_saved_and_vary_comes_last():
+    app = App(__name__, secret_key="k" * 20)
+
+    @app.get("/")
+    async def home():
+        @after_this_request
+        def count(response):
+            session["count"] = session.get("count", 0) + 1
+            return Response(f"{session['count']}")
+
+        return "replaced"
+
+    async with Client(app) as client:
+        responses = [await client.get("/"), await client.get("/")]
+
+    assert [response.text for response in responses] == ["1", "2"]
+    assert [response.headers["vary"] for response in responses] == ["Cookie", "Cookie"]
+
+
+async def test_call_next_need_not_be_called_and_what_a_hook_returns_is_converted_alike():
+    app, router = App(__name__), Router("r", __name__, prefix="/r")
+
+    @app.middleware
+    async def answer(request, call_next):
+        return ({"by": "the layer"}, 201) if request.path == "/" else await call_next(request)
+
+    @router.before_request
+    def guard():
+        return {"by": "the hook"}, 202
+
+    app.mount("", router)
+    async with Client(app) as client:
+        answers = [(each.status_code, each.json()["by"]) for each in [await client.get("/"), await client.get("/r/")]]
+
+    assert answers == [(201, "the layer"), (202, "the hook")]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/r/none", 404), ("DELETE", "/r/x/", 405), ("OPTIONS", "/r/x/", 200), ("GET", "/r/x", 308)],
@@ -197,6 +236,61 @@ async def test_every_kind_of_miss_passes_the_layers_of_its_router_with_no_route(
 
     assert response.status_code == status
     assert seen == [("layer", None, None), ("hook", None, None)]
+
+
+@pytest.mark.parametrize("kind", ["async", "def"])
+@pytest.mark.parametrize(
+    ("look", "status"),
+    [
+        (lambda request: request.headers["x-long"], 431),
+        (lambda request: request.args["q"], 400),
+        (lambda request: request.cookies.get("a"), 431),
+    ],
+)
+async def test_a_limit_that_a_view_meets_is_never_a_500(kind, look, status):
+    app = App(__name__, config={"MAX_HEADER_SIZE": 100, "MAX_QUERY_PARAMETERS": 2})
+
+    async def view(request):
+        return look(request)
+
+    def view_in_thread(request):
+        return look(request)
+
+    app.get("/")(view if kind == "async" else view_in_thread)
+
+    async with Client(app, raise_errors=False) as client:
+        response = await client.get("/?q=1&q=2&q=3", headers={"x-long": "x" * 101})
+
+    assert response.status_code == status
+
+
+# Mounted apps -------------------------------------------------------------------------------------
+
+
+async def test_a_foreign_app_runs_in_the_task_and_context_of_the_request_when_its_response_is_sent():
+    app, order = App(__name__), []
+    tasks, variable = [], ContextVar("variable")
+
+    async def foreign(scope, receive, send):
+        order.append(f"the app sees {variable.get()}")
+        tasks.append(anyio.get_current_task().id)
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body"})
+
+    @app.middleware
+    async def layer(request, call_next):
+        variable.set("the layer's")
+        tasks.append(anyio.get_current_task().id)
+        response = await call_next(request)
+        response.on_start(lambda status, headers: order.append(f"started with {status}"))
+        order.append("call_next returned")
+        return response
+
+    app.mount("/foreign", foreign)
+    await walk(app, "/foreign")
+
+    assert order == ["call_next returned", "the app sees the layer's", "started with 418"]
+    assert tasks[0] == tasks[1]
 
 
 # Errors -------------------------------------------------------------------------------------------
@@ -397,6 +491,31 @@ async def test_a_request_that_its_client_left_is_a_499_for_the_layers_and_nothin
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("version", "waits", "asked"), [("2.3", False, 0), ("2.3", True, 1), ("2.4", True, 0)])
+async def test_a_stream_is_watched_only_if_it_waits_and_its_server_does_not_tell(version, waits, asked):
+    app, received = App(__name__), []
+
+    @app.get("/")
+    async def stream():
+        yield "first"
+        for _ in range(3 if waits else 0):
+            await anyio.lowlevel.checkpoint()
+        yield "second"
+
+    async def receive():
+        received.append(1)
+        await anyio.sleep_forever()
+
+    async def send(message):
+        pass
+
+    scope = dict(SCOPE, path="/", raw_path=b"/", asgi={"version": "3.0", "spec_version": version})
+    await app(scope, receive, send)
+
+    assert len(received) == asked
+
+
 # Threads ------------------------------------------------------------------------------------------
 
 
@@ -517,30 +636,139 @@ async def test_concurrent_requests_in_threads_keep_their_own_g_and_variables():
 
 async def test_a_view_that_waits_for_a_thread_is_named_in_the_log(caplog):
     app = App(__name__, config={"SYNC_THREADS": 1})
-    app.workers = WorkerPool(1, wait_warning=0.0)
-    entered, released = anyio.Event(), Event()
+    entered, released = Event(), Event()
 
     @app.get("/slow")
-    async def enter(request):
-        async def let_go():
-            entered.set()
-
-        return await request.worker.run(released.wait, 10) and "released"
+    def slow_view():
+        entered.set()
+        return str(released.wait(30))
 
     @app.get("/queued")
     def queued_view():
         return "done"
 
+    def find_records():
+        return [record.getMessage() for record in caplog.records if "queued_view" in record.getMessage()]
+
     try:
-        async with Client(app) as client, anyio.create_task_group() as tasks:
-            tasks.start_soon(client.get, "/slow")
-            await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(client.get, "/queued")
-            await anyio.wait_all_tasks_blocked()
-            released.set()
+        with anyio.fail_after(30):
+            async with Client(app) as client, anyio.create_task_group() as tasks:
+                tasks.start_soon(client.get, "/slow")
+                while not entered.is_set():
+                    await anyio.sleep(0.01)
+                tasks.start_soon(client.get, "/queued")
+                while not find_records():
+                    await anyio.sleep(0.01)
+                released.set()
     finally:
         released.set()
 
-    (record,) = [record for record in caplog.records if "waited" in record.getMessage()]
-    assert "queued_view" in record.getMessage()
-    assert "SYNC_THREADS" in record.getMessage()
+    assert "SYNC_THREADS" in find_records()[0]
+
+
+async def test_a_token_of_a_def_hook_cannot_be_reset_by_another_callable():
+    app, variable, errors = App(__name__), ContextVar("variable"), []
+
+    @app.before_request
+    def before():
+        g.token = variable.set("set")
+
+    @app.get("/")
+    async def view():
+        try:
+            variable.reset(g.token)
+        except ValueError as error:
+            errors.append(error)
+        return variable.get()
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "set"
+
+    assert len(errors) == 1
+
+
+# Templates ----------------------------------------------------------------------------------------
+
+
+async def test_a_template_sees_the_request_as_in_flask_and_of_the_body_what_was_awaited(caplog):
+    app = App(__name__)
+
+    @app.post("/awaited")
+    async def awaited(request):
+        await request.json()
+        return render_template_string("{{ request.json.name }} {{ request.args.q }}")
+
+    @app.post("/forgotten")
+    async def forgotten():
+        return render_template_string("{{ request.json.name }}")
+
+    @app.post("/thread")
+    def in_thread():
+        return render_template_string("{{ request.json.name }}")
+
+    async with Client(app, raise_errors=False) as client:
+        texts = [(await client.post(path, json={"name": "ada"})).text for path in ("/awaited?q=1", "/thread")]
+        assert (await client.post("/forgotten", json={"name": "ada"})).status_code == 500
+
+    assert texts == ["ada 1", "ada"]
+    assert "await request.body()" in str(caplog.records[0].exc_info[1])
+
+
+# Start --------------------------------------------------------------------------------------------
+
+
+async def test_every_mistake_is_found_before_anything_is_entered():
+    app, entered = App(__name__), []
+
+    @app.lifespan
+    async def database(app):
+        entered.append("database")
+        yield
+
+    @app.get("/")
+    async def view(nobody_knows):
+        return "never"
+
+    with pytest.raises(SetupError, match="nobody_knows"):
+        async with Client(app):
+            pass
+
+    assert entered == []
+
+
+async def test_a_lifespan_finds_the_app_frozen():
+    app, errors = App(__name__), []
+
+    @app.lifespan
+    async def late(app):
+        for register in (app.get("/"), app.before_request, app.middleware, app.errorhandler(404)):
+            with pytest.raises(FrozenError) as caught:
+                register(pass_on)
+            errors.append(caught.value)
+        yield
+
+    async with Client(app):
+        pass
+
+    assert len(errors) == 4
+
+
+async def test_the_state_of_a_request_is_the_servers_and_not_the_apps():
+    app, states = App(__name__), []
+    app.state.mine = "the app's"
+
+    @app.get("/")
+    async def view(request):
+        states.append(request.state)
+        return {"from the server": request.state["pool"], "from the app": hasattr(app.state, "pool")}
+
+    state = {"pool": "p"}
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app(dict(SCOPE, path="/", raw_path=b"/", state=state), anyio.sleep_forever, send)
+
+    assert states[0] is state
+    assert sent[1]["body"] == b'{"from the server":"p","from the app":false}'

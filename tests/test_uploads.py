@@ -1,6 +1,7 @@
 """Where an uploaded file is saved: under its folder, whole or not at all."""
 
 import os
+import threading
 
 import anyio
 import pytest
@@ -148,6 +149,46 @@ async def test_a_copy_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 async def test_a_folder_that_is_missing_is_the_programs_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         await (await upload()).save(tmp_path / "missing" / "f")
+
+
+class SlowDisk:
+    """An open file that takes nothing until somebody else has been served."""
+
+    def __init__(self):
+        self.asked, self.served = threading.Event(), threading.Event()
+        self.in_time = False
+
+    def write(self, chunk):
+        self.asked.set()
+        self.in_time = self.served.wait(10)
+
+
+@pytest.mark.parametrize("spool_size", [0, 1000])
+async def test_saving_on_a_slow_disk_leaves_the_loop_to_others(spool_size):
+    file, disk = await upload(spool_size=spool_size), SlowDisk()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(file.save, disk)
+        while not disk.asked.is_set():
+            await anyio.sleep(0.001)
+        disk.served.set()
+
+    assert disk.in_time
+
+
+async def test_what_goes_to_the_disk_is_written_outside_of_the_loop(monkeypatch):
+    threads, write = [], UploadFile._write
+
+    def watch(file, chunks):
+        threads.append(threading.get_ident())
+        write(file, chunks)
+
+    monkeypatch.setattr(UploadFile, "_write", watch)
+
+    await upload(content=b"x" * 100_000, spool_size=10)
+
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_it_may_be_saved_twice_and_after_reading(tmp_path):

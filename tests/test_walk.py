@@ -6,7 +6,7 @@ import sqlite3
 import anyio
 import pytest
 
-from microweb import App, Request, Response, SetupError, after_this_request, g
+from microweb import App, Request, Response, after_this_request, g
 from microweb.testing import Client
 
 SCOPE = {
@@ -48,6 +48,35 @@ async def test_raising_an_answer_again_keeps_what_the_layers_inside_did_to_it(pa
 
     async with Client(app) as client:
         assert (await client.get(path)).headers.get("x-request-id") == "7"
+
+
+@pytest.mark.anyio
+async def test_each_of_several_errors_is_reported_once_and_keeps_its_answer(caplog):
+    app, answers = App(__name__), []
+
+    @app.middleware
+    async def again(request, call_next):
+        first, second = await call_next(request), await call_next(request)
+        answers.extend((first, str(first.error), str(second.error)))
+        first.raise_for_error()
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-try"] = str(response.error)
+        return response
+
+    @app.get("/")
+    async def view():
+        raise ValueError(len(caplog.records) + 1)
+
+    async with Client(app, raise_errors=False) as client:
+        response = await client.get("/")
+
+    assert answers[1:] == ["1", "2"]
+    assert response.headers["x-try"] == "1"
+    assert [str(record.exc_info[1]) for record in caplog.records] == ["1", "2"]
+    assert answers[0].error is None
 
 
 @pytest.mark.anyio
@@ -133,22 +162,6 @@ async def test_a_def_function_after_this_request_runs_in_the_requests_thread():
 
     async with Client(app, raise_errors=False) as client:
         assert (await client.get("/")).status_code == 200
-
-
-def test_an_async_url_function_is_refused_or_awaited():
-    app = App(__name__)
-
-    @app.get("/<name>")
-    async def view(name):
-        return name
-
-    with pytest.raises(SetupError):
-
-        @app.url_value_preprocessor
-        async def preprocess(endpoint, values):
-            values["name"] = "changed"
-
-        app.build_finder()
 
 
 @pytest.mark.anyio

@@ -1,7 +1,8 @@
 """Channels through Redis: every process on the same Redis gets what any of them publishes.
 
 One connection listens for the whole process and feeds the subscriptions of ``hub.py``; Redis keeps the history.
-Needs redis-py (``pip install microweb-asgi[redis]``), which runs on asyncio alone.
+Needs redis-py (``pip install microweb-asgi[redis]``). That runs on asyncio alone: where the app runs on trio, all of
+this is done a second time on an asyncio loop beside it, behind a ``Crossing``.
 """
 
 import asyncio
@@ -14,9 +15,11 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from microweb import json
+from microweb.channels.crossing import Crossing
 from microweb.channels.hub import Channels, last
 from microweb.channels.subscription import Subscription
 from microweb.errors import BadRequest
+from microweb.loops import in_trio
 
 __all__ = ["RedisChannels"]
 
@@ -65,6 +68,7 @@ class RedisChannels(Channels):
         self.prefix = prefix
         self.kept = history
         self.lifetime = lifetime
+        self._crossing: Crossing | None = None
         self._redis: Redis | None = None
         self._listener: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -73,6 +77,12 @@ class RedisChannels(Channels):
         """The subscriptions that wait for their history, with the number of the first message after it."""
 
     async def __aenter__(self) -> Self:
+        if in_trio():
+            there = RedisChannels(self.url, prefix=self.prefix, history=self.kept, lifetime=self.lifetime)
+            crossing = Crossing(there)
+            await crossing.open()
+            self._crossing = crossing
+            return self
         self._redis = Redis.from_url(self.url)
         self._listener = self._redis.pubsub()
         # A channel of its own: a listener without any has no connection.
@@ -83,6 +93,10 @@ class RedisChannels(Channels):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._crossing is not None:
+            crossing, self._crossing = self._crossing, None
+            await crossing.close()
+            return
         redis, listener, reader = self._redis, self._listener, self._reader
         self._redis = self._listener = self._reader = None
         assert redis is not None
@@ -101,12 +115,19 @@ class RedisChannels(Channels):
             redis.exceptions.RedisError: Redis cannot be reached.
             RuntimeError: the app has not started.
         """
+        if self._crossing is not None:
+            await self._crossing.publish(channel, message)
+            return
         keys = [self.prefix + channel, self._key("number", channel), self._key("history", channel)]
         arguments: list[Any] = [json.dumps(message), self.kept, self.lifetime]
         await self._open_redis().eval(PUBLISH, len(keys), *keys, *arguments)
 
     async def join(self, subscription: Subscription) -> list[Any]:
         """Begin to deliver to a subscription; gives the history that it asked for."""
+        if self._crossing is not None:
+            earlier = await self._crossing.join(subscription)
+            await super().join(subscription)
+            return earlier
         redis, listener, channel = self._open_redis(), self._listener, subscription.channel
         assert listener is not None
         await super().join(subscription)
@@ -121,8 +142,8 @@ class RedisChannels(Channels):
                 return []
             lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
             first = self._joining[subscription]
-            earlier = [read_numbered(line) for line in lines]
-            return last([message for number, message in earlier if first is None or number < first], subscription)
+            numbered = [read_numbered(line) for line in lines]
+            return last([message for number, message in numbered if first is None or number < first], subscription)
         except BaseException:
             await self.leave(subscription)
             raise
@@ -134,6 +155,9 @@ class RedisChannels(Channels):
         from anyio import CancelScope
 
         await super().leave(subscription)
+        if self._crossing is not None:
+            await self._crossing.leave(subscription)
+            return
         channel = subscription.channel
         if self.count(channel) or self._confirmed.pop(channel, None) is None or self._listener is None:
             return

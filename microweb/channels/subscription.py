@@ -48,7 +48,7 @@ class Subscription:
     def __init__(self, hub: Hub, channel: str, size: int, on_full: OnFull, history: int) -> None:
         self.channel = channel
         self.size = size
-        self.on_full = on_full
+        self.on_full: OnFull = on_full
         self.history = history
         self.dropped = 0
         self._hub = hub

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microweb.openapi.schemas import Schema, Schemas, to_plain
-from microweb.parameters import Parameter, header_name
+from microweb.parameters import Parameter
+from microweb.places import header_name
 from microweb.structs import bare, find_fields, is_list, takes_text
 
 __all__ = ["Inputs"]

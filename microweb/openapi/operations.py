@@ -41,7 +41,9 @@ class Operation:
             variables=variables_of(address.target),
             forbids_unknown=bool(route.options.get("forbid_unknown")),
         )
-        self.plans = [*self.make_plans_before(address.target), self.plan]
+        self.around = [*reversed(address.outside), address.target]
+        """The mounts that the route stands in, the outermost first, and its own target."""
+        self.plans = [*(plan for target in self.around for plan in self.make_plans_before(target)), self.plan]
         self.description = self.gather_description()
         negotiation = find_representations(address.target.placement)
         self.sent_types: list[str] = ["application/json"] if negotiation is None else list(negotiation.known)
@@ -62,23 +64,27 @@ class Operation:
         return self.description.operation_id or self.address.endpoint.replace(".", "_")
 
     def make_plans_before(self, target: Target) -> list[Plan]:
-        """The plans of what runs before the view: hooks, and the dependencies of routers and route."""
-        placement = target.placement
+        """The plans of what runs before a view or a mounted app: hooks, and the dependencies of routers and route."""
+        placement, route = target.placement, target.route
         hooks = placement.gather("before_request_hooks")
         plans = [make_plan(hook.function, what="before_request function") for hook in hooks]
         guards = [each for router in placement.chain for each in router.dependencies]
-        guards += self.route.options.get("dependencies", ())
+        variables = target.variables
+        if route is not None:
+            guards += route.options.get("dependencies", ())
+            variables = variables_of(target)
         if guards:
             from microweb.boundplan import make_guard
 
-            plans.append(make_guard(guards, what="view", variables=variables_of(target), overrides={}))
+            plans.append(make_guard(guards, what="view", variables=variables, overrides={}))
         return plans
 
     def gather_description(self) -> Description:
         """What was said of its routers, class, view and route, and of what it depends on."""
         source = getattr(self.route, "source", None)
         given = self.route.options.get("openapi")
-        things = [*self.address.target.placement.chain, getattr(source, "view_class", None), self.route.view]
+        routers = [router for target in self.around for router in target.placement.chain]
+        things = [*routers, getattr(source, "view_class", None), self.route.view]
         found = Description()
         for description in [*map(find_description, things), given]:
             if isinstance(description, Description):

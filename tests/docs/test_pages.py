@@ -112,5 +112,17 @@ def test_a_security_comment_names_a_test_that_exists():
     assert sorted(place for place in named if place[1] not in there) == []
 
 
+def test_a_performance_comment_names_a_row_of_a_benchmark():
+    benchmarks = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    rows = {row for text in benchmarks.values() for row in re.findall(r'"([\w-]+)"', text)}
+
+    named = {(path.name, name) for path in SOURCES for name in re.findall(r"PERF\(([^)]*)\)", path.read_text())}
+
+    wrong = [
+        place for place in named if place[1].partition(".")[0] not in benchmarks or place[1].partition(".")[2] not in rows
+    ]
+    assert sorted(wrong) == []
+
+
 def defines(path: Path, test: str) -> bool:
     return path.exists() and f"def {test}(" in path.read_text()

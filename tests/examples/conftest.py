@@ -1,16 +1,13 @@
-"""What the tests of the guest book share: the app, clients of it, a browser, and a Redis."""
+"""What the tests of the guest book share: the app, clients of it, and a Redis."""
 
 import os
-import shutil
-import subprocess
 
 import pytest
 
 from microweb.testing import SyncClient
-from tests.examples.guestbook import CHROMIUM, EXAMPLES, FLAGS, serving, why_no_browser
-from tests.programs import find_free_port, wait_until
-
-REQUIRED = os.environ.get("MICROWEB_REQUIRE_SERVICES") == "1"
+from tests.examples.guestbook import EXAMPLES, serving
+from tests.programs import find_free_port
+from tests.services import running_redis
 
 
 @pytest.fixture
@@ -49,20 +46,6 @@ def client(visit):
     return visit()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium without a window."""
-    reason = why_no_browser()
-    if reason:
-        (pytest.fail if REQUIRED else pytest.skip)(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def site(tmp_path):
     """The address of a guest book in a process of its own."""
@@ -72,25 +55,6 @@ def site(tmp_path):
 
 @pytest.fixture
 def redis_url(tmp_path):
-    """The URL of a Redis that lives as long as the test and keeps nothing."""
-    redis = pytest.importorskip("redis")
-    program = shutil.which("redis-server")
-    if program is None:
-        (pytest.fail if REQUIRED else pytest.skip)("redis-server is not installed")
-    port = find_free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    try:
-        with redis.Redis(port=port) as client:
-
-            def answers():
-                try:
-                    return client.ping()
-                except redis.ConnectionError:
-                    return False
-
-            wait_until(answers, "Redis")
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(30)
+    """The URL of a Redis that lives as long as the test."""
+    with running_redis(find_free_port(), tmp_path) as url:
+        yield url

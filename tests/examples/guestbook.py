@@ -3,7 +3,6 @@
 Not a test file; the fixtures stand in ``conftest.py``.
 """
 
-import shutil
 import sqlite3
 import struct
 import zlib
@@ -11,11 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.programs import Program, get
+from tests.services import open_page
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--font-render-hinting=none"]
 
 
 def start(data, *, port=0, **config):
@@ -33,22 +30,9 @@ def serving(data, **config):
         yield url
 
 
-def why_no_browser():
-    """Why there is no browser to test with; nothing if there is one."""
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed (pip install playwright)"
-    return "" if CHROMIUM else "there is no chromium on the PATH"
-
-
-def open_page(browser, url, **options):
-    """A page of a visitor of their own; ``complaints`` is what the browser did not like."""
-    page = browser.new_context(**options).new_page()
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-    page.set_default_timeout(60_000)
+def open_book(browser, url, **options):
+    """The book, opened by a visitor of their own."""
+    page = open_page(browser, **options)
     page.goto(url)
     return page
 

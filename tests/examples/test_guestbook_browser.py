@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.guestbook import EXAMPLES, open_page, paint, serving, set_time, sign, write_entries
+from tests.examples.guestbook import EXAMPLES, open_book, paint, serving, set_time, sign, write_entries
 
 pytestmark = pytest.mark.wire
 
@@ -76,18 +76,18 @@ def chat_with_each_other(ada, eve, here, there):
 
 
 def test_two_pages_see_each_others_entries_without_reload(browser, site):
-    see_each_other(open_page(browser, site), open_page(browser, site))
+    see_each_other(open_book(browser, site), open_book(browser, site))
 
 
 def test_two_pages_hear_each_other_in_the_chat(browser, site):
-    chat_with_each_other(open_page(browser, site), open_page(browser, site), site, site)
+    chat_with_each_other(open_book(browser, site), open_book(browser, site), site, site)
 
 
 @pytest.mark.slow
 def test_pages_of_two_processes_meet_through_redis(browser, tmp_path, redis_url):
     data = tmp_path / "data"
     with serving(data, redis_url=redis_url) as here, serving(data, redis_url=redis_url) as there:
-        ada, eve = open_page(browser, here), open_page(browser, there)
+        ada, eve = open_book(browser, here), open_book(browser, there)
 
         see_each_other(ada, eve)
         chat_with_each_other(ada, eve, here, there)
@@ -97,18 +97,18 @@ def test_pages_of_two_processes_meet_through_redis(browser, tmp_path, redis_url)
 def test_a_page_catches_up_when_the_server_is_there_again(browser, tmp_path):
     data = tmp_path / "data"
     with serving(data) as url:
-        page = open_page(browser, url)
+        page = open_book(browser, url)
         page.locator(".live.on").wait_for()
     page.locator(".live:not(.on)").wait_for()
     port = url.rpartition(":")[2]
 
     with serving(data, port=port) as again:
-        sign(open_page(browser, again), "Ada", "Meanwhile.")
+        sign(open_book(browser, again), "Ada", "Meanwhile.")
         page.locator(".entry", has_text="Meanwhile.").wait_for()
 
 
 def test_everything_works_without_javascript(browser, site):
-    page = open_page(browser, site, java_script_enabled=False)
+    page = open_book(browser, site, java_script_enabled=False)
 
     sign(page, "Ada", "Engines are fun.", PICTURE)
     page.get_by_role("link", name="Edit").click()
@@ -128,7 +128,7 @@ def fits(page):
 
 
 def test_words_without_an_end_do_not_widen_a_page(browser, site):
-    page = open_page(browser, site, viewport={"width": 320, "height": 600})
+    page = open_book(browser, site, viewport={"width": 320, "height": 600})
 
     sign(page, "W" * 80, "M" * 500)
 
@@ -158,7 +158,7 @@ def keep(page, name):
 def ada(browser, tmp_path, site):
     """The page of somebody who has signed a book that others have signed before."""
     write_entries(tmp_path / "data", ENTRIES)
-    page = open_page(browser, site, viewport={"width": 1120, "height": 820})
+    page = open_book(browser, site, viewport={"width": 1120, "height": 820})
     sign(page, "Ada Lovelace", "The view from the small bridge, early in the morning. The engine can wait.", PICTURE)
     set_time(tmp_path / "data", "2026-03-01T07:15:00+00:00")
     page.goto(site)
@@ -191,7 +191,7 @@ def test_a_refused_form_looks_well(ada):
 
 
 def test_the_chat_looks_well(ada, browser, site, tmp_path):
-    grace = open_page(browser, site)
+    grace = open_book(browser, site)
     enter_chat(grace, site, "Grace Hopper")
     ada.goto(f"{site}/chat")
     ada.locator(".live.on").wait_for()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def anyio_backend():
-    """SQLite is asked in anyio's threads, and Redis on asyncio alone; what is neutral is tested where it is built."""
+    """SQLite is asked in anyio's threads, on either loop; what is neutral is tested where it is built."""
     return "asyncio"
 
 

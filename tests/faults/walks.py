@@ -586,6 +586,45 @@ def build_websocket(stage):
     return app
 
 
+def build_sending_websocket(stage):
+    app = make_app()
+
+    @app.teardown_websocket
+    async def teardown(error):
+        await pause()
+
+    @app.websocket("/")
+    async def view(websocket: WebSocket):
+        with stage.opened("websocket"):
+            await websocket.accept()
+            for number in range(3):
+                await websocket.send_json(number)
+
+    return app
+
+
+def build_chat(stage):
+    app = make_app()
+
+    @app.websocket("/")
+    async def chat(websocket: WebSocket):
+        await websocket.accept()
+        async with app.channels.subscribe("chat") as messages, anyio.create_task_group() as tasks:
+
+            async def forward():
+                with stage.opened("sender"):
+                    async for message in messages:
+                        await websocket.send_json(message)
+
+            tasks.start_soon(forward)
+            with stage.opened("receiver"):
+                async for text in websocket:
+                    await app.channels.publish("chat", text)
+            tasks.cancel_scope.cancel()
+
+    return app
+
+
 def build_clean_control(stage):
     async def app(scope, receive, send):
         with stage.opened("everything"):
@@ -733,6 +772,9 @@ WALKS = [
     Walk("events", build_events),
     Walk("idle events", build_idle_events, leaves_after=2),
     Walk("websocket", build_websocket, body=("one", "two"), type="websocket", leaves_after=3),
+    Walk("websocket, sending", build_sending_websocket, type="websocket"),
+    Walk("websocket, sending, watched", build_sending_websocket, type="websocket", spec_version="2.3"),
+    Walk("chat", build_chat, body=("one", "two"), type="websocket", leaves_after=3),
 ]
 CLEAN_CONTROL = Walk("clean control", build_clean_control)
 LEAKING_CONTROL = Walk("leaking control", build_leaking_control)

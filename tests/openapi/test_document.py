@@ -314,6 +314,41 @@ def test_what_dependencies_take_counts_too():
     assert [each["name"] for each in paths["/guarded"]["get"]["parameters"]] == ["X-Depth", "limit"]
 
 
+def test_what_stands_before_a_mounted_app_counts_for_its_views():
+    @describe(security="token")
+    async def find_user(authorization: Annotated[str, Header("Authorization")] = ""):
+        return authorization
+
+    inner = App("inner")
+    inner.add_route("/", lambda: "")
+    router = Router("admin", __name__, prefix="/admin", dependencies=[Depends(find_user)])
+    router.mount("/inner", inner)
+    app = App(__name__)
+    app.mount("", router)
+
+    @app.before_request
+    async def check(key: Annotated[str, Header("X-Key")]):
+        return None
+
+    document = document_of(app, security_schemes={"token": {"type": "http", "scheme": "bearer"}})
+    operation = document["paths"]["/admin/inner/"]["get"]
+
+    assert [each["name"] for each in operation["parameters"]] == ["X-Key", "Authorization"]
+    assert operation["security"] == [{"token": []}]
+    assert "422" in operation["responses"]
+
+
+def test_a_hidden_router_hides_what_is_mounted_below_it():
+    inner = App("inner")
+    inner.add_route("/", lambda: "")
+    router = describe(hidden=True)(Router("admin", __name__))
+    router.mount("/inner", inner)
+    app = App(__name__)
+    app.mount("", router)
+
+    assert document_of(app)["paths"] == {}
+
+
 def test_what_a_before_request_hook_takes_counts_too():
     app = App(__name__)
     app.add_route("/", lambda: "")

@@ -1,20 +1,13 @@
 """The page of the document in a real browser: what is read, filled in and sent, under the page's own policy."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-REQUIRED = os.environ.get("MICROWEB_REQUIRE_SERVICES") == "1"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update"]
+from tests.programs import Program, write
+from tests.services import open_page
+
+pytestmark = pytest.mark.wire
+
 PROGRAM = '''
-import sys
 from typing import Annotated
 
 import msgspec
@@ -71,78 +64,29 @@ def make_app():
 app = make_app()
 outer = App("outer")
 outer.mount("/inner", app)
-outer.run(port=int(sys.argv[1]))
+outer.run(port=0)
 '''
 
 
-def why_not() -> str:
-    """Why there is no browser to test with; nothing if there is one."""
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed (pip install playwright)"
-    return "" if CHROMIUM else "there is no chromium on the PATH"
-
-
-if not REQUIRED:
-    pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is a browser")]
-else:
-    pytestmark = pytest.mark.wire
-
-
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(browser, tmp_path_factory):
     """Serve the program, its app mounted at a prefix; the address without a path."""
     folder = tmp_path_factory.mktemp("program")
-    (folder / "hats.py").write_text(PROGRAM)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (folder / "output").open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "hats.py", str(port)], cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "output").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium without a window."""
-    assert not why_not(), why_not()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    write(folder / "hats.py", PROGRAM)
+    with Program("hats.py", cwd=folder) as program:
+        yield program.url.rstrip("/")
 
 
 @pytest.fixture
 def page(browser, address):
-    """The page, with what the browser complained of in ``complaints`` and what it asked for in ``asked``."""
-    context = browser.new_context(viewport={"width": 1200, "height": 1000})
-    page = context.new_page()
-    page.complaints, page.asked = [], []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    """The page, with what it asked for in ``asked``."""
+    page = open_page(browser, viewport={"width": 1200, "height": 1000})
+    page.asked = []
     page.on("request", lambda request: page.asked.append(request.url))
     page.goto(f"{address}/inner/docs")
     page.locator("details.operation").first.wait_for()
     yield page
-    context.close()
+    page.context.close()
 
 
 def open_operation(page, name):

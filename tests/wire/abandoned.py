@@ -29,6 +29,7 @@ def resource(name):
             raise
 
 
+@app.teardown_websocket
 @app.teardown_request
 async def after(error):
     if request.path not in ("/notes", "/open"):
@@ -97,6 +98,15 @@ async def events():
             await anyio.sleep_forever()
 
     return EventStream(items())
+
+
+@app.websocket("/sending")
+async def sending(websocket):
+    await websocket.accept()
+    with resource("sending"):
+        while True:
+            await websocket.send_text("x" * 1000)
+            await anyio.sleep(0.01)
 
 
 @app.get("/polled")

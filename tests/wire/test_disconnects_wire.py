@@ -1,14 +1,17 @@
-"""Clients that leave, and views that take too long, on four real servers: what they held is released, quietly.
+"""Clients that leave, and views that take too long, on five real servers: what they held is released, quietly.
 
 The app is in ``abandoned.py``. A file that each view holds open shows when it is released.
 """
 
+import contextlib
 import json
 import re
 import socket
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.programs import Program, fetch, find_free_port, wait_until
 
@@ -20,6 +23,7 @@ SERVERS = {
     "uvicorn-h11": [*UVICORN, "--http", "h11", "--loop", "asyncio"],
     "hypercorn-asyncio": ["-m", "hypercorn", "abandoned:app", "--bind", "127.0.0.1:{port}", "--workers", "0"],
     "hypercorn-trio": ["trioserver.py", "abandoned", "{port}"],
+    "granian": ["-m", "granian", "--interface", "asgi", "abandoned:app", "--port", "{port}"],
 }
 
 
@@ -84,6 +88,20 @@ def test_a_shielded_part_of_a_cancelled_view_is_finished(site):
     site.wait_until_released("shielded")
     notes = site.ask("/notes")
     assert notes.index("the shielded part has ended") < notes.index("teardown /shielded")
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_a_client_that_leaves_a_websocket_that_only_sends_ends_it(site, says_so):
+    before = site.ask("/notes").count("teardown /sending")
+
+    with contextlib.suppress(ConnectionClosed), connect(f"ws://127.0.0.1:{site.port}/sending") as ws:
+        ws.recv(60)
+        if not says_so:
+            ws.socket.shutdown(socket.SHUT_RDWR)
+
+    wait_until(lambda: site.ask("/notes").count("teardown /sending") > before)
+    assert "WebSocketDisconnect in sending" in site.ask("/notes")
+    assert "sending" not in site.ask("/open")
 
 
 @pytest.mark.parametrize("name", ["stream", "busy", "events"])

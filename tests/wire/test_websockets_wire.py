@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from microweb import App, abort
+from tests.programs import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -79,3 +81,26 @@ def test_an_error_closes_with_1011(site):
         ws.recv(10)
 
     assert closed.value.rcvd.code == 1011
+
+
+@pytest.mark.parametrize("websockets", ["websockets-sansio", "wsproto"])
+def test_a_sender_waits_for_a_client_that_does_not_read(websockets):
+    app, began = App(__name__), []
+
+    @app.websocket("/")
+    async def flood(websocket):
+        await websocket.accept()
+        for _ in range(1000):
+            began.append(time.monotonic())
+            await websocket.send_bytes(bytes(100_000))
+
+    handshake = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    handshake += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with serving(app, ws=websockets) as url, socket.create_connection(("127.0.0.1", int(url.split(":")[2]))) as client:
+        client.sendall(handshake.encode())
+        wait_until(lambda: began and time.monotonic() - began[-1] > 0.3, "a send that waits")
+        held = len(began)
+        assert held < 1000
+
+        while len(began) < held + 10:
+            assert client.recv(100_000)

@@ -1,0 +1,115 @@
+"""Where each parameter of a signature comes from, decided at start-up by its annotation and our markers.
+
+``read_parameter`` gives the ``Parameter`` that ``places.py`` makes of it, or refuses it with a ``SetupError``.
+``dependencies.py`` calls it for whatever is no path variable and not the request.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from microweb.callables import Unresolved, describe, is_async, locate
+from microweb.errors import SetupError
+from microweb.incoming import Incoming
+from microweb.markers import Body, Depends, Form, Query, Source
+from microweb.parameters import MISSING, Parameter
+from microweb.places import READERS, is_upload
+from microweb.structs import bare, choices, flatten, has_structs, is_list
+from microweb.uploads import UploadFile
+
+__all__ = ["read_parameter", "split_hint"]
+
+
+def split_hint(hint: Any) -> tuple[Any, Source | Depends | None]:
+    """An annotation without our marker, and the marker."""
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    kind, *metadata = get_args(hint)
+    markers = [make_marker(each) for each in metadata if is_marker(each)]
+    others = [each for each in metadata if not is_marker(each)]
+    if others:
+        kind = Annotated[(kind, *others)]
+    return kind, markers[0] if markers else None
+
+
+def is_marker(value: Any) -> bool:
+    return isinstance(value, Source | Depends) or (isinstance(value, type) and issubclass(value, Source | Depends))
+
+
+def make_marker(value: Any) -> Any:
+    """``Query`` stands for ``Query()``."""
+    return value() if isinstance(value, type) else value
+
+
+def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) -> Parameter:
+    """Decide where one parameter comes from; for ``Depends`` only that, the caller plans the dependency.
+
+    Raises:
+        SetupError: nothing says where, or no value of its type can come from there.
+    """
+    name, default = parameter.name, parameter.default
+
+    def refuse(problem: str) -> SetupError:
+        return SetupError(f"{what} {describe(function)}: the parameter {name!r} {problem} ({locate(function)})")
+
+    if isinstance(hint, Unresolved):
+        raise refuse(f"is annotated {hint.text!r}, which cannot be resolved: {hint.problem}")
+    if is_marker(default):
+        raise refuse(f"has a marker for its default; write it as Annotated[..., {default!r}]")
+    kind, marker = split_hint(hint)
+    if isinstance(marker, Depends):
+        return Parameter(name, "depends", type=kind, default=MISSING)
+    if marker is None:
+        marker = guess_source(kind)
+        if marker is None:
+            raise refuse(
+                f"is annotated {describe_hint(kind)}, which does not say where it comes from; write "
+                "Annotated[..., Query()] or Header(), Cookie(), Form(), Body(), Depends(function)"
+            )
+    if UploadFile in flatten(kind) and not is_async(function):
+        raise refuse("is an UploadFile, whose methods are awaited; a plain def takes SyncUploadFile")
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise refuse("is positional-only; leave out the slash")
+    try:
+        return READERS[marker.place](name, kind, marker, default)
+    except Exception as error:  # noqa: BLE001 - looking at a type may raise anything
+        raise refuse(f"cannot be read as {describe_hint(kind)}: {error}") from None
+
+
+def describe_hint(hint: Any) -> str:
+    return hint.__qualname__ if isinstance(hint, type) else str(hint)
+
+
+def guess_source(hint: Any) -> Source | None:
+    """Where an annotated parameter without a marker comes from."""
+    if is_upload(hint):
+        return Form()
+    if has_structs(hint):
+        # Of a JSON body only, also where a form would do: a form can be sent from any other site without asking
+        # first, and whoever writes a JSON view counts on the browser asking.
+        # SECURITY: test_binding.py::test_a_struct_is_never_read_from_a_form_unless_it_says_so
+        return Body()
+    return Query() if is_scalar(hint) else None
+
+
+def is_scalar(hint: Any) -> bool:
+    """Whether one text, or several, can make a value of this type."""
+    found = choices(hint)
+    return (
+        bool(found)
+        and all(
+            all(map(is_scalar, [each for each in get_args(choice) if each is not ...]))
+            if is_list(choice)
+            else is_literal(choice) or (isinstance(choice, type) and not issubclass(choice, dict | tuple | Incoming))
+            for choice in found
+        )
+        and not is_any(hint)
+    )
+
+
+def is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
+
+
+def is_any(hint: Any) -> bool:
+    return bare(hint) in (Any, object)

@@ -1,0 +1,231 @@
+"""What a program registers: mistakes are told at once or at the start, with file and line, and the rest is served."""
+
+import re
+
+import pytest
+
+from microweb import App, Converter, Router, SetupError
+from microweb.testing import Client
+from microweb.wsgi import WSGI
+
+pytestmark = pytest.mark.anyio
+
+
+async def view():
+    return "view"
+
+
+async def other():
+    return "other"
+
+
+async def layer(request, call_next):
+    return await call_next(request)
+
+
+async def takes_no_call_next(request):
+    return "never"
+
+
+async def fill_in_later(endpoint, values):
+    values["language"] = "en"
+
+
+def wsgi_app(environ, start_response):
+    return []
+
+
+def mount_in_a_circle(app):
+    first, second = Router("first"), Router("second")
+    first.mount("", second)
+    second.mount("", first)
+    app.mount("", first)
+
+
+def mount_twice_under_one_name(app):
+    router = Router("shop")
+    app.mount("/here", router)
+    app.mount("/there", router)
+
+
+def name_two_views_alike(app):
+    app.get("/1", endpoint="same")(view)
+    app.get("/2", endpoint="same")(other)
+
+
+MISTAKES = {
+    "a route begins with its rule": lambda app: app.get(view),
+    "a route begins with its rule, ": lambda app: app.websocket(view),
+    "must start with a slash": lambda app: app.get("hello")(view),
+    "the converter 'list', which does not exist": lambda app: app.get("/<list:x>")(view),
+    "must be a function, not str": lambda app: app.get("/")("view"),
+    "must not hold a dot": lambda app: app.get("/", endpoint="a.b")(view),
+    "methods is a list": lambda app: app.route("/", methods="GET")(view),
+    "is not an HTTP method": lambda app: app.route("/", methods=["G T"])(view),
+    "needs at least one method": lambda app: app.route("/", methods=[])(view),
+    "routes have no subdomain=": lambda app: app.get("/", subdomain="www")(view),
+    "middleware= is a list": lambda app: app.get("/", middleware=layer)(view),
+    "timeout= is a number": lambda app: app.get("/", timeout="5")(view),
+    "more than 0": lambda app: app.get("/", timeout=0)(view),
+    "no host name": lambda app: app.get("/", host="a b")(view),
+    "names two views": name_two_views_alike,
+    "takes a Router or an ASGI app, not str": lambda app: app.mount("/x", "shop"),
+    "mounted as WSGI(app)": lambda app: app.mount("/x", wsgi_app),
+    "WSGI takes an app": lambda app: WSGI("shop"),
+    'is "own" or "bubble"': lambda app: app.mount("/x", App(), errors="both"),
+    "a prefix starts with a slash": lambda app: app.mount("x", Router("x")),
+    "cannot be mounted in itself": lambda app: app.mount("/x", app),
+    "mounted inside itself": mount_in_a_circle,
+    "two routers are called 'shop'": mount_twice_under_one_name,
+    "one word without dots, not 'a.b'": lambda app: Router("a.b"),
+    "one word without dots, not ''": lambda app: Router(""),
+    "one word without dots, not 'c.d'": lambda app: app.mount("", Router("x"), name="c.d"),
+    "before_request takes a function": lambda app: app.before_request("guard"),
+    "must be `async def`": lambda app: app.middleware(lambda request, call_next: None),
+    "must take two arguments, (request, call_next)": lambda app: app.add_middleware(takes_no_call_next),
+    "takes a class or function, not None": lambda app: app.add_asgi_middleware(None),
+    "takes a status from 400 to 599, not 200": lambda app: app.errorhandler(200),
+    "takes a status or an exception class": lambda app: app.errorhandler(view),
+    "is used with parentheses": lambda app: app.template_filter(view),
+    "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
+    "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
+    "the url_defaults function": lambda app: app.url_defaults(fill_in_later),
+    "the url_value_preprocessor function": lambda app: app.url_value_preprocessor(fill_in_later),
+    "must take two arguments, (endpoint, values)": lambda app: app.url_value_preprocessor(lambda values: None),
+    "there is no event 'start'": lambda app: app.on("start"),
+    "an observer of 'exception' may name": lambda app: app.on("exception")(lambda mistake: None),
+}
+
+
+@pytest.mark.parametrize(("message", "register"), MISTAKES.items(), ids=MISTAKES)
+async def test_a_mistake_is_told_with_file_and_line(message, register):
+    app = App(__name__, static_folder=None)
+
+    with pytest.raises(SetupError, match=re.escape(message)) as caught:
+        register(app)
+        async with Client(app):
+            pass
+
+    assert re.search(r"test_router\.py:\d+", str(caught.value))
+
+
+async def test_two_identical_rules_are_refused_with_both_places():
+    app, blog = App(__name__), Router("blog", __name__, prefix="/blog")
+    app.get("/blog/<int:post>")(view)
+    blog.get("/<int:number>")(other)
+    app.mount("", blog)
+
+    with pytest.raises(SetupError) as caught:
+        app.explain("GET", "/")
+
+    lines = set(re.findall(r"test_router\.py:(\d+)", str(caught.value)))
+    assert len(lines) == 2
+
+
+async def test_slashes_are_strict_unless_the_app_or_the_rule_says_otherwise():
+    strict, lax = App(__name__), App(__name__, strict_slashes=False)
+    strict.get("/a/")(view)
+    strict.get("/b/", strict_slashes=False, endpoint="b")(view)
+    lax.get("/a/")(view)
+    lax.get("/b/", strict_slashes=True, endpoint="b")(view)
+
+    async with Client(strict) as of_strict, Client(lax) as of_lax:
+        found = [(await client.get(path)).status_code for client in (of_strict, of_lax) for path in ("/a", "/b")]
+
+    assert found == [308, 200, 200, 308]
+
+
+async def test_a_rule_without_a_variable_gives_it_by_default():
+    app = App(__name__)
+
+    @app.get("/books/", defaults={"page": 1})
+    @app.get("/books/<int:page>")
+    async def books(page):
+        return {"page": page}
+
+    async with Client(app) as client:
+        pages = [(await client.get(path)).json()["page"] for path in ("/books/", "/books/3")]
+
+    assert pages == [1, 3]
+
+
+class ListConverter(Converter):
+    regex = "[^/]+"
+
+    def to_python(self, value):
+        return value.split(",")
+
+    def to_url(self, value):
+        return ",".join(value)
+
+
+@pytest.mark.parametrize("add", ["setitem", "update", "update by name"])
+async def test_a_converter_of_the_program_reads_and_writes_its_variable(add):
+    app = App(__name__)
+    if add == "setitem":
+        app.converters["list"] = ListConverter
+    elif add == "update":
+        app.converters.update({"list": ListConverter})
+    else:
+        app.converters.update(list=ListConverter)
+
+    @app.get("/tags/<list:tags>")
+    async def show(tags):
+        return {"tags": tags, "url": app.url_for("show", tags=["c", "d"])}
+
+    async with Client(app) as client:
+        assert (await client.get("/tags/a,b")).json() == {"tags": ["a", "b"], "url": "/tags/c,d"}
+
+
+async def test_each_verb_has_its_decorator():
+    app = App(__name__)
+    for verb in ("get", "post", "put", "patch", "delete"):
+        getattr(app, verb)("/", endpoint=verb)(view)
+    app.route("/both", methods=["get", "POST"])(view)
+
+    async with Client(app) as client:
+        statuses = [(await client.request(verb, "/")).status_code for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")]
+        allow = (await client.put("/both")).headers["allow"]
+
+    assert statuses == [200] * 5
+    assert allow == "GET, HEAD, OPTIONS, POST"
+
+
+async def test_a_router_serves_where_its_host_is_asked_for():
+    app, api = App(__name__), Router("api", __name__, host="<tenant>.example.org")
+
+    @api.get("/")
+    async def home(tenant):
+        return tenant
+
+    app.get("/")(view)
+    app.mount("", api)
+
+    async with Client(app) as client:
+        assert (await client.get("http://ada.example.org/")).text == "ada"
+        assert (await client.get("http://example.org/")).text == "view"
+
+
+async def test_layers_of_app_router_and_route_run_in_the_order_written():
+    app, blog, order = App(__name__), Router("blog", __name__, prefix="/blog"), []
+
+    def note(name):
+        async def noting(request, call_next):
+            order.append(name)
+            response = await call_next(request)
+            order.append(f"/{name}")
+            return response
+
+        return noting
+
+    app.add_middleware(note("app 1"))
+    app.add_middleware(note("app 2"))
+    blog.add_middleware(note("router"))
+    blog.get("/", middleware=[note("route 1"), note("route 2")])(view)
+    app.mount("", blog)
+
+    async with Client(app) as client:
+        await client.get("/blog/")
+
+    inwards = ["app 1", "app 2", "router", "route 1", "route 2"]
+    assert order == inwards + [f"/{name}" for name in reversed(inwards)]
