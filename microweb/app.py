@@ -30,9 +30,10 @@ from microweb.limits import Limits
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.redaction import printable
+from microweb.registrations import find_place
 from microweb.requests import Request
 from microweb.responses import Response, length_line, new_start
-from microweb.router import Router, find_place
+from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from microweb.errors import SetupError
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler
 from microweb.patterns import Converter, HostPattern, Pattern, parse_host_pattern, parse_pattern
+from microweb.registrations import Mount, Registration, Route
 from microweb.responses import Response
-from microweb.router import Mount, Registration, Route, Router
+from microweb.router import Router
 from microweb.routetable import Miss, RouteTable
 from microweb.staticfolder import StaticFolder
 from microweb.urlmap import UrlMap

@@ -24,8 +24,8 @@ from microweb.errors import (
 )
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler, compose
+from microweb.registrations import Registration, is_token
 from microweb.responses import AbandonedResponse, Response
-from microweb.router import Registration, is_token
 from microweb.routetable import Miss
 from microweb.url import quote_path
 from microweb.watcher import cancel_on_disconnect

@@ -17,7 +17,8 @@ from microweb.composition import bad_path, check_method
 from microweb.converters import NO_MATCH
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
-from microweb.router import Mount, Registration, Route, Router
+from microweb.registrations import Mount, Registration, Route
+from microweb.router import Router
 from microweb.routetable import Miss, MissKind, RouteTable, split_mount, split_path
 from microweb.routetree import Rule
 from microweb.url import PATH, parse_host, quote_again, unquote

@@ -21,7 +21,7 @@ from microweb.url import URL, parse_host, parse_query, quote_path
 if TYPE_CHECKING:
     from microweb.app import App
     from microweb.limits import Limits
-    from microweb.router import Route
+    from microweb.registrations import Route
     from microweb.sessions import Session
     from microweb.workers import Worker
 

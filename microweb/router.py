@@ -15,6 +15,17 @@ from microweb.asgi import ASGIApp
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
 from microweb.markers import Depends
 from microweb.patterns import BUILTIN_CONVERTERS, Converter
+from microweb.registrations import (
+    Converters,
+    Mount,
+    Registration,
+    Route,
+    check_methods,
+    check_prefix,
+    check_rule,
+    find_place,
+    is_duration,
+)
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -23,12 +34,10 @@ if TYPE_CHECKING:
     from microweb.files import FileResponse
     from microweb.representations import Representations
 
-__all__ = ["Mount", "Registration", "Route", "Router"]
+__all__ = ["Router"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 View = Callable[..., Any]
-
-PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib would be loaded for this alone
 
 
 REFUSED_OPTIONS = {
@@ -41,107 +50,12 @@ REFUSED_OPTIONS = {
 """Options that Flask knows: passed over in silence they would change what a route answers to."""
 
 
-def find_place() -> str:
-    """File and line of the program's own code that called into microweb."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
 def find_root_path(import_name: str | None) -> str:
     """The folder of the module called ``import_name``; the working directory if it has no file."""
     module = sys.modules.get(import_name or "")
     file = getattr(module, "__file__", None)
     # Not pathlib: it would be a tenth of what importing microweb costs.
     return os.path.dirname(os.path.realpath(file)) if file else os.getcwd()  # noqa: PTH109, PTH120
-
-
-class Registration:
-    """A function and the place where it was registered."""
-
-    __slots__ = ("function", "place")
-
-    def __init__(self, function: Callable[..., Any], place: str) -> None:
-        self.function = function
-        self.place = place
-
-
-class Route:
-    """One rule and its view, as registered. The app may hold it at several places, under several names."""
-
-    __slots__ = (
-        "cancel_on_disconnect",
-        "defaults",
-        "host",
-        "max_content_length",
-        "methods",
-        "middleware",
-        "name",
-        "options",
-        "place",
-        "rule",
-        "source",
-        "strict_slashes",
-        "timeout",
-        "view",
-    )
-
-    def __init__(
-        self,
-        rule: str,
-        view: View,
-        *,
-        name: str,
-        methods: frozenset[str] | None,
-        place: str,
-        defaults: Mapping[str, Any] | None = None,
-        strict_slashes: bool | None = None,
-        host: str | None = None,
-        middleware: Iterable[Callable[..., Any]] = (),
-        timeout: float | None = None,
-        cancel_on_disconnect: bool | None = None,
-        max_content_length: "int | EllipsisType | None" = ...,
-        options: Mapping[str, Any] | None = None,
-        source: View | None = None,
-    ) -> None:
-        self.rule = rule
-        self.view = view
-        self.source = source or view
-        """What was registered: the view, or all verbs of the class that it is one of."""
-        self.name = name
-        self.methods = methods
-        """The methods it answers; None for a websocket."""
-        self.place = place
-        self.defaults = defaults
-        self.strict_slashes = strict_slashes
-        self.host = host
-        self.middleware = tuple(middleware)
-        self.timeout = timeout
-        self.cancel_on_disconnect = cancel_on_disconnect
-        self.max_content_length = max_content_length
-        """Bytes; None for no limit, ``...`` for the app's."""
-        self.options = options or {}
-        """Anything else that was given to ``route``, for extensions to read."""
-
-    def __repr__(self) -> str:
-        methods = "WEBSOCKET" if self.methods is None else " ".join(sorted(self.methods))
-        return f"<Route {methods} {self.rule} -> {self.name}>"
-
-
-class Mount:
-    """A router or an app under a prefix, as registered."""
-
-    __slots__ = ("errors", "name", "place", "prefix", "target")
-
-    def __init__(
-        self, prefix: str, target: Any, name: str | None, errors: Literal["own", "bubble"], place: str
-    ) -> None:
-        self.prefix = prefix
-        self.target = target
-        self.name = name
-        self.errors = errors
-        self.place = place
 
 
 @without(OF_A_ROUTER)
@@ -196,7 +110,7 @@ class Router:
         self.place = find_place()
         self.routes: list[Route] = []
         self.mounts: list[Mount] = []
-        self.converters: dict[str, type[Converter]] = RecordingDict(self._changed, BUILTIN_CONVERTERS)
+        self.converters: dict[str, type[Converter]] = Converters(self._changed, BUILTIN_CONVERTERS)
         self.before_request_hooks: list[Registration] = []
         self.after_request_hooks: list[Registration] = []
         self.teardown_request_hooks: list[Registration] = []
@@ -568,77 +482,3 @@ class Router:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-class RecordingDict(dict[str, type[Converter]]):
-    """The converters of a router; a write counts as a registration."""
-
-    def __init__(self, changed: Callable[[str], None], items: Mapping[str, type[Converter]]) -> None:
-        super().__init__(items)
-        self._changed = changed
-
-    def __setitem__(self, name: str, converter: type[Converter]) -> None:
-        self._changed(f"add the converter {name!r}")
-        given: object = converter
-        if not (isinstance(given, type) and issubclass(given, Converter)):
-            raise SetupError(f"a converter is a subclass of Converter, not {converter!r} ({find_place()})")
-        super().__setitem__(name, converter)
-
-    def update(self, *mappings: Any, **converters: type[Converter]) -> None:
-        """Set each of them, as one by one."""
-        for name, converter in dict(*mappings, **converters).items():
-            self[name] = converter
-
-
-def check_rule(rule: object) -> None:
-    """Refuse ``@app.get`` without its rule, which would register nothing.
-
-    Raises:
-        SetupError: ``rule`` is no text.
-    """
-    if not isinstance(rule, str):
-        raise SetupError(f'a route begins with its rule, @app.get("/hello"), not with {rule!r} ({find_place()})')
-
-
-def is_duration(value: object) -> bool:
-    """Whether ``value`` is a number of seconds, and more than none."""
-    return isinstance(value, int | float) and value > 0
-
-
-def check_prefix(prefix: str) -> str:
-    """The prefix without a trailing slash.
-
-    Raises:
-        SetupError: it is neither empty nor starts with a slash.
-    """
-    if prefix and not prefix.startswith("/"):
-        raise SetupError(f"a prefix starts with a slash, not {prefix!r} ({find_place()})")
-    return prefix.rstrip("/")
-
-
-def check_methods(methods: Iterable[str]) -> frozenset[str]:
-    """The methods in upper case.
-
-    Raises:
-        SetupError: there are none, or one is not an HTTP token.
-    """
-    if isinstance(methods, str):
-        raise SetupError(f"methods is a list such as [{methods!r}], not a string ({find_place()})")
-    checked = frozenset(method.upper() for method in methods)
-    for method in checked:
-        if not is_token(method):
-            raise SetupError(f"{method!r} is not an HTTP method ({find_place()})")
-    if not checked:
-        raise SetupError(f"a route needs at least one method ({find_place()})")
-    return checked
-
-
-def is_token(text: str) -> bool:
-    """Whether ``text`` is a token of RFC 9110 §5.6.2."""
-    return text.isascii() and bool(text) and not text.translate(NO_TOKEN_CHARACTERS)
-
-
-NO_TOKEN_CHARACTERS = {
-    ord(character): None
-    for character in "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-}

@@ -20,8 +20,9 @@ from microweb.errors import SetupError
 from microweb.flashing import get_flashed_messages
 from microweb.incoming import Incoming
 from microweb.proxies import Proxy, current_app, find_context, find_incoming, g, session, url_for
+from microweb.registrations import Registration
 from microweb.requests import Request, SyncRequest
-from microweb.router import Registration, find_root_path
+from microweb.router import find_root_path
 
 if TYPE_CHECKING:
     from microweb.assembly import Placement

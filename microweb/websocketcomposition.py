@@ -16,8 +16,8 @@ from microweb.composition import Composition, limits_of, make_layer, make_prepro
 from microweb.conversion import to_response
 from microweb.errors import Forbidden, NotFound, SetupError
 from microweb.plan import Plan
+from microweb.registrations import Registration
 from microweb.responses import Response
-from microweb.router import Registration
 from microweb.url import parse_host
 from microweb.websockets import WebSocket
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.errors import SetupError
-from microweb.router import find_place
+from microweb.registrations import find_place
 
 __all__ = ["WSGI"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from microweb.errors import SetupError
-from microweb.router import find_place
+from microweb.registrations import find_place
 
 __all__ = ["Description", "Requirements", "describe", "find_description"]
 
