@@ -44,6 +44,11 @@ __all__ = ["READERS", "header_name", "is_upload", "read_body"]
 
 FILES = (UploadFile, SyncUploadFile)
 
+GIVEN_ONCE = ("query", "form")
+"""Where a value that is no list may not be repeated: two readers of one request might take different ones. Headers and
+cookies are repeated by what stands in between."""
+REPEATED = "is given more than once"
+
 # Texts -----------------------------------------------------------------------------------------------
 
 
@@ -57,10 +62,13 @@ def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callabl
         raise TypeError("no text can be a struct; one struct alone is made of everything there")
     convert = make_text_converter(kind)
     several, may_be_empty = is_list(kind), takes_text(kind)
+    only_once = place in GIVEN_ONCE and not several
 
     def fill(request: Any) -> Any:
         values = read(request)
         value = (values.getlist(alias) or None) if several else values.get(alias)
+        if only_once and value is not None and len(values.getlist(alias)) > 1:
+            raise refuse_value(place, alias, REPEATED)
         if value is None or (value == "" and not may_be_empty):
             if default is MISSING:
                 raise refuse_value(place, alias, "is missing")
@@ -86,6 +94,7 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
         for field in find_fields(kind)
     ]
     known = {key for _, key, _, _, _ in fields}
+    singles = [key for _, key, several, _, _ in fields if not several] if place in GIVEN_ONCE else []
 
     def fill(request: Any) -> Any:
         values = read(request)
@@ -96,6 +105,7 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
                 plain[key] = SWITCHES.get(value.lower(), value) if may_be_switch else value
         unknown = [key for key in values if key not in known] if forbids else []
         errors = [{"in": place, "name": key, "reason": "is not known"} for key in unknown[:MOST_PROBLEMS]]
+        errors += [{"in": place, "name": key, "reason": REPEATED} for key in singles if len(values.getlist(key)) > 1]
         result = None
         try:
             result = convert(plain)

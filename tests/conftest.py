@@ -43,10 +43,10 @@ def growth() -> Callable[[Callable[[Any], object], Any, Any], float]:
 def measure_growth(work: Callable[[Any], object], smaller: Any, larger: Any) -> float:
     """The ratio of the medians of five, in processor time.
 
-    A busy machine gets three attempts; what is quadratic comes out near 4 in each.
+    A busy machine gets five attempts; what is quadratic comes out near 4 in each.
     """
     ratio = 0.0
-    for _ in range(3):
+    for _ in range(5):
         timings: tuple[list[int], list[int]] = ([], [])
         gc.disable()
         try:

@@ -5,17 +5,17 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from microweb import App, Form, Header, SyncUploadFile, UploadFile
+from microweb import App, Form, Header, Query, SyncUploadFile, UploadFile
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
 
 
-async def call(view, method="GET", **request):
+async def call(view, method="GET", url="/", **request):
     app = App(__name__)
     app.add_route("/", view, methods=[method])
     async with Client(app) as client:
-        return await client.request(method, "/", **request)
+        return await client.request(method, url, **request)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,31 @@ async def test_an_empty_text_where_a_file_is_expected_is_none():
         return [photo]
 
     assert (await call(view, "POST", data={"photo": ""})).json() == [None]
+
+
+async def test_a_value_that_is_no_list_may_not_be_repeated_in_a_query():
+    async def view(page: int = 1, tag: str = ""):
+        return [page, tag]
+
+    answer = await call(view, url="/?page=1&page=2&tag=a&tag=a")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"in": "query", "name": "page", "reason": "is given more than once"},
+        {"in": "query", "name": "tag", "reason": "is given more than once"},
+    ]
+
+
+async def test_a_field_of_a_struct_may_not_be_repeated_in_a_query():
+    class Window(msgspec.Struct):
+        page: int = 1
+        tags: list[str] = []
+
+    async def view(window: Annotated[Window, Query()]):
+        return [window.page, window.tags]
+
+    assert (await call(view, url="/?page=2&tags=a&tags=b")).json() == [2, ["a", "b"]]
+    answer = await call(view, url="/?page=2&page=2")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"in": "query", "name": "page", "reason": "is given more than once"}]
