@@ -174,6 +174,7 @@ class App(Router):
         make_request = self._make_request
         request = make_request(self.request_class, self, scope, receive, target, values)
         token = set_current(request)
+        is_current = True
         response: Response | None = None
         try:
             view = target.view
@@ -199,6 +200,8 @@ class App(Router):
             if response is None:
                 # Without a response the lane above was taken, and set both `line` and `body`.
                 request._started = True
+                reset_current(token)
+                is_current = False
                 try:
                     start = new_start()
                     start["headers"] = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnboundVariable]
@@ -209,10 +212,17 @@ class App(Router):
             else:
                 if request._notes is not None:
                     response = await self._finish(request, response)
+                if not response.is_streamed:
+                    # A server sets a timer for the idle connection while the answer leaves. The timer keeps the
+                    # context, and would keep the request with it.
+                    reset_current(token)
+                    is_current = False
                 await response.send(request, send)
         except ClientDisconnect:
             pass  # Nobody is left to answer, and it is nobody's mistake.
         except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
+            if not is_current:
+                token, is_current = set_current(request), True
             await self._answer_late(request, error, send)
         except BaseException as error:
             if target.teardown is not None:
@@ -220,9 +230,12 @@ class App(Router):
             raise
         finally:
             if request._notes is not None or target.teardown is not None:
+                if not is_current:
+                    token, is_current = set_current(request), True
                 await self._close(request, target, response)
             request.closed = True
-            reset_current(token)
+            if is_current:
+                reset_current(token)
         return None
 
     async def _finish(self, request: Incoming, response: Response) -> Response:

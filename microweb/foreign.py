@@ -26,6 +26,9 @@ class ASGIResponse(Response):
     Headers that layers set replace the app's lines of that name, except Set-Cookie and Vary, which add up.
     """
 
+    is_streamed = True
+    """Nothing is known before it is sent."""
+
     def __init__(self, app: ASGIApp, scope: Scope, answer: Answer) -> None:
         super().__init__()
         self._content_type = None
@@ -33,11 +36,6 @@ class ASGIResponse(Response):
         self.scope = scope
         self._answer = answer
         self._start_hooks: list[StartHook] = []
-
-    @property
-    def is_streamed(self) -> bool:
-        """Always true: nothing is known before it is sent."""
-        return True
 
     def on_start(self, function: StartHook) -> None:
         """Call ``function(status, headers)`` when the answer starts, the app's or that of an error handler."""

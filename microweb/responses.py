@@ -10,7 +10,7 @@ The life of a response::
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from microweb import json
 from microweb.absences import OF_A_RESPONSE, without
@@ -80,6 +80,9 @@ class Response:
     Raises:
         ValueError: the status is no integer from 200 to 599, or a header's name or value may not go on the wire.
     """
+
+    is_streamed: ClassVar[bool] = False
+    """Whether the body is produced while it is sent."""
 
     _default_content_type: bytes | None = HTML
     _error: BaseException | Callable[[], BaseException] | None = None
@@ -192,11 +195,6 @@ class Response:
     @location.setter
     def location(self, value: str) -> None:
         self.headers["location"] = location(value)
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether the body is produced while it is sent."""
-        return False
 
     @property
     def error(self) -> BaseException | None:

@@ -36,6 +36,8 @@ class StreamingResponse(Response):
     True
     """
 
+    is_streamed = True
+
     watches_disconnect = False
     """Whether to notice a client that leaves while the body is idle, whatever the server offers."""
 
@@ -61,11 +63,6 @@ class StreamingResponse(Response):
         self.iterable: AsyncIterable[str | bytes] | Iterable[str | bytes] = body
         """What is sent; a middleware may wrap it. The one it wraps must be closed by the wrapper."""
         self._first_iterable = body
-
-    @property
-    def is_streamed(self) -> bool:
-        """Always true."""
-        return True
 
     async def send(self, request: Incoming, send: Send) -> None:
         """Write the head, then each chunk as it is produced.

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import weakref
+from contextvars import copy_context
 
 import anyio
 import pytest
@@ -279,3 +281,24 @@ async def test_an_error_that_a_handler_answers_is_not_raised_to_the_server():
         return "no", 409
 
     assert (await walk(app))[0]["status"] == 409
+
+
+@pytest.mark.anyio
+async def test_what_a_server_sets_up_while_the_answer_leaves_does_not_keep_the_request():
+    app = App(__name__)
+    requests = []
+    contexts = []
+
+    @app.get("/")
+    async def view(request):
+        requests.append(weakref.ref(request))
+        return "done"
+
+    async def send(message):
+        # As uvicorn does, whose timer for an idle connection runs in a copy of the context.
+        contexts.append(copy_context())
+
+    await app(dict(SCOPE, path="/", raw_path=b"/"), anyio.sleep_forever, send)
+
+    assert len(contexts) == 2
+    assert requests[0]() is None
