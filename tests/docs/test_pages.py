@@ -119,7 +119,9 @@ def test_a_performance_comment_names_a_row_of_a_benchmark():
     named = {(path.name, name) for path in SOURCES for name in re.findall(r"PERF\(([^)]*)\)", path.read_text())}
 
     wrong = [
-        place for place in named if place[1].partition(".")[0] not in benchmarks or place[1].partition(".")[2] not in rows
+        place
+        for place in named
+        if place[1].partition(".")[0] not in benchmarks or place[1].partition(".")[2] not in rows
     ]
     assert sorted(wrong) == []
 
