@@ -13,6 +13,7 @@ MAKEFLAGS += --no-print-directory
 HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?= tests
+SLOW ?= slow
 PYTEST_OPTIONS ?=
 COVERAGE ?= $(if $(filter tests,$(TESTS)),95,0)
 
@@ -39,8 +40,8 @@ test: .make/test ## Run the tests in parallel; coverage of branches below 95% fa
 	@$(bin)/coverage report --fail-under=$(COVERAGE)
 
 .PHONY: test-slow
-test-slow: .make/test ## Run the tests that take minutes
-	$(bin)/python -m pytest -n auto -m "slow and not exhaustive" $(PYTEST_OPTIONS) $(TESTS)
+test-slow: .make/test ## Run the tests that take minutes; SLOW="slow and not exhaustive" leaves out the longest
+	$(bin)/python -m pytest -n auto -m "$(SLOW)" $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: lint style mypy pyright imports
 lint: style mypy pyright imports ## Check style, types and the direction of imports
