@@ -5,7 +5,7 @@ import pytest
 from tests.programs import Program, write
 from tests.services import is_of_policy, open_page
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.slow, pytest.mark.wire]
 
 PROGRAM = """
     from microweb import App, render_template

@@ -32,7 +32,8 @@ FENCE = re.compile(r"( *)(`{3,}) *(\w*)\s*$")
 COMMENT = re.compile(r"<!-- *(file|continues|run)\b:? *(.*?) *-->\s*$")
 # What a reader's own pytest would do, with every warning an error; pytest-asyncio warns without the option.
 PYTEST = ["-m", "pytest", "-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
-PYTEST += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-p", "no:hypothesispytest"]
+for plugin in ("cacheprovider", "xdist", "cov", "hypothesispytest", "schemathesis"):  # Each costs time at every start.
+    PYTEST += ["-p", f"no:{plugin}"]
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from tests.examples.guestbook import EXAMPLES, open_book, paint, serving, set_time, sign, write_entries
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.slow, pytest.mark.wire]
 
 PICTURE = {"name": "bridge.png", "mimeType": "image/png", "buffer": paint()}
 ENTRIES = [
