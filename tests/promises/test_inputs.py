@@ -200,7 +200,8 @@ def test_no_path_makes_a_500(client, path):
     target = "/" + "/".join(path)
 
     check(client.get("/", extensions={"target": target.encode()}))
-    check(client.get("/paths/" + "".join(f"%{byte:02X}" for byte in target.encode())))
+    # httpx takes no URL of more than 65,536 characters.
+    check(client.get("/paths/" + "".join(f"%{byte:02X}" for byte in target.encode()[:20_000])))
 
 
 @given(
