@@ -176,6 +176,7 @@ class App(Router):
         token = set_current(request)
         is_current = True
         response: Response | None = None
+        line, body = NO_ENCODER[1], b""
         try:
             view = target.view
             if view is None:
@@ -204,9 +205,9 @@ class App(Router):
                 is_current = False
                 try:
                     start = new_start()
-                    start["headers"] = [line, length_line(len(body))]  # pyright: ignore[reportPossiblyUnboundVariable]
+                    start["headers"] = [line, length_line(len(body))]
                     await send(start)
-                    await send({"type": "http.response.body", "body": body})  # pyright: ignore[reportPossiblyUnboundVariable]
+                    await send({"type": "http.response.body", "body": body})
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
             else:

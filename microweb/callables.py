@@ -22,7 +22,7 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
             inner = inner.func
         elif hasattr(inner, "__wrapped__"):
             inner = inner.__wrapped__
-        elif not inspect.isroutine(inner) and not isinstance(inner, type) and has_call(inner):
+        elif not inspect.isroutine(inner) and not isinstance(inner, type) and callable(inner):
             call = inner.__call__
             if not inspect.ismethod(call):
                 break
@@ -33,11 +33,6 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
             break
     found: Callable[..., Any] = inner
     return found
-
-
-def has_call(function: object) -> bool:
-    """Whether it has a ``__call__`` to look at."""
-    return hasattr(function, "__call__")  # noqa: B004 - the method is what is looked at
 
 
 def is_async(function: Callable[..., Any]) -> bool:

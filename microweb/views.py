@@ -6,7 +6,7 @@ its own signature, plan and place in the API's documents. ``microweb.ext.rest`` 
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any, ClassVar
 
 from microweb.binding import describe, is_async
@@ -69,10 +69,9 @@ class MethodView:
         """
         if not cls.methods:
             raise TypeError(f"{cls.__name__} has no method for any verb; give it get, post, ...")
-        make: Callable[[], Any] = lambda: cls(*args, **kwargs)  # noqa: E731 - one of two
+        make: Callable[[], Any] = partial(cls, *args, **kwargs)
         if not cls.init_every_request:
-            kept = make()
-            make = lambda: kept  # noqa: E731
+            make = partial(keep, make())
         verbs = {verb: make_verb(cls, verb, make) for verb in sorted(cls.methods)}
         kind = AsyncClassView if all(map(is_async, verbs.values())) else ClassView
         return kind(cls, name, verbs)
@@ -147,7 +146,7 @@ def make_verb(kind: type[MethodView], verb: str, make: Callable[[], Any]) -> Vie
     view.__dict__["__signature__"] = inspect.Signature(parameters)
     given = kind.method_decorators
     view = decorated(view, given.get(name, ()) if isinstance(given, dict) else given)
-    if kind.make_answer.__func__ is not MethodView.make_answer.__func__:  # type: ignore[attr-defined]
+    if inspect.getattr_static(kind, "make_answer") is not inspect.getattr_static(MethodView, "make_answer"):
         view = answering(view, kind.make_answer)
     return decorated(view, kind.decorators)
 
@@ -212,5 +211,5 @@ def answering(view: View, make_answer: Callable[[Any], Any]) -> View:
 
 
 def keep(value: Any) -> Any:
-    """The filter of a view whose annotation names no struct."""
+    """The same value: the filter of a view whose annotation names no struct."""
     return value

@@ -608,7 +608,7 @@ async def test_a_def_face_on_the_loop_has_what_was_awaited_before():
     async def show(request: Request):
         face = SyncRequest.of(request)
         try:
-            face.form  # noqa: B018
+            face.form  # noqa: B018 - the touch raises
         except RuntimeError as error:
             refused = str(error)
         await request.form()

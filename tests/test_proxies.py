@@ -32,9 +32,9 @@ def test_an_app_context_has_an_app_and_a_g_but_no_request():
         assert (current_app.import_name, g.x, current_app._get_current_object()) == (__name__, 1, app)
         assert context.app is app
         with pytest.raises(OutsideContextError, match="test_request_context"):
-            request.path  # noqa: B018
+            request.path  # noqa: B018 - the touch raises
     with pytest.raises(OutsideContextError):
-        g.x  # noqa: B018
+        g.x  # noqa: B018 - the touch raises
 
 
 def test_contexts_nest():
@@ -56,7 +56,7 @@ def test_g_is_a_namespace():
         assert repr(g) == "<g with c>"
         del g.c
         with pytest.raises(AttributeError, match=r"g.get\('c'\)"):
-            g.c  # noqa: B018
+            g.c  # noqa: B018 - the touch raises
 
 
 @pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_after_the_request_a_surviving_task_is_told_about_copy_current_con
     async def survivor():
         await release.wait()
         try:
-            request.path  # noqa: B018
+            request.path  # noqa: B018 - the touch raises
         except OutsideContextError as error:
             messages.append(str(error))
 
@@ -171,4 +171,4 @@ def test_two_apps_in_one_process_never_meet():
 
     assert "X" not in second.config
     with pytest.raises(AttributeError, match="lifespan"):
-        second.state.pool  # noqa: B018
+        second.state.pool  # noqa: B018 - the touch raises

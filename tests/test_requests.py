@@ -490,7 +490,7 @@ async def test_the_sync_face_on_the_loop_says_what_to_await():
     async def view(request: Request):
         face = SyncRequest.of(request)
         with pytest.raises(RuntimeError, match=r"await request.body\(\)"):
-            face.data  # noqa: B018
+            face.data  # noqa: B018 - the touch raises
         await request.body()
         return face.data
 

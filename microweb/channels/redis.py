@@ -7,6 +7,7 @@ this is done a second time on an asyncio loop beside it, behind a ``Crossing``.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -104,7 +105,8 @@ class RedisChannels(Channels):
         assert reader is not None
         reader.cancel()
         await asyncio.wait([reader])
-        await listener.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+        close: Callable[[], Awaitable[None]] = listener.aclose  # redis-py leaves it without types
+        await close()
         await redis.aclose()
 
     async def publish(self, channel: str, message: Any) -> None:

@@ -89,9 +89,11 @@ def render_project(
     name: str, *, templates: bool = True, docker: bool = True, systemd: bool = True
 ) -> Iterator[tuple[str, str]]:
     """The files of a project: the path in it, and the text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    environment = Environment(  # noqa: S701 - programs and not pages; the name has been checked
+    environment = Environment(
+        # These are programs, and pages with blocks of their own: nothing is escaped. The name has been checked.
+        autoescape=select_autoescape(enabled_extensions=(), default_for_string=False),
         loader=FileSystemLoader(SKELETON),
         undefined=StrictUndefined,
         block_start_string="[%",

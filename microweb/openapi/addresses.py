@@ -64,7 +64,10 @@ class Outside(NamedTuple):
     mounts: tuple[Target, ...] = ()
 
 
-def list_addresses(app: App, outside: Outside = Outside()) -> Iterator[Address]:  # noqa: B008 - it does not change
+NOTHING = Outside()
+
+
+def list_addresses(app: App, outside: Outside = NOTHING) -> Iterator[Address]:
     """The HTTP routes of an app, as registered, then those of the apps mounted in it.
 
     Raises:
