@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from microweb.app import App
 from microweb.conversion import make_response
+from microweb.converters import Converter
 from microweb.errors import ClientDisconnect, HTTPException, SetupError, WebSocketDisconnect, abort
 from microweb.markers import Body, Cookie, Depends, Form, Header, Query
-from microweb.patterns import Converter
 from microweb.proxies import (
     after_this_request,
     copy_current_context,
@@ -17,6 +17,7 @@ from microweb.proxies import (
     url_for,
     websocket,
 )
+from microweb.redirects import is_safe_redirect
 from microweb.requests import Request, SyncRequest
 from microweb.responses import JSONResponse, Response, jsonify, redirect
 from microweb.router import Router
@@ -26,9 +27,10 @@ from microweb.url import URL
 if TYPE_CHECKING:
     from microweb.events import Event, EventStream
     from microweb.filenames import secure_filename
-    from microweb.files import FileResponse, send_file, send_from_directory
+    from microweb.files import FileResponse
     from microweb.flashing import flash, get_flashed_messages
     from microweb.representations import MessagePack, Representation
+    from microweb.sendfile import send_file, send_from_directory
     from microweb.static import StaticFiles
     from microweb.templating import (
         render_template,
@@ -79,6 +81,7 @@ __all__ = [
     "flash",
     "g",
     "get_flashed_messages",
+    "is_safe_redirect",
     "jsonify",
     "make_response",
     "redirect",
@@ -113,8 +116,8 @@ LAZY = {
     "stream_template": "templating",
     "stream_template_string": "templating",
     "secure_filename": "filenames",
-    "send_file": "files",
-    "send_from_directory": "files",
+    "send_file": "sendfile",
+    "send_from_directory": "sendfile",
 }
 """Names whose modules are loaded when they are first asked for: `import microweb` stays light."""
 

@@ -24,6 +24,7 @@ from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
+from microweb.framing import length_line, new_start
 from microweb.incoming import Incoming, construct, make_incoming
 from microweb.lifespan import Lifespan
 from microweb.limits import Limits
@@ -32,7 +33,7 @@ from microweb.onion import Handler
 from microweb.redaction import printable
 from microweb.registrations import find_place
 from microweb.requests import Request
-from microweb.responses import Response, length_line, new_start
+from microweb.responses import Response
 from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
 
@@ -198,7 +199,8 @@ class App(Router):
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
             else:
-                if request._notes is not None:
+                notes = request._notes
+                if notes is not None and (notes.finishers or notes.save is not None):
                     response = await self._finish(request, response)
                 if not response.is_streamed:
                     # A server sets a timer for the idle connection while the answer leaves. The timer keeps the

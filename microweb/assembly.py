@@ -5,19 +5,21 @@ mount becomes a ``Target`` in the table. ``composition.py`` then gives every tar
 makes an ``Assembly`` when it starts, and before that whenever a URL is built or a path explained.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from microweb.binding import Plan, describe
 from microweb.callables import can_take
+from microweb.converters import Converter
 from microweb.errors import SetupError
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler
-from microweb.patterns import Converter, HostPattern, Pattern, parse_host_pattern, parse_pattern
+from microweb.patterns import HostPattern, Pattern
 from microweb.registrations import Mount, Registration, Route
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.routetable import Miss, RouteTable
+from microweb.rulereading import parse_host_pattern, parse_pattern
 from microweb.staticfolder import StaticFolder
 from microweb.urlmap import UrlMap
 
@@ -229,6 +231,8 @@ class Assembly:
                 f"an ASGI app takes three arguments, and {inner!r} does not; one for WSGI, a Flask app for example, is "
                 f"mounted as WSGI(app) ({mount.place})"
             )
+        if isinstance(inner, Router) and reaches(inner, self.app):
+            raise SetupError(f"{self.app!r} is mounted inside itself, by way of {inner!r} ({mount.place})")
         target = Target(placement, mount=mount)
         target.variables = (*(placement.host.variables if placement.host else ()), *prefix.variables)
         target.depth = len(prefix.segments)
@@ -327,7 +331,16 @@ class located:  # noqa: N801 - used like a keyword: `with located(place):`
 
 def count_registrations(router: Router) -> int:
     """The number of registrations in a router and all that are mounted in it."""
-    count = 0
+    return sum(each.version for each in walk_mounts(router))
+
+
+def reaches(router: Router, searched: Router) -> bool:
+    """Whether ``searched`` is a router or mounted somewhere in it."""
+    return any(each is searched for each in walk_mounts(router))
+
+
+def walk_mounts(router: Router) -> Iterator[Router]:
+    """A router and all that are mounted in it, each once."""
     seen: set[int] = set()
     waiting = [router]
     while waiting:
@@ -335,6 +348,5 @@ def count_registrations(router: Router) -> int:
         if id(here) in seen:
             continue
         seen.add(id(here))
-        count += here.version
+        yield here
         waiting.extend(mount.target for mount in here.mounts if isinstance(mount.target, Router))
-    return count

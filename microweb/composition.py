@@ -12,22 +12,14 @@ from microweb.assembly import Assembly, Placement, Target
 from microweb.binding import Plan, describe, is_async, make_plan
 from microweb.callables import can_take
 from microweb.endpoint import make_endpoint
-from microweb.errorhandlers import ErrorHandlers, HandlerSet, StockAnswers
-from microweb.errors import (
-    BadRequest,
-    ClientDisconnect,
-    GatewayTimeout,
-    HTTPException,
-    MethodNotAllowed,
-    NotFound,
-    SetupError,
-)
+from microweb.errorhandlers import ErrorHandlers, HandlerSet
+from microweb.errors import ClientDisconnect, GatewayTimeout, HTTPException, SetupError
 from microweb.limits import Limits
+from microweb.misses import make_miss_endpoint, make_refusal, make_respond
 from microweb.onion import Answer, Handler, compose
-from microweb.registrations import Registration, is_token
+from microweb.registrations import Registration
 from microweb.responses import AbandonedResponse, Response
 from microweb.routetable import Miss
-from microweb.url import quote_path
 from microweb.watcher import cancel_on_disconnect
 
 __all__ = ["Composition", "Services"]
@@ -118,7 +110,8 @@ class Composition:
         placement = target.placement
         target.limits = limits_of(target, self.services.limits)
         target.max_content_length = target.limits.max_content_length
-        answer = self.errors_of(placement).answer
+        errors = self.errors_of(placement)
+        answer = errors.answer
         route = target.route
         preprocessors = placement.gather("url_value_preprocessors") if route is not None else []
         before = [make_preprocessing(preprocessors)] if preprocessors else []
@@ -126,11 +119,7 @@ class Composition:
         after = self.hooks(placement, "after_request_hooks", "after_request function", 1)[::-1]
         plain: Handler | None = None
         if target.miss is not None:
-            respond = (
-                self.make_error_function(make_error, placement)
-                if make_error is not None
-                else self.make_miss_function(target.miss, placement)
-            )
+            respond = make_refusal(make_error, errors) if make_error is not None else make_respond(target.miss, errors)
             endpoint = make_miss_endpoint(respond, before, after, answer)
         elif target.mount is not None:
             # SECURITY: test_the_dependencies_of_a_router_guard_what_is_mounted_below_it
@@ -288,34 +277,6 @@ class Composition:
         target = Target(miss.owner, miss=miss)
         self.compose(target)
         return target
-
-    def make_miss_function(self, miss: Miss[Placement], placement: Placement) -> Handler:
-        """What a miss answers: a 404, 405, 400, redirect or automatic OPTIONS."""
-        if miss.kind in ("add_slash", "merge_slashes"):
-            return make_redirect(miss)
-        if miss.kind == "options":
-            return make_options(miss)
-        if miss.kind == "not_found":
-            return self.make_error_function(NotFound, placement)
-        if miss.kind == "bad_path":
-            return self.make_error_function(bad_path, placement)
-        refuse_method = self.make_error_function(lambda: MethodNotAllowed(allow=miss.allow), placement)
-
-        async def check_and_refuse(request: Any) -> Response:
-            check_method(request.method)
-            return await refuse_method(request)
-
-        return check_and_refuse
-
-    def make_error_function(self, make_error: Callable[[], HTTPException], placement: Placement) -> Handler:
-        """Raise an error for the handler that wants it; where none does, answer from stock."""
-        if self.errors_of(placement).find(make_error()) is None:
-            return StockAnswers(make_error).answer
-
-        async def raise_error(request: Any) -> Response:
-            raise make_error()
-
-        return raise_error
 
     def make_mount_endpoint(self, target: Target, before: list[Plan], after: list[Plan], answer: Answer) -> Handler:
         """The endpoint of a mounted app."""
@@ -478,68 +439,6 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
             raise interrupted
 
     return teardown
-
-
-def make_miss_endpoint(respond: Handler, before: list[Plan], after: list[Plan], answer: Answer) -> Handler:
-    """The endpoint of a miss, with the hooks of its owner."""
-    if before or after:
-        return make_endpoint(Plan.of_endpoint(respond, "the answer to a miss"), answer, before, after)
-
-    async def endpoint(request: Any) -> Response:
-        try:
-            return await respond(request)
-        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-            return await answer(request, error)
-
-    return endpoint
-
-
-def make_options(miss: Miss[Placement]) -> Handler:
-    """The automatic answer to OPTIONS (RFC 9110 §9.3.7)."""
-    allow = ", ".join(miss.allow)
-
-    async def options(request: Any) -> Response:
-        return Response(b"", 200, {"allow": allow})
-
-    return options
-
-
-def make_redirect(miss: Miss[Placement]) -> Handler:
-    """The redirect to the path as its rule writes it."""
-
-    async def redirect_to_rule(request: Any) -> Response:
-        # SECURITY: test_a_slash_redirect_never_names_a_host: the Location has a path and a query, nothing else.
-        scope = request.scope
-        path, raw_path = request.local_path()
-        location = quote_path(request.root_path) + miss.location(path, raw_path)
-        query: bytes = scope.get("query_string", b"")
-        if query:
-            location += "?" + quote_query(query)
-        return Response(b"", 308, {"location": location})
-
-    return redirect_to_rule
-
-
-def quote_query(query: bytes) -> str:
-    """A query string as it came, with everything escaped that may not stand in a header."""
-    from urllib.parse import quote
-
-    return quote(query, safe="!$&'()*+,;=:@/?%-._~[]")
-
-
-def bad_path() -> BadRequest:
-    """The answer to escapes that are no UTF-8."""
-    return BadRequest("The path's percent-escapes are not UTF-8.")
-
-
-def check_method(method: str) -> None:
-    """Refuse what is no method at all.
-
-    Raises:
-        BadRequest: ``method`` is not a token (RFC 9110 §9.1).
-    """
-    if not is_token(method):
-        raise BadRequest("The request's method is not an HTTP token.")
 
 
 def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:

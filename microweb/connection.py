@@ -17,7 +17,7 @@ from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from io import BytesIO
 from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.asgi import Message, RawHeaders, Receive
 from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
@@ -398,7 +399,7 @@ async def within(answer: Awaitable[Message], seconds: float | None) -> Message:
 
 
 @coroutine
-def resume(step: Coroutine[Any, Any, Message], waiting_for: Any) -> Generator[Any, Any, Message]:
+def resume(step: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
     """The rest of a coroutine whose first step gave ``waiting_for``."""
     try:
         while True:
@@ -410,8 +411,8 @@ def resume(step: Coroutine[Any, Any, Message], waiting_for: Any) -> Generator[An
                 # trio answers with what it was asked for, asyncio with None.
                 waiting_for = step.send(answer)
     except StopIteration as stop:
-        message: Message = stop.value
-        return message
+        result: T = stop.value
+        return result
 
 
 async def give_back(message: Message) -> Message:

@@ -6,7 +6,7 @@ handlers call it.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
 from microweb import json
@@ -45,15 +45,6 @@ find_converter = CONVERTERS.get
 """The converter of an exact type, or None: then ``to_response`` looks closer. PERF(walk.plaintext)"""
 
 
-NO_ENCODER = (None, (b"", b""))
-ENCODERS: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
-    str: (str.encode, (b"content-type", HTML)),
-    bytes: (bytes, (b"content-type", BINARY)),
-    dict: (lambda value: start_encoding(value), (b"content-type", JSON)),
-    list: (lambda value: start_encoding(value), (b"content-type", JSON)),
-}
-
-
 def start_encoding(value: Any) -> bytes:
     """Write the first JSON of this process, which loads the encoder, and put that in our place."""
     body = json.dumps(value)
@@ -61,7 +52,13 @@ def start_encoding(value: Any) -> bytes:
     return body
 
 
-ENCODERS[dict] = ENCODERS[list] = (start_encoding, (b"content-type", JSON))
+NO_ENCODER = (None, (b"", b""))
+ENCODERS: dict[type, tuple[Callable[[Any], bytes], tuple[bytes, bytes]]] = {
+    str: (str.encode, (b"content-type", HTML)),
+    bytes: (bytes, (b"content-type", BINARY)),
+    dict: (start_encoding, (b"content-type", JSON)),
+    list: (start_encoding, (b"content-type", JSON)),
+}
 find_encoder = ENCODERS.get
 """The body and Content-Type that ``find_converter`` would put into a response. PERF(walk.plaintext)"""
 
@@ -94,12 +91,16 @@ def to_response(value: Any, request: Incoming, source: str) -> Response:
         return from_text(str(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return from_bytes(bytes(value))
-    if isinstance(value, dict | list) or is_struct(value):
+    if isinstance(value, Mapping | list) or is_struct(value):
         return from_json(value)
     dump = getattr(value, "model_dump_json", None)
     if dump is not None:
         # A pydantic model writes itself.
         return make_plain(dump().encode(), JSON)
+    if hasattr(value, "__await__"):
+        if kind is CoroutineType:
+            value.close()  # Python would only warn of the same.
+        raise TypeError(f"{source} returned a {kind.__name__} that nobody has awaited. Was an `await` forgotten?")
     raise TypeError(
         f"{source} returned {type(value).__name__}, which is no answer; return text, bytes, a dict or list, a struct, "
         "a response, a generator or a (body, status, headers) tuple"
@@ -167,7 +168,7 @@ def own(response: Response, request: Incoming, source: str = "") -> Response:
 
 
 def make_response(*values: Any) -> Response:
-    """The response that a view would give by returning these values, as in Flask.
+    """The response that a view would give by returning these values, as in Flask; of none an empty one.
 
     >>> from microweb import App
     >>> app = App(__name__)
@@ -183,4 +184,6 @@ def make_response(*values: Any) -> Response:
     request = current.get(None)
     if not isinstance(request, Incoming):
         raise OutsideContextError("make_response() needs a current request; outside of one use Response(...)")
+    if not values:
+        return own(Response(), request)
     return to_response(values[0] if len(values) == 1 else values, request, "make_response()")

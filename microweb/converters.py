@@ -1,7 +1,7 @@
 """Converters: how the text of one variable in a rule is read and written.
 
 ``Converter`` is the class to derive from; the others are the built-in ones, with werkzeug's names, arguments
-and weights. ``patterns.py`` makes them while it reads a rule. What a rule looks like is decided there, and
+and weights. ``rulereading.py`` makes them while it reads a rule. What a rule looks like is decided there, and
 which of several rules wins in ``routetable.py``.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
-from microweb.url import quote_path, quote_segment
+from microweb.quoting import quote_path, quote_segment
 
 __all__ = [
     "BUILTIN_CONVERTERS",
@@ -45,7 +45,7 @@ class Converter:
     converters that stand at one place, small first. The arguments in a rule, ``<list(";"):tags>``, are
     those of ``__init__``; a ``TypeError`` or ``ValueError`` there is reported as an error in the rule.
 
-    >>> from microweb.patterns import parse_pattern
+    >>> from microweb.rulereading import parse_pattern
     >>> class ListConverter(Converter):
     ...     regex = "[a-z,]+"
     ...     def to_python(self, value: str) -> list[str]:

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 from microweb.assembly import Assembly, Placement, Target
 from microweb.binding import describe, is_async
-from microweb.composition import bad_path, check_method
 from microweb.converters import NO_MATCH
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
-from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
+from microweb.hosts import parse_host
+from microweb.misses import error_of
+from microweb.quoting import PATH, quote_again, unquote
 from microweb.registrations import Mount, Registration, Route
 from microweb.router import Router
-from microweb.routetable import Miss, MissKind, RouteTable, split_mount, split_path
+from microweb.routetable import Miss, RouteTable, split_mount, split_path
 from microweb.routetree import Rule
-from microweb.url import PATH, parse_host, quote_again, unquote
 
 __all__ = ["ErrorAnswer", "Explanation", "Layer", "NearRule", "explain"]
 
@@ -293,20 +293,6 @@ def add_miss(
             explanation.errors = [registered[found]]
     answer = Layer("answer to a miss", str(explanation.status), LOOP, owner_of(placement), "")
     add_layers(explanation, placement, answer, None)
-
-
-def error_of(miss: Miss[Placement], method: str) -> HTTPException:
-    """The error that a miss raises."""
-    kinds: dict[MissKind, Callable[[], HTTPException]] = {
-        "bad_path": bad_path,
-        "method_not_allowed": lambda: MethodNotAllowed(allow=miss.allow),
-    }
-    try:
-        if miss.kind == "method_not_allowed":
-            check_method(method)
-    except BadRequest as error:
-        return error
-    return kinds.get(miss.kind, NotFound)()
 
 
 # The layers --------------------------------------------------------------------------------------

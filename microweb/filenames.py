@@ -1,6 +1,6 @@
 """File names that came from outside: which of them may be looked for, and how one is made safe to keep.
 
-Only names are judged here; the disk is not asked. ``files.py`` and ``static.py`` call ``split_filename``
+Only names are judged here; the disk is not asked. ``sendfile.py`` and ``static.py`` call ``split_filename``
 before they look for a file, programs call ``secure_filename`` before they store an upload.
 """
 

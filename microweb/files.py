@@ -1,10 +1,10 @@
-"""Files as answers: ``FileResponse``, and Flask's ``send_file`` and ``send_from_directory``.
+"""Files as answers: ``FileResponse``.
 
 A ``FileResponse`` looks at its file once, when it is made. When it becomes the answer of a request it weighs
 that request's conditions and ranges (``conditional.py``), so that middleware sees the 206 or 304 that is
 sent. It opens the file only when bytes are to be sent, and reads them in threads of their own
-(``filebody.py``).
-``static.py`` finds files by URL and answers with what is made here.
+(``filebody.py``). What the disk says before that is in ``disk.py``.
+``static.py`` finds files by URL, ``sendfile.py`` by the names that a view gives; both answer with what is made here.
 
 ::
 
@@ -13,46 +13,32 @@ sent. It opens the file only when bytes are to be sent, and reads them in thread
 """
 
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
-# ruff: noqa: PTH100, PTH114, PTH116, PTH117, PTH118, PTH119
+# ruff: noqa: PTH100, PTH117, PTH119
 
-import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypedDict, Unpack
 
 from microweb.asgi import Send
 from microweb.conditional import evaluate, http_date, if_range_holds, parse_range, quote_etag
-from microweb.context import current
-from microweb.errors import Forbidden, NotFound, OutsideContextError, PreconditionFailed
+from microweb.disk import answer_to, look_at
+from microweb.errors import NotFound, PreconditionFailed
 from microweb.filebody import BinaryFile, FileBody, FileChanged, Piece
-from microweb.filenames import split_filename
 from microweb.filetypes import guess_content_type
+from microweb.framing import BODYLESS, without_body_headers
 from microweb.incoming import Incoming
 from microweb.mediatype import dump_options, with_charset
 from microweb.requests import Request
-from microweb.responses import BODYLESS, HeaderItems, without_body_headers
+from microweb.responses import HeaderItems
 from microweb.streaming import StreamingResponse, spec_version, write
 from microweb.watcher import until_disconnect
 
-__all__ = [
-    "FileOptions",
-    "FileResponse",
-    "answer_to",
-    "content_type_of",
-    "find_inside",
-    "look_at",
-    "send_file",
-    "send_from_directory",
-]
+__all__ = ["FileResponse", "MaxAge", "content_type_of", "offers_pathsend"]
 
 PATHSEND = "http.response.pathsend"
-
-ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL))
-"""What the system says where there is no such file, or where no file can have such a name."""
 
 COMPRESSED = {
     "gzip": "application/gzip",
@@ -365,123 +351,6 @@ class FileResponse(StreamingResponse):
         self._decide(request)
 
 
-# Flask's functions ---------------------------------------------------------------------------------
-
-
-class FileOptions(TypedDict, total=False):
-    """The options of ``send_file`` and ``send_from_directory``; see ``FileResponse`` for what they mean."""
-
-    mimetype: str | None
-    as_attachment: bool
-    download_name: str | None
-    conditional: bool
-    etag: bool | str
-    last_modified: datetime | float | None
-    max_age: MaxAge | None
-
-
-def send_file(
-    path_or_file: str | os.PathLike[str] | BinaryFile,
-    mimetype: str | None = None,
-    as_attachment: bool = False,
-    download_name: str | None = None,
-    conditional: bool = True,
-    etag: bool | str = True,
-    last_modified: datetime | float | None = None,
-    max_age: MaxAge | None = None,
-) -> FileResponse:
-    """Answer with a file, as in Flask; a relative path starts at the folder of the app's module.
-
-    Never give it a path that came from outside: ``send_from_directory`` is for those.
-
-    Raises:
-        OutsideContextError: the path is relative and there is no current app.
-        TypeError: the type of a file object is unknown: it has neither ``mimetype`` nor ``download_name``.
-        NotFound, Forbidden, ValueError: as ``FileResponse``.
-    """
-    if isinstance(path_or_file, str | os.PathLike):
-        path_or_file = beside_app(path_or_file, "send_file()")
-    elif mimetype is None and download_name is None:
-        raise TypeError("send_file() of a file object needs mimetype=... or download_name=...")
-    return FileResponse(
-        path_or_file,
-        content_type=None if mimetype is None else with_charset(mimetype),
-        as_attachment=as_attachment,
-        download_name=download_name,
-        conditional=conditional,
-        etag=etag,
-        last_modified=last_modified,
-        max_age=max_age,
-    )
-
-
-def send_from_directory(
-    directory: str | os.PathLike[str], path: str | os.PathLike[str], **options: Unpack[FileOptions]
-) -> FileResponse:
-    """Answer with the file ``path`` of ``directory``; ``path`` may come from outside, the directory may not.
-
-    ``path`` is written with slashes. What leads out of the directory does not exist: ``..``, absolute paths,
-    and symbolic links to the outside. A relative directory starts at the folder of the app's module. The
-    options are those of ``send_file``.
-
-    Raises:
-        NotFound: there is no such regular file in the directory.
-        OutsideContextError: the directory is relative and there is no current app.
-        Forbidden, ValueError: as ``FileResponse``.
-    """
-    segments = split_filename(os.fspath(path))
-    if segments is None:
-        raise NotFound
-    found = find_inside(beside_app(directory, "send_from_directory()"), segments)
-    # The name that was asked for counts, not the one that a link leads to.
-    if options.get("mimetype") is None:
-        options["mimetype"] = content_type_of(options.get("download_name") or segments[-1])
-    if options.get("as_attachment") and not options.get("download_name"):
-        options["download_name"] = segments[-1]
-    return send_file(found, **options)
-
-
-def beside_app(path: str | os.PathLike[str], caller: str) -> str:
-    """``path``, seen from the folder of the current app's module."""
-    path = os.fspath(path)
-    if os.path.isabs(path):
-        return path
-    context = current.get(None)
-    if context is None:
-        raise OutsideContextError(
-            f"{caller} was given the relative path {path!r} where no app is current, so nobody knows where "
-            "it starts; give an absolute path, or use `with app.app_context():`"
-        )
-    return os.path.join(context.app.root_path, path)
-
-
-# Finding and judging files -------------------------------------------------------------------------
-
-
-def find_inside(directory: str, segments: Sequence[str]) -> str:
-    """The real path of what lies under ``directory``; touches the disk.
-
-    Raises:
-        NotFound: a symbolic link leads out of the directory.
-    """
-    # SECURITY: test_files.py::test_a_symlink_that_leaves_the_directory_is_not_found. What is opened is the
-    # path without links that was checked, so that no link is followed afterwards.
-    root = os.path.realpath(directory)
-    root = root if root.endswith(os.sep) else root + os.sep
-    found = root + os.sep.join(segments)
-    # Most paths hold no link, and a look at each of their few segments tells. Windows has other links too.
-    here = root
-    for segment in segments:
-        here += segment
-        if os.name == "nt" or os.path.islink(here):
-            found = os.path.realpath(found)
-            if not found.startswith(root):
-                raise NotFound
-            break
-        here += os.sep
-    return found
-
-
 def check_object(file: object) -> None:
     """Refuse what is no file object of bytes.
 
@@ -493,31 +362,6 @@ def check_object(file: object) -> None:
             f"a file to send is a path or an object open for reading bytes, not {type(file).__name__}; "
             "what is read with await goes into a StreamingResponse"
         )
-
-
-def look_at(path: str) -> os.stat_result:
-    """What the disk says of a regular file.
-
-    Raises:
-        NotFound: it is not there, or it is something else.
-        Forbidden: there is no permission to look.
-    """
-    try:
-        seen = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise answer_to(error) from error
-    if not stat.S_ISREG(seen.st_mode):
-        raise NotFound
-    return seen
-
-
-def answer_to(error: OSError | ValueError) -> Exception:
-    """What an error of the disk becomes before an answer has started: itself, if it is no answer."""
-    if isinstance(error, ValueError) or error.errno in ABSENT:
-        return NotFound()
-    if isinstance(error, PermissionError):
-        return Forbidden("The server has no permission to read this file.")
-    return error
 
 
 def content_type_of(filename: str) -> str:

@@ -12,10 +12,10 @@ from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
 from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
 from microweb.headers import find_header
+from microweb.hosts import parse_host
 from microweb.incoming import below_root
 from microweb.limits import Limits
 from microweb.routetable import RouteTable
-from microweb.url import parse_host
 
 __all__ = ["UNTRUSTED_HOST", "Finder", "find_host", "make_finder", "make_host_check"]
 
@@ -40,7 +40,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
     """Compose the look-up of HTTP targets."""
     refuse = refusals.refuse
     max_headers, max_url_length = limits.max_headers, limits.max_url_length
-    match = table.match
+    match, find_whole = table.match, table.whole_paths.get
     uses_hosts = table.uses_hosts
     is_trusted = make_host_check(limits.trusted_hosts) if limits.trusted_hosts is not None else None
     untrusted_host = refuse(lambda: BadRequest(UNTRUSTED_HOST))
@@ -80,6 +80,13 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
             or scope.get("root_path")
         ):
             return find(scope)
+        if raw_path is not None and 37 not in raw_path:
+            # PERF(walk.plaintext): where no percent sign hides a slash, what `match` would do first, without the call.
+            answers = find_whole(path)
+            if answers is not None:
+                answer = answers.get(scope["method"])
+                if answer is not None:
+                    return answer
         try:
             return match(scope["method"], path, raw_path, None)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own

@@ -8,7 +8,7 @@ from microweb.errors import BadRequest, RequestEntityTooLarge
 from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
-from microweb.url import parse_pairs
+from microweb.querystring import parse_pairs
 
 __all__ = ["Part", "find_boundary", "parse_urlencoded"]
 

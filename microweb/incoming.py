@@ -14,9 +14,12 @@ from microweb.context import Globals
 from microweb.cookies import parse_cookies
 from microweb.errors import BadRequest
 from microweb.headers import RequestHeaders
+from microweb.hosts import parse_host
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
-from microweb.url import URL, parse_host, parse_query, quote_path
+from microweb.querystring import parse_query
+from microweb.quoting import quote_path
+from microweb.url import URL
 
 if TYPE_CHECKING:
     from microweb.app import App

@@ -1,169 +1,36 @@
-"""What settings the framework has, what each may hold, and the figures that the app reads.
+"""What keys of the config the framework has, and the figures that the app reads.
 
-``KEYS`` is the table: a name, the value it has when nobody sets it, and a ``Kind`` that says in words what
-may stand there and checks it. ``Limits`` is what the app makes of a config when its handlers are composed:
+``KEYS`` is the table: a name, the value it has when nobody sets it, and a kind (``configkinds``) that says in words
+what may stand there and checks it. ``Limits`` is what the app makes of a config when its handlers are composed:
 checked once, typed, so that no request looks into a dict or meets a wrong type. Nothing is obeyed here; what
 every key does is explained in ``docs/howto/configuration.md``. Called by ``config`` and the app.
 """
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
+from microweb.configkinds import (
+    Kind,
+    is_cookie_path,
+    is_host,
+    is_origin,
+    is_token,
+    names,
+    read_lifetime,
+    read_max_age,
+    read_secret,
+    read_secrets,
+    seconds,
+    switch,
+    text,
+    whole_number,
+)
+from microweb.cookierefusals import cookie_conflicts
 from microweb.errors import SetupError
 from microweb.redaction import shown
 
-__all__ = ["DEFAULTS", "Limits", "what_needs_secure"]
-
-
-# The longest that a lock can wait on Windows (threading.TIMEOUT_MAX there); elsewhere it is more.
-LONGEST_WAIT = 4_294_967
-
-# What a key may hold --------------------------------------------------------------------------------
-
-
-class Kind:
-    """What a key may hold: ``expected`` in words, ``read`` gives the value to use.
-
-    ``read`` raises ValueError, whose text, if it has one, says better than the value itself what came.
-    """
-
-    __slots__ = ("expected", "read")
-
-    def __init__(self, expected: str, read: Callable[[Any], Any]) -> None:
-        self.expected = expected
-        self.read = read
-
-    def or_none(self, meaning: str) -> "Kind":
-        """Give this kind with None allowed as well; ``meaning`` says what None stands for."""
-        read = self.read
-
-        def read_or_none(value: Any) -> Any:
-            return None if value is None else read(value)
-
-        return Kind(f"{self.expected}, or None ({meaning})", read_or_none)
-
-
-def whole_number(minimum: int, unit: str) -> Kind:
-    """Make the kind of a count: an int, which True and 16e6 are not."""
-
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise ValueError
-        return value
-
-    return Kind(f"a whole number of {unit}, {minimum} or more", read)
-
-
-def seconds(*, zero: bool) -> Kind:
-    """Make the kind of a span of time, given in seconds or as a timedelta and read as a float."""
-
-    def read(value: Any) -> float:
-        if hasattr(value, "total_seconds"):  # a timedelta; datetime need not be loaded to know one
-            value = value.total_seconds()
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ValueError
-        # False for nan as well; a wait without end is written None, not inf.
-        if not (0 <= value <= LONGEST_WAIT) or (value == 0 and not zero):
-            raise ValueError
-        return float(value)
-
-    return Kind(f"seconds (a number or a timedelta), {'0 or more' if zero else 'more than 0'}", read)
-
-
-def read_switch(value: Any) -> bool:
-    """Read True, False, 1 or 0; the text "False" is refused, for it would be true."""
-    if isinstance(value, int) and value in (0, 1):
-        return bool(value)
-    raise ValueError
-
-
-def read_lifetime(value: Any) -> float:
-    """Read a timedelta or a number of seconds, as Flask does for the session's lifetime."""
-    if hasattr(value, "total_seconds"):
-        value = value.total_seconds()
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LONGEST_LIFETIME:
-        raise ValueError
-    return float(value)
-
-
-LONGEST_LIFETIME = 86_400.0 * 999_999_999
-"""In seconds, what a timedelta can hold."""
-
-
-def read_max_age(value: Any) -> int:
-    """Read the whole seconds of a Cache-Control max-age (RFC 9111 §1.2.2)."""
-    if hasattr(value, "total_seconds"):  # a timedelta; datetime need not be loaded to know one
-        value = int(value.total_seconds())
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError
-    return value
-
-
-def text(expected: str, fits: Callable[[str], bool]) -> Kind:
-    """Make the kind of a string for which ``fits`` holds."""
-
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not fits(value):
-            raise ValueError
-        return value
-
-    return Kind(expected, read)
-
-
-def read_secret(value: Any) -> str | bytes:
-    """Read a key to sign with; whether it is there and long enough is judged where it is first used."""
-    if not isinstance(value, str | bytes):
-        raise ValueError
-    return value
-
-
-def read_secrets(value: Any) -> tuple[str | bytes, ...]:
-    """Read older keys; one string alone is refused, for it would be taken letter by letter."""
-    if not isinstance(value, list | tuple):
-        raise ValueError
-    return tuple(map(read_secret, value))
-
-
-def names(expected: str, fits: Callable[[str], bool]) -> Kind:
-    """Make the kind of a list of strings, read in lower case; one string alone is refused, as with keys."""
-
-    def read(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple | set | frozenset):
-            raise ValueError
-        for name in value:
-            if not isinstance(name, str) or not fits(name):
-                raise ValueError(f"one with {shown('', name)}")
-        return tuple(name.lower() for name in value)
-
-    return Kind(expected, read)
-
-
-def is_token(value: str) -> bool:
-    """Tell whether this may name a cookie (RFC 6265 §4.1.1)."""
-    return value.isascii() and value.isprintable() and not set(value) & set('()<>@,;:\\"/[]?={} ') and value != ""
-
-
-def is_host(value: str) -> bool:
-    """Tell whether this looks like ``host`` or ``host:port``, and not like a URL."""
-    return value.isprintable() and not set(value) & set("/?#@\\ ") and value != ""
-
-
-def is_origin(value: str) -> bool:
-    """Tell whether this can equal an Origin header (RFC 6454 §7): no path, not even a slash at the end."""
-    scheme, separator, host = value.partition("://")
-    return value in ("*", "null") or (separator != "" and scheme.isascii() and scheme != "" and is_host(host))
-
-
-def is_cookie_path(value: str) -> bool:
-    """Tell whether this may be the path of a cookie."""
-    return value.startswith("/") and value.isprintable() and ";" not in value
-
-
-switch = Kind("True or False", read_switch)
-
-
-# The keys -------------------------------------------------------------------------------------------
+__all__ = ["DEFAULTS", "Limits"]
 
 # Name: (default, what it may hold). Flask's names keep Flask's meaning; where the default is another one, the
 # line says why. Each figure names who else uses it.
@@ -375,31 +242,3 @@ class Limits:
 def problem(name: str, kind: Kind, value: Any, error: ValueError) -> str:
     """Say what was expected under a key and what came."""
     return f"{name}: expected {kind.expected}; came {str(error) or shown(name, value)}"
-
-
-def what_needs_secure(settings: Mapping[str, Any]) -> list[str]:
-    """List what browsers refuse about the session cookie, if it is not ``Secure`` (RFC 6265bis §5.7, CHIPS)."""
-    name = settings["SESSION_COOKIE_NAME"]
-    needs_secure = {
-        "SESSION_COOKIE_SAMESITE 'None'": (settings["SESSION_COOKIE_SAMESITE"] or "").lower() == "none",
-        "SESSION_COOKIE_PARTITIONED": settings["SESSION_COOKIE_PARTITIONED"],
-        f"the name {name!r}": name.lower().startswith(("__host-", "__secure-")),
-    }
-    return [what for what, applies in needs_secure.items() if applies]
-
-
-def cookie_conflicts(settings: Mapping[str, Any]) -> list[str]:
-    """List what browsers would refuse about the session cookie (RFC 6265bis §5.7), a line each."""
-    name = settings["SESSION_COOKIE_NAME"]
-    host_only = name.lower().startswith("__host-")
-    conflicts: list[str] = []
-    if settings["SESSION_COOKIE_SECURE"] is False:
-        conflicts += [
-            f"SESSION_COOKIE_SECURE: expected True or None, for browsers refuse {what} without it; came False"
-            for what in what_needs_secure(settings)
-        ]
-    if host_only and settings["SESSION_COOKIE_DOMAIN"] is not None:
-        conflicts.append(f"SESSION_COOKIE_DOMAIN: expected None, for the name {name!r} allows no domain")
-    if host_only and (settings["SESSION_COOKIE_PATH"] or settings["APPLICATION_ROOT"]) != "/":
-        conflicts.append(f"SESSION_COOKIE_PATH: expected '/', for the name {name!r} allows no other path")
-    return conflicts

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from microweb.assembly import Assembly
 from microweb.errors import BuildError, OutsideContextError
 from microweb.finder import find_host
+from microweb.hosts import parse_host
 from microweb.incoming import Incoming
-from microweb.url import build_query, parse_host, quote_fragment, quote_path
+from microweb.querystring import build_query
+from microweb.quoting import quote_fragment, quote_path
 
 __all__ = ["build_url"]
 
@@ -41,17 +43,22 @@ def build_url(
 
     Raises:
         BuildError: there is no such endpoint, or it needs other values; the message names them.
+        TypeError: the endpoint is no name.
         OutsideContextError: a whole URL is asked for outside of a request and no ``SERVER_NAME`` is set.
     """
+    given: object = endpoint
+    if not isinstance(given, str):
+        raise TypeError(f"url_for takes the name of an endpoint, such as 'blog.post', not {given!r}")
     base, root, found = find(app, incoming, endpoint, values, method)
     path = quote_path(root.rstrip("/")) + found.path
     query = build_query(found.query)
-    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(anchor) if anchor else ''}"
+    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(str(anchor)) if anchor else ''}"
     host = found.host
     if external is None:
         external = scheme is not None or (host is not None and (base is None or host != find_host(base.scope)))
     if not external:
-        return url
+        # SECURITY: test_a_path_that_is_built_never_names_a_host. Clients take the dot away again (RFC 3986 §5.2.4).
+        return f"/.{url}" if url.startswith("//") else url
     if base is not None:
         asked_host, asked_scheme = base.host, base.scheme
     else:
@@ -69,7 +76,7 @@ def build_url(
     if host is not None:
         _, port = parse_host(asked_host or "") or (None, None)
         host = f"{host}:{port}" if port else host
-    return f"{scheme}://{host or asked_host}{url}"
+    return f"{scheme + ':' if scheme else ''}//{host or asked_host}{url}"
 
 
 TO_WEBSOCKET = {"http": "ws", "https": "wss"}

@@ -12,10 +12,10 @@ from microweb.assembly import Target
 from microweb.context import current
 from microweb.foreign import ASGIResponse
 from microweb.onion import Handler
+from microweb.quoting import quote_path
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.routetable import split_mount
-from microweb.url import quote_path
 
 __all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope"]
 
@@ -66,6 +66,9 @@ def make_app_entrance(target: Target) -> Handler:
 
         async def close() -> None:
             token = current.set(child)
+            if child.notes.unhandled is None and request._notes is not None:
+                # Its answer failed while it was sent: a teardown that commits must know.
+                child.notes.unhandled = request._notes.unhandled
             try:
                 await app._close(child, found, None)
             finally:
@@ -77,6 +80,9 @@ def make_app_entrance(target: Target) -> Handler:
             response: Response = await found.handler(child)
             if child._notes is not None:
                 response = await app._finish(child, response)
+        except BaseException as error:
+            child.notes.unhandled = error  # A cancelled request is not one that went well.
+            raise
         finally:
             current.reset(token)
         if bubbles and child.notes.unhandled is not None:

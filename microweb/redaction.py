@@ -2,7 +2,8 @@
 
 Messages end up in logs and on screens that are shared, so a value that may be a secret is named by its type
 only. The judgement is by name and by look and errs on the careful side; it protects what this framework
-prints and is no defence against a program that prints its own secrets. Called by ``config`` and ``settings``.
+prints and is no defence against a program that prints its own secrets. Called by ``config``, ``settings`` and
+whatever else tells of a setting.
 """
 
 from collections.abc import Mapping

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from microweb.converters import Converter
 from microweb.errors import SetupError
-from microweb.patterns import Converter
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -89,6 +89,9 @@ class Route:
         options: Mapping[str, Any] | None = None,
         source: View | None = None,
     ) -> None:
+        given: object = defaults
+        if given is not None and not isinstance(given, Mapping):
+            raise SetupError(f"defaults= is a dict such as {{'page': 1}}, not {given!r} ({place})")
         self.rule = rule
         self.view = view
         self.source = source or view
@@ -182,7 +185,10 @@ def check_methods(methods: Iterable[str]) -> frozenset[str]:
     """
     if isinstance(methods, str):
         raise SetupError(f"methods is a list such as [{methods!r}], not a string ({find_place()})")
-    checked = frozenset(method.upper() for method in methods)
+    try:
+        checked = frozenset(method.upper() for method in methods)
+    except (TypeError, AttributeError):
+        raise SetupError(f"methods is a list such as ['GET'], not {methods!r} ({find_place()})") from None
     for method in checked:
         if not is_token(method):
             raise SetupError(f"{method!r} is not an HTTP method ({find_place()})")

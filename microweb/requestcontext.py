@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from microweb.asgi import Message, Receive, Scope
 from microweb.context import current
 from microweb.headers import encode_name, encode_value
+from microweb.quoting import PATH, QUERY, quote_again, unquote
 from microweb.requests import Request
-from microweb.url import PATH, QUERY, URL, quote_again, unquote
+from microweb.url import URL
 
 __all__ = ["RequestContext", "make_receive", "make_scope"]
 

@@ -1,7 +1,7 @@
 """The response: a value with a status, headers and a body, and the only code that speaks to ``send``.
 
-``Response`` carries bytes; ``StreamingResponse`` an iterator. ``convert`` turns what a view returns into one of
-them. A response knows nothing of routes or apps; ``files.py``, ``foreign.py`` and ``events.py`` add kinds
+``Response`` carries bytes; ``StreamingResponse`` an iterator. ``conversion.py`` turns what a view returns into one
+of them. A response knows nothing of routes or apps; ``files.py``, ``foreign.py`` and ``events.py`` add kinds
 that send something else.
 
 The life of a response::
@@ -18,16 +18,24 @@ from microweb.asgi import RawHeaders, Send
 from microweb.conditional import evaluate, generate_etag, http_date, parse_date, quote_etag
 from microweb.cookies import dump_cookie
 from microweb.errors import ClientDisconnect
+from microweb.framing import (
+    BODYLESS,
+    CONTENT_LENGTH,
+    FRAMING,
+    length_line,
+    new_start,
+    without_body_headers,
+    without_framing,
+)
 from microweb.headers import Headers, encode_value
 from microweb.incoming import Incoming
 from microweb.mediatype import with_charset
-from microweb.url import location
+from microweb.redirects import location
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 __all__ = [
-    "BODYLESS",
     "AbandonedResponse",
     "JSONResponse",
     "Response",
@@ -38,30 +46,6 @@ __all__ = [
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
-CONTENT_LENGTH = b"content-length"
-FRAMING = frozenset({CONTENT_LENGTH, b"transfer-encoding"})
-
-
-class LengthLines(dict[int, tuple[bytes, bytes]]):
-    """The Content-Length lines of small bodies, each written once."""
-
-    def __missing__(self, length: int) -> tuple[bytes, bytes]:
-        line = (CONTENT_LENGTH, b"%d" % length)
-        if length < 1024:
-            self[length] = line
-        return line
-
-
-length_line = LengthLines().__getitem__
-"""The Content-Length line of a body of that many bytes. PERF(walk.plaintext)"""
-
-START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
-new_start = START.copy
-"""Makes the first message of an answer. PERF(walk.plaintext): a copy takes two thirds of the time of a dict of three
-entries."""
-
-BODYLESS = frozenset({204, 205, 304})
-"""Statuses whose answers have no body bytes (RFC 9110 §15)."""
 
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -423,28 +407,6 @@ class AbandonedResponse(Response):
 
     async def send(self, request: Incoming, send: Send) -> None:
         """Send nothing: nobody is there."""
-
-
-def without_framing(lines: RawHeaders) -> RawHeaders:
-    """The header lines without Transfer-Encoding: how a body is framed is the server's to say (RFC 9112 §6.1).
-
-    A view that copies the headers of another server's answer would otherwise send both that and Content-Length.
-    """
-    return [line for line in lines if line[0] != b"transfer-encoding"]
-
-
-def without_body_headers(lines: RawHeaders, status: int) -> RawHeaders:
-    """The header lines without those that an answer of this status must not have.
-
-    204 has no Content-Length (RFC 9110 §8.6); a 205 says it is empty; a 304 keeps what describes the whole,
-    but a Content-Length of an empty body would be wrong.
-    """
-    kept = [line for line in lines if line[0] != CONTENT_LENGTH]
-    if status == 205:
-        kept.append((CONTENT_LENGTH, b"0"))
-    if status != 304:
-        kept = [line for line in kept if line[0] not in (b"content-type", b"transfer-encoding")]
-    return kept
 
 
 new = object.__new__

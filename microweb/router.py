@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from microweb.absences import OF_A_ROUTER, without
 from microweb.asgi import ASGIApp
+from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
 from microweb.markers import Depends
-from microweb.patterns import BUILTIN_CONVERTERS, Converter
 from microweb.registrations import (
     Converters,
     Mount,
@@ -41,6 +41,8 @@ View = Callable[..., Any]
 
 
 REFUSED_OPTIONS = {
+    "alias": "a view that returns redirect(...)",
+    "build_only": "a route with a view",
     "subdomain": 'host="<tenant>.example.org" or host="api.example.org"',
     "provide_automatic_options": 'methods=["OPTIONS", ...] to answer OPTIONS in the view',
     "redirect_to": "a view that returns redirect(...)",
@@ -48,6 +50,13 @@ REFUSED_OPTIONS = {
     "view_func": "add_route(rule, view)",
 }
 """Options that Flask knows: passed over in silence they would change what a route answers to."""
+
+NOT_OF_WEBSOCKETS = {
+    "methods": "a handshake is a GET",
+    "cancel_on_disconnect": "a view learns that its client has left when it receives or sends",
+    "max_content_length": "WEBSOCKET_MAX_MESSAGE in the config is the limit of every message",
+}
+"""Options of other routes, and what a websocket has instead."""
 
 
 def find_root_path(import_name: str | None) -> str:
@@ -89,7 +98,7 @@ class Router:
         *,
         prefix: str = "",
         host: str | None = None,
-        static_folder: str | None = None,
+        static_folder: str | os.PathLike[str] | None = None,
         static_url_path: str | None = None,
         template_folder: str | None = None,
         dependencies: Iterable[Depends] = (),
@@ -203,8 +212,14 @@ class Router:
         """Register the decorated view for websockets on ``rule``; the options are those of ``route``.
 
         ``timeout`` is the seconds that the client may be silent while the view receives.
+
+        Raises:
+            SetupError: as ``route``, and for ``methods``, ``cancel_on_disconnect`` and ``max_content_length``.
+            FrozenError: the app has started to serve.
         """
         check_rule(rule)
+        for option in options.keys() & NOT_OF_WEBSOCKETS.keys():
+            raise SetupError(f"websocket routes have no {option}=: {NOT_OF_WEBSOCKETS[option]} ({find_place()})")
 
         def register(view: Function) -> Function:
             self._add(rule, view, methods=None, **options)
@@ -258,6 +273,8 @@ class Router:
             )
         if callable(middleware):
             raise SetupError(f"middleware= is a list of functions, not {middleware!r} ({place})")
+        if cancel_on_disconnect not in (None, True, False):
+            raise SetupError(f"cancel_on_disconnect= is True or False, not {cancel_on_disconnect!r} ({place})")
         if timeout is not None and not is_duration(timeout):
             raise SetupError(f"timeout= is a number of seconds, more than 0, not {timeout!r} ({place})")
         name = endpoint or getattr(view, "__name__", "") or type(view).__name__
@@ -312,6 +329,16 @@ class Router:
             raise SetupError(f"{self!r} cannot be mounted in itself ({place})")
         self.mounts.append(Mount(check_prefix(prefix), target, name, errors, place))
 
+    @property
+    def static_folder(self) -> str | None:
+        """The folder of static files as a whole path, as in Flask; one that was given relative is in ``root_path``."""
+        # Not pathlib: as above.
+        return None if self._static_folder is None else os.path.join(self.root_path, self._static_folder)  # noqa: PTH118
+
+    @static_folder.setter
+    def static_folder(self, folder: str | os.PathLike[str] | None) -> None:
+        self._static_folder = None if folder is None else os.fspath(folder)
+
     def send_static_file(self, filename: str) -> "FileResponse":
         """Answer with a file of the static folder, for another URL than its own, such as ``/favicon.ico``.
 
@@ -319,11 +346,11 @@ class Router:
             RuntimeError: there is no static folder.
             NotFound: it has no such file.
         """
-        from microweb.files import send_from_directory
+        from microweb.sendfile import send_from_directory
 
         if self.static_folder is None:
             raise RuntimeError(f"{self!r} has no static folder, so it has no {filename!r} to send")
-        return send_from_directory(os.path.join(self.root_path, self.static_folder), filename)  # noqa: PTH118
+        return send_from_directory(self.static_folder, filename)
 
     # Hooks -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from microweb.converters import NO_MATCH, AnyConverter
 from microweb.errors import FrozenError, SetupError
 from microweb.patterns import HostPattern, Pattern
+from microweb.quoting import PATH, quote_again, quote_path, unquote
 from microweb.routetree import (
     CONVERT,
     INT,
@@ -30,7 +31,6 @@ from microweb.routetree import (
     find,
     find_owner,
 )
-from microweb.url import PATH, quote_again, quote_path, unquote
 
 __all__ = ["Miss", "MissKind", "RouteTable", "Rule", "split_mount", "split_path"]
 
@@ -121,7 +121,7 @@ class RouteTable(Generic[T, Owner]):
     on ``match`` gives ``(target, values)`` for whatever comes in. ``values`` is a fresh dict, or None when
     the rule has neither variables nor defaults. A target can be anything but None.
 
-    >>> from microweb.patterns import parse_pattern
+    >>> from microweb.rulereading import parse_pattern
     >>> table = RouteTable[str, str]("the app")
     >>> show = parse_pattern("/user/<int:id>")
     >>> table.add(show, "show", methods=frozenset({"GET"}), owner="the app", place="app.py:5")
@@ -141,11 +141,11 @@ class RouteTable(Generic[T, Owner]):
         "_owners",
         "_root",
         "_shapes",
-        "_static",
         "_websocket",
         "_wildcard_hosts",
         "rules",
         "uses_hosts",
+        "whole_paths",
     )
 
     def __init__(self, owner: Owner) -> None:
@@ -163,7 +163,8 @@ class RouteTable(Generic[T, Owner]):
         self._make_miss: Callable[[Miss[Owner]], T] | None = None
         self._misses: dict[tuple[MissKind, int, tuple[str, ...]], tuple[T, None]] = {}
         self._root = self._http.root
-        self._static = self._http.static
+        self.whole_paths: Mapping[str, Mapping[str, tuple[T, None]]] = self._http.static
+        """What ``match`` answers, by path and method, for paths without a variable where the host does not matter."""
 
     # Filling it ----------------------------------------------------------------------------------
 
@@ -359,7 +360,7 @@ class RouteTable(Generic[T, Owner]):
             raw_path is not None and 37 in raw_path and (b"%2F" in raw_path or b"%2f" in raw_path or "\ufffd" in path)
         ) or (self.uses_hosts and len(self._find_trees(host, 0)) > 1):
             return self._search(method, path, raw_path, host)
-        answers = self._static.get(path)
+        answers = self.whole_paths.get(path)
         if answers is not None:
             answer = answers.get(method)
             if answer is not None:

@@ -14,10 +14,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from microweb.cookierefusals import what_needs_secure
 from microweb.cookies import dump_cookie
 from microweb.errors import SetupError
 from microweb.headers import find_header
-from microweb.limits import what_needs_secure
 from microweb.sessiondata import from_text, pack, to_text, unpack
 from microweb.sessionstores import MemorySessionStore, SessionConflict, SessionStore, StoredSession
 from microweb.signing import Signer

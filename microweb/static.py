@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 from microweb.accept import AcceptEncoding
 from microweb.asgi import Receive, Scope, Send
 from microweb.conversion import own
+from microweb.disk import answer_to, find_inside, look_at
 from microweb.errorhandlers import default_answer
 from microweb.errors import ClientDisconnect, HTTPException, MethodNotAllowed, NotFound
 from microweb.filebody import CHUNK
 from microweb.filenames import split_filename
-from microweb.files import FileResponse, answer_to, content_type_of, find_inside, look_at, offers_pathsend
+from microweb.files import FileResponse, content_type_of, offers_pathsend
 from microweb.incoming import Incoming
 from microweb.limits import DEFAULTS, Limits
+from microweb.quoting import quote_path
 from microweb.requests import Request
 from microweb.responses import Response
-from microweb.url import quote_path
 from microweb.workers import run_blocking
 
 __all__ = ["StaticFiles"]

@@ -7,15 +7,16 @@ down. Whatever happens, the iterator is closed before teardown. Server-sent even
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from functools import partial
+from types import AsyncGeneratorType
 from typing import Any
 
 from microweb.asgi import Message, Send
 from microweb.context import current
 from microweb.errors import ClientDisconnect
+from microweb.framing import BODYLESS, new_start, without_body_headers, without_framing
 from microweb.incoming import Incoming
 from microweb.requests import Request
-from microweb.responses import BODYLESS, HeaderItems, Response, without_body_headers, without_framing
+from microweb.responses import HeaderItems, Response
 from microweb.watcher import until_disconnect
 
 __all__ = ["StreamingResponse", "write"]
@@ -64,6 +65,21 @@ class StreamingResponse(Response):
         """What is sent; a middleware may wrap it. The one it wraps must be closed by the wrapper."""
         self._first_iterable = body
 
+    @property
+    def body(self) -> bytes:
+        """Nothing, for a stream has no bytes yet; bytes that are set are sent in its place."""
+        return self._body
+
+    @body.setter
+    def body(self, value: str | bytes) -> None:
+        self._body = encode_chunk(value)
+        self.iterable = only(self._body)
+
+    data = body
+
+    def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
+        """Do nothing: the bytes that a tag would stand for are not there yet. Set one with ``set_etag``."""
+
     async def send(self, request: Incoming, send: Send) -> None:
         """Write the head, then each chunk as it is produced.
 
@@ -88,10 +104,13 @@ class StreamingResponse(Response):
             # A mounted app's answer: its body sees the request of that app, not ours.
             token = current.set(self._inner)
         try:
-            await write(send, {"type": "http.response.start", "status": status, "headers": lines})
+            start = new_start()
+            start["status"] = status
+            start["headers"] = lines
+            await write(send, start)
             if self.watches_disconnect or spec_version(request) < (2, 4):
                 assert isinstance(request, Request)
-                await until_disconnect(request, partial(self._pump, request, send))
+                await until_disconnect(request, self._pump, request, send)
             else:
                 await self._pump(request, send)
         finally:
@@ -135,7 +154,9 @@ class StreamingResponse(Response):
         return response
 
     async def _pump(self, request: Incoming, send: Send) -> None:
-        body = self._chunks(request)
+        # PERF(walk.stream): what a generator is, is known without asking the abstract class.
+        iterable: Any = self.iterable
+        body = iterable if iterable.__class__ is AsyncGeneratorType else self._chunks(request)
         try:
             async for chunk in body:
                 if chunk.__class__ is not bytes:
@@ -147,11 +168,12 @@ class StreamingResponse(Response):
                 except OSError:
                     raise ClientDisconnect("the client left while its answer was being sent") from None
         finally:
-            if body is not self.iterable:
+            if body is not iterable:
                 await close_iterable(body)
-        if self.iterable is self._first_iterable and request.notes.closers[-1:] == [self.close]:
-            # PERF(walk.stream): run to its end, it has nothing left to close.
-            request.notes.closers.pop()
+        if iterable is self._first_iterable:
+            closers = request.notes.closers
+            if closers and closers[-1] == self.close:
+                closers.pop()  # PERF(walk.stream): run to its end, it has nothing left to close.
         await write(send, {"type": "http.response.body", "body": b""})
 
     def _chunks(self, request: Incoming) -> AsyncIterator[Any]:
@@ -173,6 +195,11 @@ async def write(send: Send, message: Message) -> None:
         await send(message)
     except OSError:
         raise ClientDisconnect("the client left while its answer was being sent") from None
+
+
+async def only(chunk: bytes) -> AsyncIterator[bytes]:
+    """A stream of one chunk."""
+    yield chunk
 
 
 def encode_chunk(chunk: Any) -> bytes:

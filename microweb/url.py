@@ -1,220 +1,23 @@
-"""URLs and their parts: reading, building and percent-encoding them (RFC 3986; queries as browsers do).
+"""URLs and their parts: reading any text as one, changing parts, resolving references (RFC 3986).
 
 Text in, text out: nothing here knows a request, a route or a trusted host; that a URL is well formed says
-nothing about who may be sent there (``is_safe_redirect`` answers that for a target that came from outside).
-The request reads its URL, its arguments and its ``Host`` header with this file; routing decodes segments with
-it, ``url_for`` and redirects write with it.
-
-The standard library's ``urllib.parse`` is the oracle of the tests and not the engine: it raises on odd
-input, strips characters without a word, and takes as long to import as a tenth of our whole start.
+nothing about who may be sent there (``redirects.py`` answers that). The request reads its URL with this file.
 """
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import EllipsisType
 from typing import Any, SupportsIndex, overload
 
-from microweb.errors import BadRequest
-from microweb.grammar import Grammar
-from microweb.multidict import MultiDict
+from microweb.hosts import parse_host, write_idna
+from microweb.querystring import build_query
+from microweb.quoting import AUTHORITY, PATH, QUERY, USER, quote_again
 
-__all__ = [
-    "URL",
-    "build_query",
-    "is_safe_redirect",
-    "location",
-    "parse_host",
-    "parse_pairs",
-    "parse_query",
-    "quote_path",
-    "quote_segment",
-    "unquote",
-]
-
-# Percent-encoding --------------------------------------------------------------------------------
-
-UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-SEGMENT = UNRESERVED + b"!$&'()*+,;=:@"
-"""``pchar`` of RFC 3986 §3.3: what may stand in a path segment as it is."""
-PATH = SEGMENT + b"/"
-QUERY = SEGMENT + b"/?"
-USER = UNRESERVED + b"!$&'()*+,;="
-"""What a user name or a password keeps in front of a host."""
-AUTHORITY = SEGMENT + b"[]"
-PARAMETER = UNRESERVED + b"!$'()*,/:;?@"
-"""What a name or value in a query keeps: no ``& = + #``, which mean something there."""
-
-ESCAPES = [f"%{byte:02X}" for byte in range(256)]
-BYTES_BY_HEX = {
-    (high + low).encode(): bytes((int(high + low, 16),))
-    for high in "0123456789abcdefABCDEF"
-    for low in "0123456789abcdefABCDEF"
-}
-STRAY_PERCENT = r"%(?![0-9A-Fa-f]{2})"
+__all__ = ["URL", "Parts"]
 
 
-def to_utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        # A lone surrogate is no character: it becomes U+FFFD, as in every browser.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def quote(text: str, safe: bytes) -> str:
-    data = to_utf8(text)
-    if not data.translate(None, safe):
-        return text
-    return "".join([chr(byte) if byte in safe else ESCAPES[byte] for byte in data])
-
-
-def quote_again(text: str, safe: bytes) -> str:
-    """Quote what is partly quoted already: an escape stays, a ``%`` that begins none is encoded."""
-    quoted = quote(text, safe + b"%")
-    return re.sub(STRAY_PERCENT, "%25", quoted) if "%" in quoted else quoted
-
-
-def quote_path(path: str) -> str:
-    """Percent-encode a decoded path, ``%`` included; its slashes stay.
-
-    >>> quote_path("/a b/100%")
-    '/a%20b/100%25'
-    """
-    return quote(path, PATH)
-
-
-def quote_fragment(fragment: str) -> str:
-    """Percent-encode a decoded fragment (RFC 3986 §3.5)."""
-    return quote(fragment, QUERY)
-
-
-def quote_segment(segment: str) -> str:
-    """Percent-encode one decoded path segment; a slash in it becomes ``%2F``."""
-    return quote(segment, SEGMENT)
-
-
-def unquote(value: str | bytes) -> str:
-    """Decode percent-escapes as UTF-8, once; bytes that are no UTF-8 become U+FFFD, a stray ``%`` stays."""
-    if isinstance(value, str):
-        if "%" not in value:
-            return value
-        value = to_utf8(value)
-    elif b"%" not in value:
-        return value.decode("utf-8", "replace")
-    first, *rest = value.split(b"%")
-    pieces = [first]
-    for piece in rest:
-        byte = BYTES_BY_HEX.get(piece[:2])
-        if byte is None:
-            pieces.append(b"%" + piece)
-        else:
-            pieces.append(byte + piece[2:])
-    return b"".join(pieces).decode("utf-8", "replace")
-
-
-# Query strings -----------------------------------------------------------------------------------
-
-NO_ARGUMENTS: MultiDict[str] = MultiDict(kind="argument")
-
-
-def parse_query(raw: bytes, *, max_parameters: int = 1000) -> MultiDict[str]:
-    """Read a query string or an urlencoded form as browsers write them; never fails on odd bytes.
-
-    Raises:
-        BadRequest: more than ``max_parameters`` pairs; empty ones between two ``&`` count.
-    """
-    if not raw:
-        return NO_ARGUMENTS
-    if raw.count(b"&") >= max_parameters:
-        raise BadRequest(f"The query has more than {max_parameters} parameters (MAX_QUERY_PARAMETERS).")
-    return MultiDict(parse_pairs(raw), kind="argument")
-
-
-def parse_pairs(raw: bytes) -> Iterable[tuple[str, str]]:
-    """Read names and values as ``application/x-www-form-urlencoded`` writes them, in order of arrival.
-
-    They are what ``urllib.parse.parse_qsl`` gives that keeps blank values; bytes that are no UTF-8 become U+FFFD.
-    """
-    text = raw.decode("utf-8", "replace")
-    if "+" in text:
-        text = text.replace("+", " ")
-    fields = [field.partition("=") for field in text.split("&") if field]
-    if "%" not in text:
-        return [(name, value) for name, _, value in fields]
-    if "\0" in text or "%00" in text:
-        return [(unquote(name), unquote(value)) for name, _, value in fields]
-    # PERF(bodies.form-urlencoded): all in one call, with a NUL for what stands between them. It is ASCII, so it ends a
-    # sequence of UTF-8 as the end of the text would, and it is no digit of an escape.
-    texts = unquote("\0".join([f"{name}\0{value}" for name, _, value in fields])).split("\0")
-    return zip(texts[::2], texts[1::2], strict=True)
-
-
-def build_query(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> str:
-    """Write a query string; ``parse_query`` reads it back.
-
-    Lists, tuples and sets repeat their name, ``None`` is left out, everything else is written as
-    ``str`` writes it. The order is kept.
-
-    >>> build_query({"q": "a b", "tag": ["x", "y"], "page": None})
-    'q=a+b&tag=x&tag=y'
-    """
-    pairs: Iterable[tuple[Any, Any]]
-    if isinstance(values, MultiDict):
-        pairs = values.items(multi=True)
-    else:
-        pairs = values.items() if isinstance(values, Mapping) else values
-    fields: list[str] = []
-    for name, value in pairs:
-        for each in value if isinstance(value, list | tuple | set | frozenset) else (value,):
-            if each is not None:
-                fields.append(f"{quote_parameter(name)}={quote_parameter(each)}")
-    return "&".join(fields)
-
-
-def quote_parameter(value: Any) -> str:
-    return quote(str(value), PARAMETER + b" ").replace(" ", "+")
-
-
-# Hosts -------------------------------------------------------------------------------------------
-
-# Labels are joined by dots that are no part of a label, so there is one way to match and no backtracking.
-# Underscores are no host name (RFC 952), but the names of containers and test machines have them.
-HOST_AND_PORT = Grammar(r"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
-
-
-def parse_host(value: str) -> tuple[str, int | None] | None:
-    """Split a ``Host`` header into host and port; None when it is malformed.
-
-    The host comes in lower case, an IPv6 address without its brackets, a name without a closing dot,
-    so that it can be compared as it is. Only what a DNS name or an address is made of is taken: no
-    user, no path, no escapes, no spaces, nothing beyond ASCII.
-
-    >>> parse_host("Example.com:8000"), parse_host("[::1]"), parse_host("a/b")
-    (('example.com', 8000), ('::1', None), None)
-    """
-    # SECURITY: test_url.py::test_a_host_with_anything_but_name_and_port_is_malformed
-    if len(value) > 262:  # 253 for the longest DNS name, its dot, a colon, five digits; an address is shorter.
-        return None
-    match = HOST_AND_PORT.fullmatch(value)
-    if match is None:
-        return None
-    name, address, digits = match.groups()
-    port = int(digits) if digits else None
-    if port is not None and not 0 < port <= 65535:
-        return None
-    if name is not None:
-        return name.lower(), port
-    return (address.lower(), port) if is_ipv6(address) else None
-
-
-def is_ipv6(address: str) -> bool:
-    import socket
-
-    try:
-        socket.inet_pton(socket.AF_INET6, address)
-    except OSError:
-        return False
-    return True
+def is_scheme(text: str) -> bool:
+    """RFC 3986 §3.1: a letter, then letters, digits, ``+ - .``"""
+    return text.isascii() and text[:1].isalpha() and text.replace("+", "").replace("-", "").replace(".", "").isalnum()
 
 
 def read_port(digits: str) -> int | None:
@@ -222,14 +25,6 @@ def read_port(digits: str) -> int | None:
     if digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 65535:
         return int(digits)
     return None
-
-
-# Whole URLs --------------------------------------------------------------------------------------
-
-
-def is_scheme(text: str) -> bool:
-    """RFC 3986 §3.1: a letter, then letters, digits, ``+ - .``"""
-    return text.isascii() and text[:1].isalpha() and text.replace("+", "").replace("-", "").replace(".", "").isalnum()
 
 
 class Parts:
@@ -509,68 +304,3 @@ def remove_dot_segments(path: str) -> str:
     if segments[-1] in (".", ".."):
         kept.append("")
     return "/".join(kept)
-
-
-# Redirects ---------------------------------------------------------------------------------------
-
-
-def location(value: str) -> str:
-    """Write a URL or IRI as it may stand in a ``Location`` header: in ASCII, and read by everybody alike.
-
-    A host beyond ASCII is written in IDNA, everything else that cannot stand in a URI percent-encoded,
-    the backslash included, which browsers take for a slash. Escapes that are there already stay.
-
-    >>> location("/caf\u00e9?q=a b"), location("/\\\\evil.example")
-    ('/caf%C3%A9?q=a%20b', '/%5Cevil.example')
-
-    Raises:
-        ValueError: it holds a control character (which could end the header), or a host that is none in IDNA.
-    """
-    # SECURITY: test_url.py::test_a_location_refuses_control_characters
-    if value and (min(value) < " " or "\x7f" in value):
-        raise ValueError(f"a Location header cannot hold control characters: {value!r}")
-    parts = Parts.of(value)
-    if parts.netloc is not None:
-        userinfo, at, host = parts.netloc.rpartition("@")
-        if not host.isascii():
-            host = write_idna(host)
-        parts.netloc = quote_again(userinfo + at + host, AUTHORITY)
-    parts.path = quote_again(parts.path, PATH)
-    if parts.query is not None:
-        parts.query = quote_again(parts.query, QUERY)
-    if parts.fragment is not None:
-        parts.fragment = quote_again(parts.fragment, QUERY)
-    return parts.compose()
-
-
-def write_idna(host: str) -> str:
-    # The limit of parse_host: the codec of the standard library is not linear (CVE-2022-45061).
-    if len(host) > 262:
-        raise ValueError("the host of a URL is too long")
-    name, colon, port = host.partition(":")
-    try:
-        return name.encode("idna").decode("ascii") + colon + port
-    except UnicodeError:
-        raise ValueError(f"{name!r} is no host name") from None
-
-
-def is_safe_redirect(target: str, hosts: Collection[str] = ()) -> bool:
-    """Say whether a browser sent to ``target`` stays on this site, or on one of ``hosts``.
-
-    For targets that came with the request (``?next=``). Safe is a path, a query or a fragment, and
-    an ``http`` or ``https`` URL to one of ``hosts``, each written as in a ``Host`` header. Not safe is
-    whatever a browser could read in another way: a backslash, a control character, a space at an end.
-
-    >>> [is_safe_redirect(target) for target in ("/cart?item=3", "//evil.example", "javascript:alert(1)")]
-    [True, False, False]
-    """
-    # SECURITY: test_url.py::test_a_target_that_leaves_the_site_is_not_safe
-    if not target or target != target.strip() or "\\" in target or min(target) < " " or "\x7f" in target:
-        return False
-    parts = Parts.of(target)
-    if parts.netloc is None:
-        return parts.scheme is None and not parts.path.partition("/")[0].count(":")
-    if parts.scheme not in (None, "http", "https"):
-        return False
-    host = parse_host(parts.netloc)
-    return host is not None and host in [parse_host(known) for known in hosts]

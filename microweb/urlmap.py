@@ -60,7 +60,7 @@ class Candidate:
 class UrlMap:
     """The rules of each endpoint, for building.
 
-    >>> from microweb.patterns import parse_pattern
+    >>> from microweb.rulereading import parse_pattern
     >>> urls = UrlMap()
     >>> urls.add("list", parse_pattern("/list/"), methods=frozenset({"GET"}), defaults={"page": 1})
     >>> urls.add("list", parse_pattern("/list/<int:page>"), methods=frozenset({"GET"}))

@@ -2,15 +2,16 @@
 
 ``until_disconnect`` runs one piece of work in the request's own task and cancels it, there, when the
 server says ``http.disconnect``. The one task that microweb ever puts beside a request is the watcher
-in here; on asyncio it is made only if the work suspends at all, so a stream that is ready at once
-costs one callback that is taken back. Used for streamed bodies and event streams;
+in here; on asyncio it is made only if the work suspends at all. Used for streamed bodies and event streams;
 ``cancel_on_disconnect`` is the same for views.
 """
 
-from asyncio import AbstractEventLoop, CancelledError, Task, _get_running_loop, current_task
-from collections.abc import Awaitable, Callable
+from asyncio import AbstractEventLoop, CancelledError, Task, current_task, get_running_loop
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
+from microweb.connection import resume
 from microweb.errors import ClientDisconnect
 from microweb.loops import in_trio
 from microweb.requests import Request
@@ -20,28 +21,33 @@ __all__ = ["Interruption", "cancel_on_disconnect", "end_task", "until_disconnect
 T = TypeVar("T")
 
 
-async def until_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -> T:
-    """``await work()``, cancelled when the client leaves before it ends.
+async def until_disconnect(request: Request, work: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+    """``await work(*arguments)``, cancelled when the client leaves before it ends.
 
     Raises:
         ClientDisconnect: the client left; ``work`` was cancelled and has ended.
     """
-    loop = None if in_trio() else _get_running_loop()
-    if loop is None:
-        return await cancel_on_disconnect(request, work)
-    watch = _Watch(request, loop)
-    # PERF(walk.stream): the callback runs only when this task first waits for something.
-    start = loop.call_soon(watch.start)
+    if in_trio():
+        return await cancel_on_disconnect(request, partial(work, *arguments))
+    # PERF(walk.stream): work that never waits needs no watcher, so its first step is taken by hand.
+    step = work(*arguments)
     try:
-        return await work()
+        waiting_for = step.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    # What @coroutine makes awaitable is a plain generator to type checkers.
+    rest: Any = resume(step, waiting_for)
+    watch = _Watch(request, get_running_loop())
+    try:
+        result = await rest
     except CancelledError:
         if await watch.claim():
             raise ClientDisconnect("the client left while its answer was being made") from None
         raise
     finally:
-        start.cancel()
-        if watch.task is not None:
-            await watch.stop()
+        await watch.stop()
+    return result
 
 
 class Interruption:
@@ -85,23 +91,18 @@ class Interruption:
 class _Watch(Interruption):
     """The watcher of one request on asyncio."""
 
-    __slots__ = ("loop", "request", "task")
+    __slots__ = ("request", "task")
 
     def __init__(self, request: Request, loop: AbstractEventLoop) -> None:
         super().__init__(loop)
         self.request = request
-        self.loop = loop
-        self.task: Task[None] | None = None
-
-    def start(self) -> None:
-        self.task = self.loop.create_task(self._watch())
+        self.task = loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         await self.request.connection.wait_disconnect()
         self.interrupt()
 
     async def stop(self) -> None:
-        assert self.task is not None
         if self.task.done():
             self.release()
         else:

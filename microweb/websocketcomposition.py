@@ -15,10 +15,10 @@ from microweb.callables import describe
 from microweb.composition import Composition, limits_of, make_layer, make_preprocessing, variables_of
 from microweb.conversion import to_response
 from microweb.errors import Forbidden, NotFound, SetupError
+from microweb.hosts import parse_host
 from microweb.plan import Plan
 from microweb.registrations import Registration
 from microweb.responses import Response
-from microweb.url import parse_host
 from microweb.websockets import WebSocket
 
 __all__ = ["WebSocketTarget", "check_origin", "compose_websockets", "make_missing"]

@@ -2,6 +2,7 @@
 
 import logging
 
+import anyio
 import pytest
 
 from microweb import App, Converter, HTTPException, Request, Response, Router, SetupError, abort
@@ -278,6 +279,76 @@ async def test_raise_for_error_rolls_back_and_gives_the_same_answer_again(caplog
     assert not caplog.records
 
 
+async def test_an_error_raised_again_inside_a_task_group_is_the_same_error(caplog):
+    app = App(__name__)
+    told, torn_down = [], []
+
+    @app.middleware
+    async def inside_a_group(request, call_next):
+        async with anyio.create_task_group():
+            (await call_next(request)).raise_for_error()
+
+    @app.on("exception")
+    async def observe(error):
+        told.append(error)
+
+    @app.teardown_request
+    async def note(error):
+        torn_down.append(error)
+
+    @app.get("/")
+    async def home():
+        raise ValueError("once")
+
+    response = await get(app)
+
+    assert response.status_code == 500
+    assert [str(error) for error in told] == [str(error) for error in torn_down] == ["once"]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+async def test_what_describes_an_error_may_be_more_than_text(headers):
+    app = app_that_raises(UnprocessableEntity({"name": "<missing>"}))
+
+    response = await get(app, headers=headers)
+
+    assert response.status_code == 422
+    assert "missing" in response.text
+    assert "<missing>" not in response.text or not headers
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+async def test_an_error_that_cannot_be_sent_is_a_500_that_the_hooks_see(headers, caplog):
+    app = app_that_raises(HTTPException(401, headers={"www-authenticate": "Basic\r\nx-injected: 1"}))
+
+    @app.after_request
+    async def add(response):
+        response.headers["x-hook"] = "seen"
+
+    response = await get(app, headers=headers)
+
+    assert (response.status_code, response.headers["x-hook"]) == (500, "seen")
+    assert "x-injected" not in response.headers
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("kind", [405, HTTPException])
+async def test_a_405_says_what_is_allowed_on_a_page_of_the_program_too(kind):
+    app = App(__name__)
+
+    @app.post("/")
+    async def create(): ...
+
+    @app.errorhandler(kind)
+    async def page(error):
+        return "not so", error.status
+
+    response = await get(app)
+
+    assert (response.text, response.headers["allow"]) == ("not so", "OPTIONS, POST")
+
+
 async def test_an_http_exception_in_a_middleware_is_its_status():
     app = App(__name__)
 
@@ -316,58 +387,6 @@ async def test_an_error_is_reported_when_it_is_converted_even_if_a_layer_replace
     assert (await get(app)).text == "all is well"
     assert len(caplog.records) == 1
     assert torn_down == [ValueError]
-
-
-async def test_a_miss_has_the_right_answer_for_each_kind():
-    app = App(__name__)
-
-    @app.get("/a/")
-    async def view():
-        return "a"
-
-    @app.post("/a/")
-    async def change():
-        return "changed"
-
-    assert (await get(app, "/a/", "PUT")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
-    assert (await get(app, "/a/", "PUT")).status_code == 405
-    options = await get(app, "/a/", "OPTIONS")
-    assert (options.status_code, options.headers["allow"]) == (200, "GET, HEAD, OPTIONS, POST")
-    redirect = await get(app, "/a?x=1&y=%0D")
-    assert (redirect.status_code, redirect.headers["location"]) == (308, "/a/?x=1&y=%0D")
-    assert (await get(app, "/%ff")).status_code == 400
-
-
-async def test_a_slash_redirect_never_names_a_host():
-    app = App(__name__)
-
-    @app.get("/<path:rest>/")
-    async def view(rest):
-        return rest
-
-    for path in ("//evil.example", "/%2Fevil.example", "/\\evil.example", "///evil.example/x"):
-        response = await get(app, path)
-        assert not response.headers.get("location", "/").startswith("//")
-
-
-async def test_a_method_that_is_no_token_is_a_400():
-    sent = []
-    app = App(__name__)
-
-    @app.get("/")
-    async def home():
-        return "x"
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http", "asgi": {}, "http_version": "1.1", "method": "GE T\x00", "scheme": "http",
-        "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
-    }  # fmt: skip
-    await app(scope, None, send)
-
-    assert sent[0]["status"] == 400
 
 
 @pytest.mark.parametrize(
@@ -483,3 +502,39 @@ async def test_a_bug_that_a_handler_returns_is_logged_once(caplog):
 
     assert (await get(app)).json()["title"] == "Internal Server Error"
     assert len(caplog.records) == 1
+
+
+async def test_an_error_of_ones_own_is_written_as_in_flask():
+    class InsufficientStorage(HTTPException):
+        code = 507
+        description = "Not enough storage space."
+
+    answered = (await get(app_that_raises(InsufficientStorage()))).json()
+    other = (await get(app_that_raises(InsufficientStorage("The disk of the shop is full.")))).json()
+    app = app_that_raises(InsufficientStorage())
+    app.errorhandler(InsufficientStorage)(lambda error: (f"handled {error.code}: {error.description}", error.code))
+    handled = await get(app)
+
+    assert (answered["status"], answered["detail"]) == (507, "Not enough storage space.")
+    assert other["detail"] == "The disk of the shop is full."
+    assert (handled.status_code, handled.text) == (507, "handled 507: Not enough storage space.")
+
+
+async def test_an_error_derived_from_one_of_ours_has_its_own_description():
+    class NoSuchBook(NotFound):
+        description = "There is no such book."
+
+    response = await get(app_that_raises(NoSuchBook()))
+
+    assert response.status_code == 404
+    assert response.json()["detail"] == "There is no such book."
+
+
+def test_abort_raises_no_error_of_a_program():
+    class PaymentRequired(NotFound):
+        code = status = 402
+
+    with pytest.raises(HTTPException) as raised:
+        abort(402)
+
+    assert not isinstance(raised.value, PaymentRequired)

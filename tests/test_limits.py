@@ -1,16 +1,11 @@
-"""Tests of ``microweb.limits``: the framework's keys, what they may hold, the page that explains them."""
+"""Tests of ``microweb.limits``: the framework's keys, the figures read from them, the page that explains them."""
 
 import doctest
-import enum
 import typing
 from datetime import timedelta
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import microweb.limits
 from microweb.errors import SetupError
@@ -99,123 +94,7 @@ def test_replace_checks_as_the_config_is_checked():
         limits.replace(secret_key="x")
 
 
-# What keys may hold
-
-
-class Size(enum.IntEnum):
-    SMALL = 1000
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "read"),
-    [
-        ("MAX_CONTENT_LENGTH", 0, 0),
-        ("MAX_CONTENT_LENGTH", None, None),
-        ("MAX_CONTENT_LENGTH", Size.SMALL, 1000),
-        ("BODY_TIMEOUT", None, None),
-        ("BODY_TIMEOUT", 5, 5.0),
-        ("GRACEFUL_TIMEOUT", 0, 0.0),
-        ("GRACEFUL_TIMEOUT", timedelta(minutes=2), 120.0),
-        ("STATIC_FINGERPRINTS", 1, True),
-        ("PERMANENT_SESSION_LIFETIME", 3600, 3600.0),
-        ("PERMANENT_SESSION_LIFETIME", 0.5, 0.5),
-        ("PERMANENT_SESSION_LIFETIME", timedelta(hours=1), 3600.0),
-        ("SEND_FILE_MAX_AGE_DEFAULT", timedelta(hours=1), 3600),
-        ("SEND_FILE_MAX_AGE_DEFAULT", 0, 0),
-        ("TRUSTED_HOSTS", {"Example.ORG"}, ("example.org",)),
-        ("TRUSTED_HOSTS", [], ()),
-        (
-            "WEBSOCKET_ORIGINS",
-            ("https://Example.org:8443", "null", "*"),
-            ("https://example.org:8443", "null", "*"),
-        ),
-    ],
-)
-def test_a_figure_is_read_as_documented(key: str, value: object, read: object):
-    limits = Limits.of({key: value})
-
-    assert getattr(limits, key.lower()) == read
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("MAX_CONTENT_LENGTH", -1),
-        ("MAX_CONTENT_LENGTH", 1e6),
-        ("MAX_CONTENT_LENGTH", True),
-        ("MAX_CONTENT_LENGTH", "1000"),
-        ("MAX_HEADERS", 0),
-        ("MAX_HEADERS", None),
-        ("SYNC_THREADS", 0),
-        ("BODY_TIMEOUT", 0),
-        ("BODY_TIMEOUT", -1.0),
-        ("BODY_TIMEOUT", float("nan")),
-        ("BODY_TIMEOUT", float("inf")),
-        ("BODY_TIMEOUT", 10**400),
-        ("BODY_TIMEOUT", True),
-        ("BODY_TIMEOUT", Fraction(1, 2)),
-        ("BODY_TIMEOUT", timedelta(seconds=-1)),
-        ("GRACEFUL_TIMEOUT", None),
-        ("DEBUG", "False"),
-        ("DEBUG", 2),
-        ("DEBUG", None),
-        ("TESTING", 1.0),
-        ("PERMANENT_SESSION_LIFETIME", 0),
-        ("PERMANENT_SESSION_LIFETIME", timedelta(0)),
-        ("PERMANENT_SESSION_LIFETIME", 1e20),
-        ("PERMANENT_SESSION_LIFETIME", float("nan")),
-        ("PERMANENT_SESSION_LIFETIME", False),
-        ("PERMANENT_SESSION_LIFETIME", "31 days"),
-        ("SEND_FILE_MAX_AGE_DEFAULT", -1),
-        ("SEND_FILE_MAX_AGE_DEFAULT", 1.5),
-        ("SEND_FILE_MAX_AGE_DEFAULT", True),
-        ("SECRET_KEY", 5),
-        ("SECRET_KEY_FALLBACKS", "old"),
-        ("SECRET_KEY_FALLBACKS", [None]),
-        ("SESSION_COOKIE_NAME", ""),
-        ("SESSION_COOKIE_NAME", "my session"),
-        ("SESSION_COOKIE_NAME", "a=b"),
-        ("SESSION_COOKIE_NAME", "a\r\nb"),
-        ("SESSION_COOKIE_NAME", "sitzungß"),
-        ("SESSION_COOKIE_DOMAIN", "https://example.org"),
-        ("SESSION_COOKIE_DOMAIN", ""),
-        ("SESSION_COOKIE_PATH", "shop"),
-        ("SESSION_COOKIE_PATH", "/;a"),
-        ("SESSION_COOKIE_SAMESITE", "Laxer"),
-        ("SESSION_COOKIE_SAMESITE", True),
-        ("SERVER_NAME", "http://example.org"),
-        ("SERVER_NAME", "example.org/shop"),
-        ("APPLICATION_ROOT", ""),
-        ("APPLICATION_ROOT", None),
-        ("PREFERRED_URL_SCHEME", "https://"),
-        ("PREFERRED_URL_SCHEME", ""),
-        ("TRUSTED_HOSTS", "example.org"),
-        ("TRUSTED_HOSTS", [""]),
-        ("TRUSTED_HOSTS", [5]),
-        ("WEBSOCKET_ORIGINS", "https://example.org"),
-        ("WEBSOCKET_ORIGINS", ["https://example.org/"]),
-        ("WEBSOCKET_ORIGINS", ["example.org"]),
-        ("WEBSOCKET_ORIGINS", ["://example.org"]),
-    ],
-)
-def test_a_key_that_holds_what_it_may_not_is_a_setup_error_that_names_it(key: str, value: object):
-    with pytest.raises(SetupError, match=f"\n  {key}: expected .*; came "):
-        Limits.of({key: value})
-
-
-@given(
-    key=st.sampled_from(sorted(DEFAULTS)),
-    value=st.from_type(object) | st.text() | st.floats() | st.integers(),
-)
-def test_any_value_is_read_or_refused_with_a_setup_error(key: str, value: object):
-    message = ""
-
-    try:
-        Limits.of({key: value})
-    except SetupError as error:
-        message = str(error)
-
-    assert message == "" or f"\n  {key}: expected " in message
+# What is wrong
 
 
 def test_all_wrong_keys_are_reported_at_once():
@@ -231,56 +110,11 @@ def test_all_wrong_keys_are_reported_at_once():
     ]
 
 
-def test_a_list_with_one_wrong_item_names_the_item():
-    with pytest.raises(SetupError, match=r"TRUSTED_HOSTS: expected a list of hosts.*; came one with 'a/b' \(str\)"):
-        Limits.of({"TRUSTED_HOSTS": ["example.org", "a/b"]})
-
-
 def test_a_wrong_secret_is_not_shown():
     with pytest.raises(SetupError, match=r"SECRET_KEY_FALLBACKS: .*not shown") as caught:
         Limits.of({"SECRET_KEY_FALLBACKS": "hunter2"})
 
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("config", "key"),
-    [
-        ({"SESSION_COOKIE_SAMESITE": "none", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
-        ({"SESSION_COOKIE_PARTITIONED": True, "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
-        ({"SESSION_COOKIE_NAME": "__Secure-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
-        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_SECURE": False}, "SESSION_COOKIE_SECURE"),
-        (
-            {"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_DOMAIN": "example.org"},
-            "SESSION_COOKIE_DOMAIN",
-        ),
-        ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_PATH": "/shop"}, "SESSION_COOKIE_PATH"),
-        ({"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop"}, "SESSION_COOKIE_PATH"),
-    ],
-)
-def test_a_session_cookie_that_browsers_would_refuse_is_a_setup_error(config: dict[str, Any], key: str):
-    with pytest.raises(SetupError, match=f"\n  {key}: expected "):
-        Limits.of(config)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"SESSION_COOKIE_SAMESITE": None, "SESSION_COOKIE_SECURE": False},
-        {
-            "SESSION_COOKIE_SAMESITE": "None",
-            "SESSION_COOKIE_SECURE": True,
-            "SESSION_COOKIE_PARTITIONED": True,
-        },
-        {"SESSION_COOKIE_NAME": "__Host-s"},
-        {"SESSION_COOKIE_NAME": "__Host-s", "APPLICATION_ROOT": "/shop", "SESSION_COOKIE_PATH": "/"},
-        {"SECRET_KEY": b"bytes", "SECRET_KEY_FALLBACKS": ["a", b"b"]},
-        {"SERVER_NAME": "localhost:8000", "PREFERRED_URL_SCHEME": "https"},
-        {"SERVER_NAME": "[::1]:8000"},
-    ],
-)
-def test_settings_that_fit_together_are_accepted(config: dict[str, Any]):
-    assert Limits.of(config) == Limits.of({})
 
 
 # The page

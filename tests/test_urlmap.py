@@ -10,8 +10,8 @@ from werkzeug.routing import Map
 from werkzeug.routing import Rule as WerkzeugRule
 
 from microweb.errors import BuildError
-from microweb.patterns import parse_host_pattern, parse_pattern
 from microweb.routetable import RouteTable
+from microweb.rulereading import parse_host_pattern, parse_pattern
 from microweb.urlmap import Built, UrlMap
 
 

@@ -14,8 +14,8 @@ from secrets import compare_digest, randbelow, token_urlsafe
 
 from microweb.asgi import Scope
 from microweb.errors import SetupError
+from microweb.hosts import parse_host
 from microweb.requests import Request
-from microweb.url import parse_host
 
 __all__ = ["Access", "is_local", "is_same_origin"]
 

@@ -19,9 +19,9 @@ from microweb.errorhandlers import PROBLEM, default_answer, wants_html
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, MethodNotAllowed, NotFound
 from microweb.headers import find_header
 from microweb.incoming import below_root
+from microweb.quoting import quote_path
 from microweb.requests import Request
 from microweb.responses import JSONResponse, Response
-from microweb.url import quote_path
 
 if TYPE_CHECKING:
     from microweb.app import App

@@ -19,12 +19,12 @@ from microweb.debugger.access import is_local
 from microweb.debugger.refreshscript import Insertion, is_page_request, without_conditions
 from microweb.filewatch import SCRATCH, FileWatch
 from microweb.incoming import below_root
+from microweb.quoting import quote_path
 from microweb.requests import Request
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
 from microweb.static import StaticFiles
-from microweb.url import quote_path
 
 if TYPE_CHECKING:
     from microweb.app import App

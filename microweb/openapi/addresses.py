@@ -20,8 +20,8 @@ from microweb.converters import (
     UUIDConverter,
 )
 from microweb.patterns import HostPattern, Pattern, Variable
+from microweb.quoting import quote_segment
 from microweb.staticfolder import StaticFolder
-from microweb.url import quote_segment
 
 __all__ = ["Address", "list_addresses", "make_path_parameter", "make_server", "shape_of"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from microweb.openapi.schemas import Schema, Schemas, to_plain
+from microweb.openapi.schemas import Schema, Schemas, allows, to_plain
 from microweb.parameters import Parameter
 from microweb.places import header_name
 from microweb.structs import bare, find_fields, is_list, takes_text
@@ -70,7 +70,7 @@ class Inputs:
         if parameter.alias:
             schema = self.schemas.of(kind, text=True)
             plain = None if parameter.required else to_plain(parameter.default)
-            if plain is not None:
+            if plain is not None and allows(schema, plain):
                 schema = schema | {"default": plain}
             self.can_be_refused = self.can_be_refused or parameter.required or bare(kind) is not str
             self.add_text(place, parameter.alias, kind, schema, parameter.required, self.examples.get(parameter.name))
@@ -138,7 +138,8 @@ class Inputs:
             self._body_example = example
             return
         plain = None if parameter.required else to_plain(parameter.default)
-        given = ({} if plain is None else {"default": plain}) | ({} if example is None else {"examples": [example]})
+        is_shown = plain is not None and allows(schema, plain)
+        given = ({"default": plain} if is_shown else {}) | ({} if example is None else {"examples": [example]})
         self._keys[parameter.alias] = schema | given
         if parameter.required:
             self._needed_keys.add(parameter.alias)
@@ -153,7 +154,8 @@ class Inputs:
             return None
         schemas = list(self._wholes)
         if self._keys:
-            schemas.append(make_object(self._keys, self._needed_keys))
+            closed = {"additionalProperties": False} if self.closed and not self._wholes else {}
+            schemas.append(make_object(self._keys, self._needed_keys) | closed)
         media = {"schema": schemas[0] if len(schemas) == 1 else {"allOf": schemas}}
         if self._body_example is not None:
             media["example"] = self._body_example

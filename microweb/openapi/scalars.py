@@ -80,6 +80,10 @@ def write_choice(node: types.EnumType | types.LiteralType) -> dict[str, Any]:
     """One of several values."""
     if isinstance(node, types.LiteralType):
         return {"enum": list(node.values)}
+    if issubclass(node.cls, enum.IntFlag):
+        return {"type": "integer"}
+    if issubclass(node.cls, enum.Flag):
+        return {"type": "integer", "minimum": 0, "maximum": sum(member.value for member in node.cls)}
     values = [member.value for member in node.cls]
     schema: dict[str, Any] = {"enum": msgspec.to_builtins(values)}
     if all(isinstance(value, str) for value in values):

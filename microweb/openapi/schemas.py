@@ -5,6 +5,7 @@ msgspec says what a type is made of (``msgspec.inspect``); the schemas are writt
 Decimal, no years in a duration, and the forms that values have as text. pydantic writes its models itself.
 """
 
+import math
 import re
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,7 +16,7 @@ from microweb import json
 from microweb.openapi.scalars import write_scalar
 from microweb.structs import LISTS, choices, is_pydantic
 
-__all__ = ["Property", "Schema", "Schemas", "to_plain"]
+__all__ = ["Property", "Schema", "Schemas", "allows", "to_plain"]
 
 Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/"
@@ -48,7 +49,7 @@ class Schemas:
             TypeError: msgspec does not know it.
         """
         if is_pydantic(hint):
-            return self.of_pydantic(hint, "validation")
+            return self.of_pydantic(hint, "validation", closed=closed)
         return self.write(types.type_info(hint), closed=closed, text=text)
 
     def of_answer(self, hint: Any) -> Schema:
@@ -139,7 +140,7 @@ class Schemas:
         if default is msgspec.NODEFAULT and field.default_factory in EMPTY:
             default = EMPTY[field.default_factory]
         plain = to_plain(default)
-        if plain is None and (text or default is not None):
+        if (plain is None and (text or default is not None)) or not allows(schema, plain):
             return schema
         return schema | {"default": plain}
 
@@ -193,7 +194,7 @@ class Schemas:
 
     # pydantic --------------------------------------------------------------------------------------
 
-    def of_pydantic(self, hint: Any, mode: Literal["validation", "serialization"]) -> Schema:
+    def of_pydantic(self, hint: Any, mode: Literal["validation", "serialization"], *, closed: bool = False) -> Schema:
         """The schema that pydantic writes, its definitions among our components."""
         from pydantic import TypeAdapter
 
@@ -202,6 +203,11 @@ class Schemas:
         if "properties" in schema:
             name = make_name(short_name(hint))
             definitions[name], schema = schema, {"$ref": REFERENCE + name}
+        if closed:
+            definitions = {
+                name: each | ({"additionalProperties": False} if "properties" in each else {})
+                for name, each in definitions.items()
+            }
         places = {name: self.find_place(name, definition) for name, definition in definitions.items()}
         renamed = {REFERENCE + old: REFERENCE + new for old, new in places.items() if old != new}
         for name, definition in definitions.items():
@@ -241,6 +247,44 @@ def to_plain(value: Any) -> Any:
         return json.loads(json.dumps(value))
     except Exception:  # noqa: BLE001 - a default may be any object of the program
         return None
+
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "array": (list,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "null": (type(None),),
+    "number": (int, float),
+    "object": (dict,),
+    "string": (str,),
+}
+
+
+def allows(schema: Schema, plain: Any) -> bool:
+    """Whether a schema takes its own default, which may be a sign for none of its values; a document fits itself."""
+    if "anyOf" in schema:
+        return any(allows(each, plain) for each in schema["anyOf"])
+    if plain not in schema.get("enum", [plain]):
+        return False
+    kind = schema.get("type")
+    if kind in TYPES and (not isinstance(plain, TYPES[kind]) or (isinstance(plain, bool) and kind != "boolean")):
+        return False
+    if schema.get("format") == "date-time" and re.search(r"(Z|[+-]\d\d:\d\d)$", plain) is None:
+        return False  # RFC 3339 has no moment without a zone.
+    size: float
+    if isinstance(plain, str):
+        size, least, most = len(plain), "minLength", "maxLength"
+        if re.search(schema.get("pattern", ""), plain) is None:
+            return False
+    elif isinstance(plain, list):
+        size, least, most = len(plain), "minItems", "maxItems"
+    elif isinstance(plain, int | float):
+        size, least, most = plain, "minimum", "maximum"
+        if plain <= schema.get("exclusiveMinimum", -math.inf) or plain >= schema.get("exclusiveMaximum", math.inf):
+            return False
+    else:
+        return True
+    return bool(schema.get(least, size) <= size <= schema.get(most, size))
 
 
 def short_name(kind: Any) -> str:

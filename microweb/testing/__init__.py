@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from microweb.testing.call import AppHangs, ClientGone
     from microweb.testing.client import Client, OpenRequest
-    from microweb.testing.lint import Lint, LintError
+    from microweb.testing.conversation import LintError
+    from microweb.testing.lint import Lint
     from microweb.testing.syncclient import SyncClient, SyncOpenRequest, SyncWebSocketSession
     from microweb.testing.transport import ASGITransport
     from microweb.testing.websocketsession import WebSocketDenied, WebSocketSession
@@ -35,7 +36,7 @@ _FILES = {
     "Client": "client",
     "ClientGone": "call",
     "Lint": "lint",
-    "LintError": "lint",
+    "LintError": "conversation",
     "OpenRequest": "client",
     "SyncClient": "syncclient",
     "SyncOpenRequest": "syncclient",

@@ -12,8 +12,9 @@ import anyio.lowlevel
 
 from microweb.asgi import ASGIApp, Message, Scope
 from microweb.errors import ClientDisconnect
+from microweb.testing.conversation import LintError
 from microweb.testing.detached import DetachedTask
-from microweb.testing.lint import Lint, LintError
+from microweb.testing.lint import Lint
 
 __all__ = ["AppCall", "AppHangs", "ClientGone", "find_app_error"]
 

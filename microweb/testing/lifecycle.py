@@ -11,8 +11,9 @@ import anyio
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.failures import LifespanFailed
 from microweb.testing.call import AppHangs, find_app_error
+from microweb.testing.conversation import LintError
 from microweb.testing.detached import DetachedTask
-from microweb.testing.lint import Lint, LintError
+from microweb.testing.lint import Lint
 
 __all__ = ["Lifecycle"]
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-pytest_plugins = ["pytester"]
+from tests.programs import write
 
 APP = """
     import pytest
@@ -28,25 +28,22 @@ APP = """
 """
 
 INI = """
-    [pytest]
-    asyncio_mode = {mode}
-    asyncio_default_fixture_loop_scope = function
-    filterwarnings = error
+[pytest]
+asyncio_mode = {mode}
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
 """
 
 
-WITHOUT = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "cov", "faker")]
-"""Plugins that have nothing to do with this and would make each run slower."""
-
-
 @pytest.fixture
-def run(pytester):
+def run(tmp_path, warm_pytest):
     """Run a test module that sees APP; what it printed."""
 
     def run(test, *args, mode="strict"):
-        pytester.makeini(INI.format(mode=mode))
-        pytester.makepyfile(test_it=APP + test)
-        return pytester.runpytest_inprocess(*WITHOUT, *args)
+        (tmp_path / "pytest.ini").write_text(INI.format(mode=mode))
+        write(tmp_path / "test_it.py", APP + test)
+        status, printed = warm_pytest.run(tmp_path, *args)
+        return pytest.RunResult(status, printed.splitlines(), [], 0)
 
     return run
 

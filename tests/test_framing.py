@@ -1,0 +1,56 @@
+"""Tests of ``microweb.framing``: one length and no bytes where none may be, whatever a view says."""
+
+import pytest
+
+from microweb import App, Response, StreamingResponse
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def answer_to(returned, method: str = "GET"):
+    """The answer to a view that returns ``returned()``."""
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return returned()
+
+    async with Client(app) as client:
+        return await client.request(method, "/")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", [204, 304, 205])
+async def test_bodyless_statuses_carry_no_body(status, method):
+    response = await answer_to(lambda: ("body", status), method)
+
+    assert response.content == b""
+    assert response.headers.get("content-length") in (None, "0")
+
+
+async def test_head_has_the_length_of_get_and_no_body():
+    response = await answer_to(lambda: "twelve bytes", "HEAD")
+
+    assert (response.content, response.headers["content-length"]) == (b"", "12")
+
+
+async def test_head_may_state_a_length_of_its_own():
+    response = await answer_to(lambda: Response(b"", headers={"content-length": "99"}), "HEAD")
+
+    assert response.headers["content-length"] == "99"
+
+
+async def test_a_wrong_content_length_is_corrected():
+    response = await answer_to(lambda: Response(b"abc", headers={"content-length": "99"}))
+
+    assert response.headers["content-length"] == "3"
+
+
+@pytest.mark.parametrize(("kind", "body"), [(Response, b"abc"), (StreamingResponse, [b"abc"])])
+async def test_an_answer_has_one_framing_only(kind, body):
+    response = await answer_to(lambda: kind(body, headers={"transfer-encoding": "chunked"}))
+
+    assert response.content == b"abc"
+    assert "transfer-encoding" not in response.headers
+    assert response.headers.get("content-length") == ("3" if kind is Response else None)

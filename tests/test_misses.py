@@ -1,0 +1,65 @@
+"""What a client gets where no route answers; which kind of miss it is stands in ``test_routetable.py``."""
+
+import pytest
+
+from microweb import App
+from microweb.testing import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def get(app: App, path: str, method: str = "GET"):
+    async with Client(app) as client:
+        return await client.request(method, path)
+
+
+async def test_a_miss_has_the_right_answer_for_each_kind():
+    app = App(__name__)
+
+    @app.get("/a/")
+    async def view():
+        return "a"
+
+    @app.post("/a/")
+    async def change():
+        return "changed"
+
+    assert (await get(app, "/a/", "PUT")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await get(app, "/a/", "PUT")).status_code == 405
+    options = await get(app, "/a/", "OPTIONS")
+    assert (options.status_code, options.headers["allow"]) == (200, "GET, HEAD, OPTIONS, POST")
+    redirect = await get(app, "/a?x=1&y=%0D")
+    assert (redirect.status_code, redirect.headers["location"]) == (308, "/a/?x=1&y=%0D")
+    assert (await get(app, "/%ff")).status_code == 400
+
+
+async def test_a_slash_redirect_never_names_a_host():
+    app = App(__name__)
+
+    @app.get("/<path:rest>/")
+    async def view(rest):
+        return rest
+
+    for path in ("//evil.example", "/%2Fevil.example", "/\\evil.example", "///evil.example/x"):
+        response = await get(app, path)
+        assert not response.headers.get("location", "/").startswith("//")
+
+
+async def test_a_method_that_is_no_token_is_a_400():
+    sent = []
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        return "x"
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {}, "http_version": "1.1", "method": "GE T\x00", "scheme": "http",
+        "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    await app(scope, None, send)
+
+    assert sent[0]["status"] == 400
