@@ -21,8 +21,6 @@ __all__ = ["Signer", "decode_base64", "encode_base64"]
 
 TO_URL = bytes.maketrans(b"+/", b"-_")
 FROM_URL = bytes.maketrans(b"-_", b"+/")
-INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
-OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Signer:
@@ -38,9 +36,8 @@ class Signer:
     def __init__(self, keys: Sequence[str | bytes], *, salt: str) -> None:
         self._salt = salt
         self._keys = [derive(key, salt) for key in keys]
-        # The two hashes of an HMAC before any message (RFC 2104 §4). A derived key is shorter than their blocks.
-        key = self._keys[0].ljust(64, b"\0")
-        self._inner, self._outer = sha256(key.translate(INNER_PAD)), sha256(key.translate(OUTER_PAD))
+        self._keyed = hmac.new(self._keys[0], digestmod=sha256)
+        """Has taken in the newest key, and no message."""
         self._signers: list[TimestampSigner] | None = None
         self._stamp = (0, b"")
         """The last second in which something was signed, and its timestamp."""
@@ -68,12 +65,9 @@ class Signer:
         return None
 
     def _sign(self, value: bytes) -> bytes:
-        # SECURITY: test_a_key_of_any_length_makes_the_same_signature_as_the_standard_library
-        # PERF(pages.session): copies that have taken in the key. `HMAC.copy` is Python code and takes twice as long.
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(value)
-        outer.update(inner.digest())
-        return b2a_base64(outer.digest(), newline=False).translate(TO_URL, b"=")
+        keyed = self._keyed.copy()
+        keyed.update(value)
+        return encode_base64(keyed.digest())
 
     def _unsign_otherwise(self, value: bytes, max_age: float | None) -> bytes | None:
         from itsdangerous import BadData
