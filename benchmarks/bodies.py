@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +21,9 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.bodyrows import ROWS
-from benchmarks.walk import Race, Times, fastest
+from benchmarks.race import Race, add_options, as_json, compare, describe, pin
 
 FRAMEWORKS = ("raw", "microweb", "blacksheep", "falcon", "starlette", "litestar", "fastapi", "asgi_tools")
-OURS = "microweb"
 MEMORY = "upload-memory"
 
 TARGETS: dict[str, dict[str, float]] = {
@@ -36,27 +34,6 @@ TARGETS: dict[str, dict[str, float]] = {
 }
 GROWTH = 40.0
 """MB that an upload of any size may add to the resident memory."""
-
-
-def describe(row: str, times: list[Times]) -> str:
-    """The table of one row."""
-    ours = fastest(times, OURS)
-    lines = []
-    for entry in sorted(times, key=lambda entry: entry.median):
-        name = f"{entry.framework} ({entry.variant})" if entry.variant else entry.framework
-        ratio = f"{ours.over(entry):.2f}" if ours is not None and ours is not entry else ""
-        lines.append([name, f"{entry.median:.2f}", f"{entry.minimum:.2f}", ratio])
-    return report.table([row, "median us", "min us", f"{OURS} / this"], lines)
-
-
-def compare(row: str, times: list[Times], targets: report.Targets) -> None:
-    ours = fastest(times, OURS)
-    if ours is None:
-        return
-    for name, limit in TARGETS[row].items():
-        rival = fastest(times, name)
-        if rival is not None:
-            targets.compare(f"{row}: {OURS} / {name}", ours.over(rival), limit)
 
 
 # Memory ----------------------------------------------------------------------------------------------
@@ -136,12 +113,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bodies", description=__doc__.partition("\n")[0])
     report.add_choice(parser, "--rows", (*ROWS, MEMORY))
     report.add_choice(parser, "--only", FRAMEWORKS)
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds per row (default 20)")
-    parser.add_argument("--seconds", type=float, default=0.02, help="seconds per turn (default 0.02)")
-    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the event loop of all")
-    parser.add_argument("--core", type=int, help="the core to run on (default: the last one of this process)")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    add_options(parser, rounds=20, seconds=0.02)
     parser.add_argument("--upload-size", type=int, default=2**30, help="bytes of the upload (default 1 GiB)")
     parser.add_argument("--upload", choices=("streamed", "spooled"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -152,32 +124,21 @@ def main(argv: list[str] | None = None) -> int:
     if options.upload is not None:
         print(asyncio.run(upload(options.upload, options.upload_size)))
         return 0
-    core = max(os.sched_getaffinity(0)) if options.core is None else options.core
-    os.sched_setaffinity(0, {core})
+    options.core = pin(options.core)
     targets = report.Targets()
     results: dict[str, Any] = {}
     rows = [row for row in options.rows if row != MEMORY]
-    race = Race([f"bodies.{name}" for name in options.only] if rows else [], options.loop)
-    contestants = [f"{name.partition('.')[2]}: {report.listed(found)}" for name, found in race.versions.items()]
-    turns = f"all on core {core}, {options.loop}, {options.rounds} rounds of {options.seconds} s"
-    print(report.opening("bodies", turns, *contestants))
-    try:
-        for row in rows:
-            times = race.run(row, options.rounds, options.seconds, bare=False)
-            for entry in times:
-                entry.framework = entry.framework.partition(".")[2]
-            compare(row, times, targets)
-            results[row] = {f"{entry.framework} {entry.variant}".strip(): entry.rounds for entry in times}
-            print(f"\n{ROWS[row].question}")
-            print(describe(row, times), flush=True)
-    finally:
-        race.close()
+    race = Race(options.only if rows else [], options.loop, folder="bodies.")
+    race.announce("bodies", options)
+    for row, times in race.run_all(rows, options.rounds, options.seconds):
+        compare(row, times, TARGETS[row], targets)
+        results[row] = as_json(times)
+        print(f"\n{ROWS[row].question}")
+        print(describe(row, times), flush=True)
     if MEMORY in options.rows:
         results[MEMORY] = measure_memory(options.upload_size, targets)
     report.save(options.json, {"machine": report.machine(), "versions": race.versions, "rows": results})
-    for failure in race.failures:
-        print(f"\nNOT TIMED {failure}")
-        targets.fail(f"{failure.partition(': Traceback')[0]} not timed: {failure.splitlines()[-1]}")
+    race.tell_failures(targets)
     return targets.verdict(check=options.check)
 
 

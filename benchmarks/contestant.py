@@ -1,6 +1,6 @@
 """The process of one contestant: takes turns over its standard input and output.
 
-`walk.py` starts one per framework, so that no framework's imports, caches or garbage touch another's,
+`race.py` starts one per framework, so that no framework's imports, caches or garbage touch another's,
 and asks for short rounds one at a time, so that all of them meet the same noise. One JSON line asks,
 one JSON line answers:
 

@@ -17,21 +17,15 @@ apps alone, which makes every ratio look better than the one that the targets ar
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import random
-import statistics
-import subprocess
 import sys
-from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import report
+from benchmarks.race import OURS, Race, Times, add_options, fastest, pin
 from benchmarks.rows import ROWS
 
 FRAMEWORKS = ("raw", "microweb", "blacksheep", "falcon", "starlette")
 RIVALS = ("blacksheep", "falcon", "starlette")
-OURS = "microweb"
 
 WITHOUT_THREADS = tuple(name for name in ROWS if name not in ("thread", "many-routes"))
 ROUTED = ("parameter", "last-of-200", "404-of-200")
@@ -51,108 +45,6 @@ TARGETS["stream"]["best"] = 0.85
 
 MANY_ROUTES = 1.1
 """10,000 routes cost at most this many times 10 routes."""
-
-
-class Process:
-    """A contestant's process, seen from here."""
-
-    def __init__(self, framework: str, *settings: str, module: str = "benchmarks.contestant") -> None:
-        self.framework = framework
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", module, framework, *settings],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, **order: Any) -> Any:
-        assert self.popen.stdin is not None
-        assert self.popen.stdout is not None
-        try:
-            self.popen.stdin.write(json.dumps(order) + "\n")
-            self.popen.stdin.flush()
-        except BrokenPipeError:
-            raise SystemExit(f"{self.framework}: its process ended; see its message above") from None
-        line = self.popen.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.framework}: its process ended; see its message above")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise ContestantFailure(f"{self.framework}: {reply['error']}")
-        return reply["result"]
-
-    def close(self) -> None:
-        assert self.popen.stdin is not None
-        self.popen.stdin.close()
-        try:
-            self.popen.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            self.popen.wait()
-
-
-class ContestantFailure(Exception):
-    """A contestant could not answer a row, or answered it wrong."""
-
-
-@dataclass
-class Times:
-    """One variant of one framework on one row: microseconds per request, one figure a round."""
-
-    framework: str
-    variant: str
-    rounds: list[float] = field(default_factory=list)
-    clock: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.rounds)
-
-    @property
-    def minimum(self) -> float:
-        return min(self.rounds)
-
-    def over(self, other: Times) -> float:
-        """This time as a multiple of the other's: the median of the rounds' own ratios."""
-        return statistics.median(a / b for a, b in zip(self.rounds, other.rounds, strict=True))
-
-
-class Race:
-    """All contestants of a run, and the rows that they have run."""
-
-    def __init__(self, frameworks: list[str], loop: str) -> None:
-        self.processes = {framework: Process(framework, loop) for framework in frameworks}
-        self.versions = {framework: process.ask(do="versions") for framework, process in self.processes.items()}
-        self.failures: list[str] = []
-
-    def run(self, row: str, rounds: int, seconds: float, bare: bool) -> list[Times]:
-        """Checks, warms up, then times in interleaved rounds. Who fails the check is left out and noted."""
-        entrants = []
-        for framework, process in self.processes.items():
-            try:
-                for variant in process.ask(do="variants", row=row):
-                    process.ask(do="prepare", row=row, variant=variant)
-                    entrants.append(Times(framework, variant))
-            except ContestantFailure as failure:
-                self.failures.append(f"{row}: {failure}")
-        for _ in range(rounds):
-            for times in random.sample(entrants, len(entrants)):
-                processor, clock = self.processes[times.framework].ask(
-                    do="round", row=row, variant=times.variant, seconds=seconds, bare=bare
-                )
-                times.rounds.append(processor / 1000)
-                times.clock.append(clock / 1000)
-        return entrants
-
-    def close(self) -> None:
-        for process in self.processes.values():
-            process.close()
-
-
-def fastest(times: list[Times], framework: str) -> Times | None:
-    """The faster variant of a framework, or None when it did not run the row."""
-    own = [entry for entry in times if entry.framework == framework]
-    return min(own, key=lambda entry: entry.median) if own else None
 
 
 def compare_with_targets(row: str, times: list[Times], targets: report.Targets) -> None:
@@ -180,11 +72,10 @@ def describe(row: str, times: list[Times]) -> str:
     compared = {id(fastest(times, entry.framework)) for entry in times}
     lines = []
     for entry in sorted(times, key=lambda entry: entry.median):
-        name = f"{entry.framework} ({entry.variant})" if entry.variant else entry.framework
         ratio = f"{ours.over(entry):.2f}" if ours is not None and ours is not entry else ""
         if id(entry) not in compared and not ROWS[row].among_variants:
             ratio = f"({ratio})" if ratio else ""
-        lines.append([name, f"{entry.median:.2f}", f"{entry.minimum:.2f}", f"{min(entry.clock):.2f}", ratio])
+        lines.append([entry.name, f"{entry.median:.2f}", f"{entry.minimum:.2f}", f"{min(entry.clock):.2f}", ratio])
     ratio_of = f"{ours.variant} / this" if ours is not None and ROWS[row].among_variants else f"{OURS} / this"
     return report.table([row, "median us", "min us", "clock min", ratio_of], lines)
 
@@ -213,42 +104,26 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.walk", description=__doc__.partition("\n")[0])
     report.add_choice(parser, "--rows", tuple(ROWS))
     report.add_choice(parser, "--only", FRAMEWORKS)
-    parser.add_argument("--rounds", type=int, default=30, help="interleaved rounds per row (default 30)")
-    parser.add_argument("--seconds", type=float, default=0.01, help="seconds of requests per turn (default 0.01)")
+    add_options(parser, rounds=30, seconds=0.01)
     parser.add_argument("--bare", action="store_true", help="leave the making of the scope out of the time")
-    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the event loop of all")
-    parser.add_argument("--core", type=int, help="the core to run on (default: the last one of this process)")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
-    core = max(os.sched_getaffinity(0)) if options.core is None else options.core
-    os.sched_setaffinity(0, {core})
+    options.core = pin(options.core)
     race = Race(options.only, options.loop)
-    contestants = [f"{framework}: {report.listed(versions)}" for framework, versions in race.versions.items()]
-    turns = f"all on core {core}, {options.loop}, {options.rounds} rounds of {options.seconds} s"
-    print(report.opening("walk", turns, *contestants))
+    race.announce("walk", options)
     results: dict[str, list[Times]] = {}
     targets = report.Targets()
-    try:
-        for row in options.rows:
-            times = race.run(row, options.rounds, options.seconds, options.bare)
-            if not times:
-                continue
-            results[row] = times
-            compare_with_targets(row, times, targets)
-            print(f"\n{ROWS[row].question}")
-            print(describe(row, times), flush=True)
-    finally:
-        race.close()
+    for row, times in race.run_all(options.rows, options.rounds, options.seconds, bare=options.bare):
+        results[row] = times
+        compare_with_targets(row, times, targets)
+        print(f"\n{ROWS[row].question}")
+        print(describe(row, times), flush=True)
     print(f"\n{overview(results)}")
     report.save(options.json, as_json(options, race, results))
-    for failure in race.failures:
-        print(f"\nNOT TIMED {failure}")
-        targets.fail(f"{failure.partition(': Traceback')[0]} not timed: {failure.splitlines()[-1]}")
+    race.tell_failures(targets)
     return targets.verdict(check=options.check)
 
 

@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,13 +38,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import report
-from benchmarks.bodies import describe
+from benchmarks.race import OURS, Process, Race, as_json, compare, describe
 from benchmarks.sockets import ROWS, TEXT
-from benchmarks.walk import Process, Race, fastest
 from benchmarks.wire import Server, choose_cores
 
 FRAMEWORKS = ("raw", "microweb", "blacksheep", "falcon", "starlette")
-OURS = "microweb"
 ON_SOCKETS = ("echo", "idle", "fan-out", "redis")
 
 IN_PROCESS = {
@@ -138,6 +137,14 @@ class Bench:
         self.crowd.ask(do="leave")
         return used / messages * 1e6, messages / clock
 
+    def turns(self, path: str) -> Iterator[tuple[Figures, Server]]:
+        """A server for each contestant that answers this path with connections, as long as its turn lasts."""
+        for name, framework, variant in self.contestants():
+            if variant and path != "/events":
+                continue
+            with ExitStack() as stack:
+                yield Figures(name), self.serve(stack, framework, variant)
+
     def contestants(self) -> list[tuple[str, str, str]]:
         """The name to show, framework and variant of those that hold many connections."""
         found = [(name, name, "") for name in ("raw", OURS, "starlette") if name in self.options.only]
@@ -151,21 +158,16 @@ class Bench:
         count = self.options.connections
         for kind, path in (("idle websockets", "/text"), ("idle event streams", "/events")):
             figures = []
-            for name, framework, variant in self.contestants():
-                if variant and path != "/events":
-                    continue
-                entry = Figures(name)
-                with ExitStack() as stack:
-                    server = self.serve(stack, framework, variant)
-                    self.warm_up(server, path)
-                    before, used = resident(server), server.processor_seconds()
-                    self.crowd.ask(do="join", port=server.port, path=path, count=count)
-                    spent = (server.processor_seconds() - used) / count * 1e6
-                    time.sleep(0.5)
-                    entry.rounds.append((resident(server) - before) / count)
-                    used = server.processor_seconds()
-                    self.crowd.ask(do="leave")
-                    entry.beside.append((spent, (settle(server) - used) / count * 1e6))
+            for entry, server in self.turns(path):
+                self.warm_up(server, path)
+                before, used = resident(server), server.processor_seconds()
+                self.crowd.ask(do="join", port=server.port, path=path, count=count)
+                spent = (server.processor_seconds() - used) / count * 1e6
+                time.sleep(0.5)
+                entry.rounds.append((resident(server) - before) / count)
+                used = server.processor_seconds()
+                self.crowd.ask(do="leave")
+                entry.beside.append((spent, (settle(server) - used) / count * 1e6))
                 figures.append(entry)
             self.show(f"{count:,} {kind}", "bytes each", figures, ["us to join", "us to leave"], IDLE)
 
@@ -178,19 +180,14 @@ class Bench:
         count = self.options.connections
         for kind, path in (("event streams", "/events"), ("websockets", "/listen")):
             figures = []
-            for name, framework, variant in self.contestants():
-                if variant and path != "/events":
-                    continue
-                entry = Figures(name)
-                with ExitStack() as stack:
-                    server = self.serve(stack, framework, variant)
-                    self.crowd.ask(do="join", port=server.port, path=path, count=count)
-                    for number in range(6):
-                        before = server.processor_seconds()
-                        half, last = self.crowd.ask(do="publish", port=server.port, text=f"message {number}")
-                        entry.rounds.append((settle(server) - before) * 1e3)
-                        entry.beside.append((half * 1e3, last * 1e3))
-                    self.crowd.ask(do="leave")
+            for entry, server in self.turns(path):
+                self.crowd.ask(do="join", port=server.port, path=path, count=count)
+                for number in range(6):
+                    before = server.processor_seconds()
+                    half, last = self.crowd.ask(do="publish", port=server.port, text=f"message {number}")
+                    entry.rounds.append((settle(server) - before) * 1e3)
+                    entry.beside.append((half * 1e3, last * 1e3))
+                self.crowd.ask(do="leave")
                 figures.append(entry)
             beside = ["ms to half of them", "ms to all"]
             self.show(f"publish to {count:,} {kind}", "ms of processor", figures, beside, FAN_OUT)
@@ -260,26 +257,14 @@ def start_redis(stack: ExitStack) -> str:
 
 def time_in_process(rows: list[str], options: argparse.Namespace, targets: report.Targets) -> dict[str, Any]:
     """The rows that `contestant.py` times."""
-    race = Race([f"sockets.{name}" for name in options.only], "uvloop")
+    race = Race(options.only, "uvloop", folder="sockets.")
     results: dict[str, Any] = {}
-    try:
-        for row in rows:
-            times = race.run(row, options.rounds, 0.02, bare=False)
-            for entry in times:
-                entry.framework = entry.framework.partition(".")[2]
-            print(f"\n{ROWS[row].question}")
-            print(describe(row, times), flush=True)
-            results[row] = {f"{entry.framework} {entry.variant}".strip(): entry.rounds for entry in times}
-            ours = fastest(times, OURS)
-            for name, limit in IN_PROCESS[row].items():
-                rival = fastest(times, name)
-                if ours is not None and rival is not None:
-                    targets.compare(f"{row}: {OURS} / {name}", ours.over(rival), limit)
-    finally:
-        race.close()
-    for failure in race.failures:
-        print(f"\nNOT TIMED {failure}")
-        targets.fail(f"{failure.partition(': Traceback')[0]} not timed: {failure.splitlines()[-1]}")
+    for row, times in race.run_all(rows, options.rounds, 0.02):
+        print(f"\n{ROWS[row].question}")
+        print(describe(row, times), flush=True)
+        results[row] = as_json(times)
+        compare(row, times, IN_PROCESS[row], targets)
+    race.tell_failures(targets)
     return results
 
 

@@ -93,9 +93,13 @@ def keep_loggers():
 
 
 class Program:
-    """``python ARGUMENTS`` in a folder, for the time of a ``with`` block."""
+    """``python ARGUMENTS`` in a folder, for the time of a ``with`` block, which leaves no process of it behind.
 
-    def __init__(self, *arguments, cwd, **environ):
+    ``patience`` is how many seconds it has after a SIGTERM.
+    """
+
+    def __init__(self, *arguments, cwd, patience=DEADLINE, **environ):
+        self.patience = patience
         # Its own ideas, and none of the tests': COLUMNS for click, no coverage of children, no app.
         outer = {name: value for name, value in os.environ.items() if not name.startswith(("MICROWEB", "COV_"))}
         self.process = subprocess.Popen(
@@ -106,6 +110,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A process group of its own, so that its children can be ended with it.
+            start_new_session=True,
         )
         self.output = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -121,13 +127,18 @@ class Program:
     def __exit__(self, *exc_info):
         if self.process.poll() is None:
             self.process.terminate()
-            try:
-                self.process.wait(DEADLINE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(self.patience)
+        # Children that outlive it would keep its output open.
+        self.kill_group()
+        self.process.wait()
         self._reader.join(DEADLINE)
         self.process.stdout.close()
+
+    def kill_group(self):
+        """End what is left of it and of its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     @property
     def url(self):

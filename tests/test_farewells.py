@@ -10,8 +10,8 @@ from microweb.websockets import WebSocket
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_open_websocket_is_closed_with_1012_and_its_view_goes_on():
-    app, seen = App(__name__), []
+def listen(app, seen):
+    """A websocket whose view writes down with which code it was closed."""
 
     @app.websocket("/ws")
     async def view(websocket: WebSocket):
@@ -20,12 +20,22 @@ async def test_an_open_websocket_is_closed_with_1012_and_its_view_goes_on():
             pass
         seen.append(websocket.close_code)
 
-    async with Client(app) as client, client.websocket("/ws") as ws:
+
+async def shut_down(app, path):
+    """The code with which an open websocket is closed when the app shuts down."""
+    async with Client(app) as client, client.websocket(path) as ws:
         app.shutting_down.set()
         with pytest.raises(WebSocketDisconnect) as closed:
             await ws.receive()
+    return closed.value.code
 
-    assert (closed.value.code, seen) == (1012, [1012])
+
+async def test_an_open_websocket_is_closed_with_1012_and_its_view_goes_on():
+    app, seen = App(__name__), []
+    listen(app, seen)
+
+    assert await shut_down(app, "/ws") == 1012
+    assert seen == [1012]
 
 
 async def test_a_view_that_waits_for_the_shutdown_has_the_last_word():
@@ -67,20 +77,19 @@ async def test_a_websocket_that_comes_during_the_shutdown_is_closed_soon():
 async def test_a_websocket_of_a_mounted_app_is_closed_by_that_app():
     app, inner, seen = App(__name__), App(__name__), []
     app.mount("/inner", inner)
+    listen(inner, seen)
 
-    @inner.websocket("/ws")
-    async def view(websocket: WebSocket):
-        await websocket.accept()
-        async for _ in websocket:
-            pass
-        seen.append(websocket.close_code)
+    assert await shut_down(app, "/inner/ws") == 1012
+    assert seen == [1012]
 
-    async with Client(app) as client, client.websocket("/inner/ws") as ws:
-        app.shutting_down.set()
-        with pytest.raises(WebSocketDisconnect) as closed:
-            await ws.receive()
 
-    assert (closed.value.code, seen) == (1012, [1012])
+def note_exit(app, seen):
+    """A lifespan that writes down when its exit has run."""
+
+    @app.lifespan
+    async def life(app):
+        yield
+        seen.append("exit")
 
 
 class Line:
@@ -129,11 +138,7 @@ class Line:
 
 async def test_exits_run_when_websockets_have_ended_whatever_the_server_says_to_the_close(caplog):
     app, seen = App(__name__), []
-
-    @app.lifespan
-    async def life(app):
-        yield
-        seen.append("exit")
+    note_exit(app, seen)
 
     @app.websocket("/ws")
     async def view(websocket: WebSocket):
@@ -156,11 +161,7 @@ async def test_exits_run_when_websockets_have_ended_whatever_the_server_says_to_
 
 async def test_a_view_that_stays_is_waited_for_as_long_as_a_background_task():
     app, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.4}), []
-
-    @app.lifespan
-    async def life(app):
-        yield
-        seen.append("exit")
+    note_exit(app, seen)
 
     @app.websocket("/ws")
     async def view(websocket: WebSocket):

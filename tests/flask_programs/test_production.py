@@ -101,12 +101,17 @@ def post(url, value):
 
 
 @needs_gunicorn
-@pytest.mark.parametrize("worker", ["uvicorn_worker.UvicornWorker", "asgi"])
-def test_gunicorn_serves_it_with_four_workers(tmp_path, worker):
+@pytest.mark.parametrize(
+    ("worker", "ready"),
+    [("uvicorn_worker.UvicornWorker", "Application startup complete"), ("asgi", "ASGI server listening")],
+)
+def test_gunicorn_serves_it_with_four_workers(tmp_path, worker, ready):
     port = find_free_port()
     line = ("gunicorn", "-w", "4", "-k", worker, "-b", f"127.0.0.1:{port}", "app:app")
     with serve(tmp_path, *line) as program:
-        program.wait_for("Booting worker with pid", 4)
+        # Not "Booting worker": a SIGTERM that comes before a worker's handlers is lost, with any app, and gunicorn
+        # waits for its graceful timeout of 30 seconds.
+        program.wait_for(ready, 4)
         answers = {get(f"http://127.0.0.1:{port}/")}
         wait_until(lambda: answers.add(get(f"http://127.0.0.1:{port}/")) or len(answers) > 1, "a second worker")
         value, headers = post(f"http://127.0.0.1:{port}/data", {"name": "Ada"})

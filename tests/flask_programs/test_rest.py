@@ -35,10 +35,10 @@ def make_functions() -> App:
     return app
 
 
-def make_class() -> App:
-    app, items = App(__name__), {}
+def make_item(base: type, items: dict[int, object]) -> type:
+    """The class of one item: the same methods in Flask's views and in a resource."""
 
-    class Item(MethodView):
+    class Item(base):
         def get(self, id):
             return items.get(id) or abort(404)
 
@@ -50,13 +50,19 @@ def make_class() -> App:
             items.pop(id, None)
             return "", 204
 
+    return Item
+
+
+def make_class() -> App:
+    app, items = App(__name__), {}
+
     class Items(MethodView):
         async def post(self):
             id = len(items) + 1
             items[id] = await request.json()
             return {"id": id}, 201
 
-    app.add_route("/items/<int:id>", Item.as_view("item"))
+    app.add_route("/items/<int:id>", make_item(MethodView, items).as_view("item"))
     app.add_route("/items", Items.as_view("items"))
     return app
 
@@ -65,25 +71,13 @@ def make_resource() -> App:
     app, items = App(__name__), {}
     api = Api(app)
 
-    class Item(Resource):
-        def get(self, id):
-            return items.get(id) or abort(404)
-
-        def put(self, id):
-            items[id] = request.json
-            return items[id], 201
-
-        def delete(self, id):
-            items.pop(id, None)
-            return "", 204
-
     class Items(Resource):
         def post(self):
             id = len(items) + 1
             items[id] = request.json
             return {"id": id}, 201
 
-    api.add_resource(Item, "/items/<int:id>")
+    api.add_resource(make_item(Resource, items), "/items/<int:id>")
     api.add_resource(Items, "/items")
     return app
 

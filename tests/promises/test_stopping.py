@@ -36,11 +36,7 @@ PROGRAM = """
 
     @app.get("/view")
     async def view():
-        print("under way")
-        try:
-            await anyio.sleep_forever()
-        finally:
-            print("the view has ended")
+        await work()
 
     @app.get("/stream")
     async def stream():

@@ -1,9 +1,10 @@
-"""The app that is drilled in ``test_drills_wire.py``; not a test file.
+"""The app that is stopped in ``test_drills_wire.py`` and ``test_shutdown_wire.py``; not a test file.
 
 Every hook writes a line to the file that the environment names, so that a hook that did not run is seen.
 """
 
 import os
+import sys
 import time
 
 import anyio
@@ -107,7 +108,7 @@ async def ws(websocket):
         async for message in websocket:
             await websocket.send_text(message)
     finally:
-        note("closed /ws")
+        note(f"closed /ws with {websocket.close_code}")
 
 
 @app.get("/background")
@@ -151,3 +152,6 @@ async def foreign(scope, receive, send):
 
 
 app.mount("/foreign", foreign)
+
+if __name__ == "__main__":
+    app.run(port=int(sys.argv[1]), http=sys.argv[2], ws=sys.argv[3])

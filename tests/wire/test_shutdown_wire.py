@@ -3,55 +3,23 @@
 import contextlib
 import signal
 import urllib.request
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.programs import Program, find_free_port, write
+from tests.programs import Program, find_free_port
 
 pytestmark = pytest.mark.wire
 
-PROGRAM = """
-    import sys
-    import anyio
-    from microweb import App, EventStream
-
-    app = App(__name__)
-
-    @app.lifespan
-    async def life(app):
-        yield
-        print("the lifespan has ended")
-
-    @app.get("/events")
-    async def events():
-        async def items():
-            try:
-                yield "first"
-                await app.shutting_down.wait()
-                yield "goodbye"
-                await anyio.sleep_forever()
-            finally:
-                print("the stream has ended")
-        return EventStream(items())
-
-    @app.websocket("/ws")
-    async def socket(websocket):
-        await websocket.accept()
-        await websocket.send_text("first")
-        async for message in websocket:
-            pass
-        print("the websocket has ended with", websocket.close_code)
-
-    app.run(port=int(sys.argv[1]), http=sys.argv[2], ws=sys.argv[3])
-"""
+DRILLED = Path(__file__).with_name("drilled.py")
 
 
 @pytest.fixture(params=[("h11", "wsproto"), ("httptools", "websockets-sansio")], ids="-".join)
 def program(request, tmp_path):
     port = find_free_port()
-    with Program(write(tmp_path / "served.py", PROGRAM), port, *request.param, cwd=tmp_path) as program:
+    with Program(DRILLED, port, *request.param, cwd=tmp_path, DRILL_NOTES="/dev/stdout") as program:
         program.url
         program.address = f"127.0.0.1:{port}"
         yield program
@@ -79,7 +47,7 @@ def test_a_stop_ends_streams_with_a_last_event_and_websockets_with_a_code(progra
             ws.recv(60)
     assert closed.value.rcvd.code == 1012
     assert program.wait() == 0
-    for text in ("the stream has ended", "the websocket has ended with 1012", "the lifespan has ended"):
+    for text in ("closed /events", "closed /ws with 1012", "exit outer"):
         assert program.output.count(text) == 1
     assert "Traceback" not in program.output
 
@@ -91,6 +59,6 @@ def test_clients_that_leave_end_what_was_open(program):
         ws.recv(60)
         ws.close(4001)
 
-    program.wait_for("the stream has ended")
-    program.wait_for("the websocket has ended with 4001")
+    program.wait_for("closed /events")
+    program.wait_for("closed /ws with 4001")
     assert "Traceback" not in program.output

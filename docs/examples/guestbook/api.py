@@ -9,7 +9,7 @@ from guestbook.book import Book, OpenBook
 from guestbook.entries import LARGEST, Entry, EntryNumber, Message, Name, tidy
 from guestbook.live import ring
 from guestbook.photos import find_photo_problem, keep_photo, remove_photo
-from guestbook.visitors import get_visitor, is_own
+from guestbook.visitors import get_own_entry, get_visitor, is_own
 from microweb import HTTPException, Query, Router, SyncRequest, SyncUploadFile, abort, current_app, url_for
 from microweb.openapi import describe
 
@@ -87,7 +87,7 @@ def add_entry(new: NewEntry, request: SyncRequest, book: OpenBook) -> tuple[Show
 @describe(responses=MISSING)
 def show_entry(id: int, book: OpenBook) -> ShownEntry:
     """Show one entry."""
-    return show(get_entry(book, id))
+    return show(book.get(id))
 
 
 @api.put(ENTRY)
@@ -148,17 +148,3 @@ def write(book: Book, entry: Entry, name: str, message: str, photo: str | None, 
         remove_photo(entry.photo)
     ring(request)
     return show(changed)
-
-
-def get_entry(book: Book, id: int) -> Entry:
-    entry = book.find(id)
-    if entry is None:
-        abort(404, f"There is no entry {id}.")
-    return entry
-
-
-def get_own_entry(book: Book, id: int) -> Entry:
-    entry = get_entry(book, id)
-    if not is_own(entry):
-        abort(403, "Only whoever signed an entry can change it.")
-    return entry

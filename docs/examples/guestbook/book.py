@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from guestbook.database import open_database
 from guestbook.entries import Change, Entry
-from microweb import Depends
+from microweb import Depends, abort
 
 __all__ = ["Book", "OpenBook"]
 
@@ -49,6 +49,10 @@ class Book:
         """The entry of that number, or None."""
         row = self.connection.execute("SELECT * FROM entries WHERE id = ?", (id,)).fetchone()
         return read_entry(row) if row is not None else None
+
+    def get(self, id: int) -> Entry:
+        """The entry of that number; without one the answer is a 404."""
+        return self.find(id) or abort(404, f"There is no entry {id}. It may have been torn out.")
 
     def list_newest(self, count: int, *, before: int | None = None) -> tuple[list[Entry], int | None]:
         """The last ``count`` entries, newest first, and what to give as ``before`` for older ones, if there are any."""

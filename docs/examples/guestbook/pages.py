@@ -12,7 +12,7 @@ from guestbook.chat import chat
 from guestbook.entries import LARGEST, LONGEST_MESSAGE, LONGEST_NAME, Entry, EntryNumber, find_problems, tidy
 from guestbook.live import live, ring
 from guestbook.photos import find_photo_problem, keep_photo, remove_photo, send_photo
-from guestbook.visitors import find_name, forget, get_visitor, is_own, remember_name
+from guestbook.visitors import find_name, forget, get_own_entry, get_visitor, is_own, remember_name
 from microweb import (
     FileResponse,
     Query,
@@ -20,7 +20,6 @@ from microweb import (
     Router,
     SyncRequest,
     SyncUploadFile,
-    abort,
     current_app,
     flash,
     redirect,
@@ -84,7 +83,7 @@ def sign(request: SyncRequest, book: OpenBook) -> Response | tuple[str, int]:
 @pages.get(ENTRY)
 def show_entry(id: int, book: OpenBook) -> str:
     """One entry by itself."""
-    entry = get_entry(book, id)
+    entry = book.get(id)
     return render_template("single.html", entry=entry, own=is_own(entry))
 
 
@@ -144,20 +143,6 @@ def introduce(request: SyncRequest) -> Response:
 async def photo(name: str) -> FileResponse:
     """A photo by the name of its file."""
     return send_photo(name)
-
-
-def get_entry(book: Book, id: int) -> Entry:
-    entry = book.find(id)
-    if entry is None:
-        abort(404, f"There is no entry {id}. It may have been torn out.")
-    return entry
-
-
-def get_own_entry(book: Book, id: int) -> Entry:
-    entry = get_entry(book, id)
-    if not is_own(entry):
-        abort(403, "Only whoever signed an entry can change it.")
-    return entry
 
 
 def render_book(book: Book, draft: Draft, before: int | None = None) -> str:

@@ -3,9 +3,11 @@
 import secrets
 from typing import Protocol
 
-from microweb import session
+from guestbook.book import Book
+from guestbook.entries import Entry
+from microweb import abort, session
 
-__all__ = ["find_name", "find_visitor", "forget", "get_visitor", "is_own", "remember_name"]
+__all__ = ["find_name", "find_visitor", "forget", "get_own_entry", "get_visitor", "is_own", "remember_name"]
 
 
 class Written(Protocol):
@@ -51,3 +53,11 @@ def forget() -> None:
 def is_own(thing: Written) -> bool:
     """Whether the visitor has written this."""
     return thing.visitor == find_visitor()
+
+
+def get_own_entry(book: Book, id: int) -> Entry:
+    """The entry of that number, for the visitor who has signed it; for others the answer is a 403."""
+    entry = book.get(id)
+    if not is_own(entry):
+        abort(403, "Only whoever signed an entry can change it.")
+    return entry

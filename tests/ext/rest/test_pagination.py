@@ -45,6 +45,17 @@ def links_of(response):
     return {relation: url for url, relation in found}
 
 
+async def read_list(url):
+    """The items of all pages, from one link to the next."""
+    seen = []
+    async with Client(make_app()) as client:
+        while url:
+            response = await client.get(url)
+            seen += response.json()
+            url = links_of(response).get("next") if "link" in response.headers else None
+    return seen
+
+
 async def test_a_page_has_links_to_the_others():
     async with Client(make_app()) as client:
         response = await client.get("/numbers?page=2&tag=a&tag=b")
@@ -60,14 +71,7 @@ async def test_a_page_has_links_to_the_others():
 
 
 async def test_the_links_lead_through_the_whole_list():
-    async with Client(make_app()) as client:
-        url, seen = "/numbers?per_page=20", []
-        while url:
-            response = await client.get(url)
-            seen += response.json()
-            url = links_of(response).get("next")
-
-    assert seen == list(range(45))
+    assert await read_list("/numbers?per_page=20") == list(range(45))
 
 
 async def test_a_page_beyond_the_end_is_empty_and_leads_back():
@@ -110,14 +114,7 @@ async def test_a_link_holds_nothing_that_could_end_it():
 
 
 async def test_cursors_lead_through_the_whole_list():
-    async with Client(make_app()) as client:
-        url, seen = "/cursors", []
-        while url:
-            response = await client.get(url)
-            seen += response.json()
-            url = links_of(response).get("next") if "link" in response.headers else None
-
-    assert seen == [1, 2, 3, 4, 5]
+    assert await read_list("/cursors") == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("cursor", ["!", "x", "ä", "W1tb", "A" * 2000, "%00", "WzE", "_-"])
