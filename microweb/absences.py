@@ -2,13 +2,13 @@
 
 Without them a setting such as ``app.session_interface = ...`` would be taken in silence and do nothing. They are no
 part of the interface: ``hasattr`` says no, and type checkers do not see them. Read by ``router.py``, ``app.py``,
-``incoming.py`` and ``responses.py``.
+``incoming.py``, ``requests.py`` and ``responses.py``.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-__all__ = ["OF_AN_APP", "OF_A_REQUEST", "OF_A_RESPONSE", "OF_A_ROUTER", "Absence", "without"]
+__all__ = ["OF_AN_APP", "OF_A_COROUTINES_REQUEST", "OF_A_REQUEST", "OF_A_RESPONSE", "OF_A_ROUTER", "Absence", "without"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -23,25 +23,41 @@ OF_A_ROUTER = {
     "app_errorhandler": "errorhandler of the app",
     "app_context_processor": "context_processor of the app",
     "app_template_filter": "template_filter of the app",
+    "app_template_test": "template_test of the app",
+    "app_template_global": "template_global of the app",
+    "app_url_defaults": "url_defaults of the app",
+    "app_url_value_preprocessor": "url_value_preprocessor of the app",
+    "add_template_filter": "template_filter(name)(function)",
+    "add_template_test": "template_test(name)(function)",
+    "add_template_global": "template_global(name)(function)",
+    "endpoint": "add_route(rule, view, endpoint=name)",
+    "jinja_loader": "template_folder, or jinja_env.loader of the app",
     "record": "a function that takes the app",
     "record_once": "a function that takes the app",
     "url_prefix": "prefix",
 }
 
 OF_AN_APP = {
+    "app_ctx_globals_class": "g, which takes any attribute",
     "async_to_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
+    "before_first_request": "lifespan",
     "ensure_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
     "instance_path": "a path in the config",
+    "jinja_environment": "jinja_env",
     "jinja_options": "jinja_env",
     "json": "jsonify, or a Response with what another encoder wrote",
     "json_encoder": "a Response with what another encoder wrote",
     "json_provider_class": "a Response with what another encoder wrote",
     "response_class": "Response or StreamingResponse, and an after_request function for all answers",
     "session_interface": "session_store",
+    "select_jinja_autoescape": "jinja_env.autoescape",
     "shell_context_processor": "imports in the shell",
     "teardown_appcontext": "teardown_request",
+    "test_cli_runner_class": "test_cli_runner()",
     "test_client_class": "microweb.testing.Client(app)",
-    "url_map": "explain(method, path), or `microweb routes`",
+    "url_build_error_handlers": "url_for in a try statement",
+    "url_map": "converters, strict_slashes=, explain(method, path), or `microweb routes`",
+    "url_rule_class": "options of the route",
     "view_functions": "explain(method, path)",
     "wsgi_app": "add_asgi_middleware(Middleware)",
 }
@@ -50,13 +66,30 @@ OF_A_REQUEST = {
     "accept_languages": 'headers.get("accept-language")',
     "accept_mimetypes": "accept",
     "access_route": "remote_addr",
+    "blueprints": "blueprint",
     "cache_control": 'headers.get("cache-control")',
+    "date": 'headers.get("date")',
     "environ": "scope",
+    "if_match": 'headers.get("if-match"), or response.make_conditional(request)',
+    "if_modified_since": 'headers.get("if-modified-since"), or response.make_conditional(request)',
     "if_none_match": 'headers.get("if-none-match"), or response.make_conditional(request)',
+    "if_range": 'headers.get("if-range")',
+    "if_unmodified_since": 'headers.get("if-unmodified-since"), or response.make_conditional(request)',
     "origin": 'headers.get("origin")',
     "range": 'headers.get("range")',
     "script_root": "root_path",
     "url_rule": "route",
+}
+
+OF_A_COROUTINES_REQUEST = {
+    "data": "await request.body()",
+    "get_data": "await request.body(), or await request.text()",
+    "get_json": "await request.json()",
+    "values": "args, and await request.form()",
+}
+
+OF_A_SYNC_REQUEST = {
+    "stream": "data or files, or `async for chunk in request.stream()` in an async def view",
 }
 
 OF_A_RESPONSE = {
@@ -102,10 +135,22 @@ def without(names: Mapping[str, str]) -> Callable[[Class], Class]:
     """
 
     def declare(owner: Class) -> Class:
+        holder: Any = owner  # for super(), which mypy lets have no type variable
+
+        def check(cls: type, /, **options: Any) -> None:
+            super(holder, cls).__init_subclass__(**options)
+            for name in vars(cls).keys() & names.keys():
+                # A function or a property is a way to have the name nevertheless; a setting would be passed over.
+                if not hasattr(vars(cls)[name], "__get__"):
+                    raise AttributeError(
+                        f"{holder.__name__} has no {name} to be set in {cls.__qualname__}; use {names[name]}"
+                    )
+
         for name, instead in names.items():
             absence = Absence(instead)
             absence.__set_name__(owner, name)
             setattr(owner, name, absence)
+        owner.__init_subclass__ = classmethod(check)  # type: ignore[assignment]  # mypy wants a method of `owner` itself
         return owner
 
     return declare

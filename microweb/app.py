@@ -142,7 +142,7 @@ class App(Router):
         self._loop: AbstractEventLoop | None = None
         """The loop that is served without the runtime, until a background task needs it."""
         self._assembly: Assembly | None = None
-        self._assembly_version = -1
+        self._assembly_version = (-1, strict_slashes)
         self._overrides: dict[Any, Any] = {}
         self._entry: ASGIApp | None = None
         self._websocket_targets: Mapping[Target, WebSocketTarget] | None = None
@@ -213,7 +213,7 @@ class App(Router):
         except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
             await self._answer_late(request, error, send)
         except BaseException as error:
-            if target.teardown is not None:
+            if request._notes is not None or target.teardown is not None:
                 request.notes.unhandled = error  # A cancelled request is not one that went well.
             raise
         finally:
@@ -236,8 +236,8 @@ class App(Router):
                     changed = finish(response)
                     if hasattr(changed, "__await__"):
                         changed = await changed
-                    if isinstance(changed, Response):
-                        response = changed
+                    if changed is not None:
+                        response = to_response(changed, request, "a function of after_this_request")
                 except Exception as error:  # noqa: BLE001 - the answer becomes an error page
                     response = await self.answer_error(request, error)
         return response
@@ -248,13 +248,14 @@ class App(Router):
         try:
             if request._started:
                 await self.report(request, error)
-                raise error
+                raise error  # `error` is let go of below: the traceback holds this frame.
             response = await self.answer_error(request, error)
             try:
                 await response.send(request, send)
             finally:
                 response._error = None
         finally:
+            del error
             reset_current(token)
 
     async def _close(self, request: Incoming, target: Target, response: Response | None) -> None:
@@ -329,10 +330,14 @@ class App(Router):
         return await self(scope, receive, send)
 
     async def _pass_middleware(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where every call goes when the app is wrapped in plain ASGI middleware: through it, then back to us."""
+        """Where every call goes when the app is wrapped in plain ASGI middleware: through it."""
         assert self._entry is not None
-        scope[PASSED] = self
         await self._entry(scope, receive, send)
+
+    async def _leave_middleware(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where plain ASGI middleware calls back to; it may have made a new scope of its own."""
+        scope[PASSED] = self
+        await self(scope, receive, send)
 
     async def _pass_debugger(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where every call goes in debug: to the debugger's consoles, else on through the middleware or to us."""
@@ -435,7 +440,7 @@ class App(Router):
         assembly = self.assembly if not self.frozen else Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
-        entry: ASGIApp | None = self if self._asgi_middleware else None
+        entry: ASGIApp | None = self._leave_middleware if self._asgi_middleware else None
         for factory, options in reversed(self._asgi_middleware):
             assert entry is not None
             entry = factory(entry, **options)
@@ -485,7 +490,7 @@ class App(Router):
     @property
     def assembly(self) -> Assembly:
         """The routes as registered so far; what was composed, once the app has started."""
-        version = count_registrations(self)
+        version = (count_registrations(self), self.strict_slashes)
         if self._assembly is None or (not self.frozen and version != self._assembly_version):
             self._assembly = Assembly(self)
             self._assembly_version = version

@@ -140,8 +140,15 @@ class Composition:
             if target.representations is not None:
                 target.plan.change_result(target.representations.answer)
             before += self.guards(target, variables)
-            endpoint = plain = make_endpoint(target.plan, answer, before, after)
-            endpoint = self.guard_route(endpoint, target, answer)
+            if route.timeout is None:
+                endpoint = plain = make_endpoint(target.plan, answer, before, after)
+            else:
+                # The after_request functions see the 504 too, so they stand around the limit.
+                endpoint = make_timeout(make_endpoint(target.plan, answer, before), route.timeout, answer)
+                if after:
+                    limited = Plan.of_endpoint(endpoint, f"{target.plan.label} within {route.timeout:g} seconds")
+                    endpoint = make_endpoint(limited, answer, (), after)
+            endpoint = self.guard_route(endpoint, target)
         registrations = placement.gather("layers")
         if route is not None:
             registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
@@ -283,12 +290,10 @@ class Composition:
         enter = self.services.enter(target)
         return make_endpoint(Plan.of_endpoint(enter, "the mounted app"), answer, before, after)
 
-    def guard_route(self, endpoint: Handler, target: Target, answer: Answer) -> Handler:
-        """Add what a route asked for: a time limit, and an end when the client leaves."""
+    def guard_route(self, endpoint: Handler, target: Target) -> Handler:
+        """Add an end when the client leaves, if the route or the config asks for it."""
         route = target.route
         assert route is not None
-        if route.timeout is not None:
-            endpoint = make_timeout(endpoint, route.timeout, answer)
         cancels = route.cancel_on_disconnect
         if cancels is None:
             cancels = self.services.limits.cancel_on_disconnect

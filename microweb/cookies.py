@@ -7,7 +7,7 @@ stand in quotes, with ``\"`` for a quote and ``\303`` for a byte of UTF-8. Signi
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from microweb.conditional import http_date
 from microweb.grammar import Grammar
@@ -134,8 +134,12 @@ def dump_cookie(
     if expires is not None:
         parts.append(f"Expires={_check_text(expires) if isinstance(expires, str) else http_date(expires)}")
     if max_age is not None:
-        seconds = max_age if isinstance(max_age, int | float) else max_age.total_seconds()
-        parts.append(f"Max-Age={int(seconds)}")
+        lifetime: Any = max_age
+        if not isinstance(lifetime, int | float):
+            if not hasattr(lifetime, "total_seconds"):
+                raise TypeError(f"max_age is a number of seconds or a timedelta, not {lifetime!r}")
+            lifetime = lifetime.total_seconds()
+        parts.append(f"Max-Age={int(lifetime)}")
     if secure:
         parts.append("Secure")
     if httponly:
@@ -144,7 +148,8 @@ def dump_cookie(
         path = _check_path(path)
         parts.append(f"Path={path}")
     if samesite is not None:
-        given, samesite = samesite, samesite.title()
+        given: object = samesite
+        samesite = samesite.title() if isinstance(given, str) else ""
         if samesite not in ("Strict", "Lax", "None"):
             raise ValueError(f"samesite is 'Strict', 'Lax' or 'None', not {given!r}")
         parts.append(f"SameSite={samesite}")

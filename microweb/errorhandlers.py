@@ -10,7 +10,14 @@ from typing import Any
 
 from microweb import json
 from microweb.conversion import to_response
-from microweb.errors import ClientDisconnect, HTTPException, InternalServerError, InvalidParameters, StatusError
+from microweb.errors import (
+    ClientDisconnect,
+    HTTPException,
+    InternalServerError,
+    InvalidParameters,
+    MethodNotAllowed,
+    StatusError,
+)
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.responses import AbandonedResponse, Response, new
@@ -67,12 +74,11 @@ class ErrorHandlers:
     async def answer(self, request: Any, error: Exception) -> Response:
         """The response that ``error`` becomes. Never raises an ``Exception``."""
         response: Response
+        shown: Any = leaf_of(error)
         for answered, response in request.notes.answered:
-            if answered is error:
+            # An error that was raised again inside a task group comes in a group of its own.
+            if answered is error or leaf_of(answered) is shown:
                 return response
-        shown: Exception = error
-        while isinstance(shown, ExceptionGroup) and len(shown.exceptions) == 1:
-            shown = shown.exceptions[0]
         if isinstance(shown, ClientDisconnect):
             response = AbandonedResponse(shown)
         else:
@@ -95,6 +101,8 @@ class ErrorHandlers:
                 value = await handle(request, shown)
                 # Flask's `return error`: the handler leaves it to the built-in answer, or to the debugger.
                 response = None if value is shown else to_response(value, request, source)
+                if response is not None and isinstance(shown, MethodNotAllowed):
+                    add_allow(response, shown)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
                 # `second` carries the first error as its context, so one record tells both.
                 if second is not shown and second.__context__ is None:
@@ -107,8 +115,25 @@ class ErrorHandlers:
                 response = self.render(request, error)
         if response is None:
             assert isinstance(shown, HTTPException)
-            response = default_answer(request, shown)
+            try:
+                response = default_answer(request, shown)
+            except Exception as second:  # noqa: BLE001 - its headers or extensions cannot be sent
+                await self.report(request, second)
+                response = default_answer(request, InternalServerError())
         return response
+
+
+def add_allow(response: Response, error: MethodNotAllowed) -> None:
+    """Say on a page of the program's own what the path does answer to: a 405 must (RFC 9110 §15.5.6)."""
+    if error.allow and response.status_code == 405 and "allow" not in response.headers:
+        response.headers["allow"] = ", ".join(error.allow)
+
+
+def leaf_of(error: BaseException) -> BaseException:
+    """The error itself, out of the groups that task groups put around a single one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 # The built-in pages ------------------------------------------------------------------------------
@@ -132,7 +157,7 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
         page = PAGE.format(
             status=error.status,
             title=escape(error.title),
-            description=escape(error.description),
+            description=escape(str(error.description)),
             errors=list_errors(error.errors, escape) if isinstance(error, InvalidParameters) else "",
         )
         response = Response(page, error.status)
@@ -141,7 +166,7 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
             "type": "about:blank",
             "title": error.title,
             "status": error.status,
-            "detail": error.description,
+            "detail": str(error.description),
         }
         if error.extensions:
             problem.update(error.extensions)

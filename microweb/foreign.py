@@ -19,6 +19,11 @@ __all__ = ["ASGIResponse"]
 StartHook = Callable[[int, Headers], None]
 Answer = Callable[[Any, Exception], Awaitable[Response]]
 
+NOT_OURS = (
+    "is the mounted app's own and not known yet; return another response in its place, "
+    "or look at the status with response.on_start(function)"
+)
+
 
 class ASGIResponse(Response):
     """The answer of a mounted foreign app. Its status is unknown until it starts: use ``on_start``.
@@ -41,6 +46,33 @@ class ASGIResponse(Response):
         """Call ``function(status, headers)`` when the answer starts, the app's or that of an error handler."""
         self._start_hooks.append(function)
 
+    @property
+    def status_code(self) -> int:
+        """200 as long as nothing else is known."""
+        return self._status
+
+    @status_code.setter
+    def status_code(self, value: int) -> None:
+        raise AttributeError(f"the status of the answer {NOT_OURS}")
+
+    @property
+    def body(self) -> bytes:
+        """Nothing: the app sends its body itself."""
+        return b""
+
+    @body.setter
+    def body(self, value: str | bytes) -> None:
+        raise AttributeError(f"the body of the answer {NOT_OURS}")
+
+    data = body
+
+    def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
+        """Do nothing: the app knows its content, we do not."""
+
+    def make_conditional(self, request: Incoming) -> Response:
+        """Do nothing: the app weighs the conditions of its requests itself."""
+        return self
+
     async def send(self, request: Incoming, send: Send) -> None:
         """Run the app. An error before its start is answered by our error handlers, later it is raised.
 
@@ -57,9 +89,9 @@ class ASGIResponse(Response):
         async def forward(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
+                message = {**message, "headers": self._merge(message)}
                 started = True
                 request._started = True
-                message = {**message, "headers": self._merge(message)}
             await send(message)
 
         try:
@@ -71,16 +103,22 @@ class ASGIResponse(Response):
                 raise
             response = await self._answer(request, error)
             self._edit(response.headers)
-            for function in self._start_hooks:
-                function(response.status_code, response.headers)
+            self._tell(response.status_code, response.headers)
             await response.send(request, send)
 
     def _merge(self, message: Message) -> list[tuple[bytes, bytes]]:
         headers = Headers.from_raw([(name.lower(), value) for name, value in message.get("headers", ())])
         self._edit(headers)
-        for function in self._start_hooks:
-            function(message["status"], headers)
+        self._tell(message["status"], headers)
         return headers.raw
+
+    def _tell(self, status: int, headers: Headers) -> None:
+        for function in tuple(self._start_hooks):
+            try:
+                function(status, headers)
+            except Exception:
+                self._start_hooks.remove(function)  # The error page is not its business.
+                raise
 
     def _edit(self, headers: Headers) -> None:
         if self._headers is None:

@@ -187,7 +187,7 @@ class Incoming:
     def root_path(self) -> str:
         """Where the app is mounted: a path without a trailing slash, or ``""``."""
         root: str = self.scope.get("root_path", "")
-        return root
+        return root.rstrip("/")
 
     @property
     def query_string(self) -> bytes:
@@ -422,7 +422,8 @@ class Incoming:
 
 def below_root(root: str, path: str, raw_path: bytes | None) -> tuple[str, bytes | None]:
     """The path below ``root``, for servers that put the root into the path (ASGI) and for those that do not."""
-    root = root.rstrip("/")
+    # A server may have put the two together as they are: "/" and "/a" are "//a".
+    root = root if path.startswith(f"{root}/") else root.rstrip("/")
     if not path.startswith(root) or path[len(root) : len(root) + 1] not in ("", "/"):
         return path or "/", raw_path
     path = path[len(root) :] or "/"

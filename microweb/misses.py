@@ -82,7 +82,7 @@ def make_redirect(miss: Miss[Placement]) -> Handler:
         # SECURITY: test_a_slash_redirect_never_names_a_host: the Location has a path and a query, nothing else.
         scope = request.scope
         path, raw_path = request.local_path()
-        location = quote_path(request.root_path) + miss.location(path, raw_path)
+        location = "/" + (quote_path(request.root_path) + miss.location(path, raw_path)).lstrip("/")
         query: bytes = scope.get("query_string", b"")
         if query:
             location += "?" + quote_query(query)

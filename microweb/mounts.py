@@ -87,8 +87,9 @@ def make_app_entrance(target: Target) -> Handler:
             current.reset(token)
         if bubbles and child.notes.unhandled is not None:
             raise child.notes.unhandled
-        # It is the outer request's answer from here on; its body still sees the inner one.
-        response._inner = child
+        # It is the outer request's answer from here on; its body still sees the inner one, of several the innermost.
+        if response._inner is None:
+            response._inner = child
         response._owner = request
         return response
 

@@ -222,8 +222,14 @@ def after_this_request(function: Function) -> Function:
 
     Raises:
         OutsideContextError: there is no current request.
+        RuntimeError: the answer is on its way already.
     """
     incoming = find_incoming("after_this_request")
+    if incoming._started:
+        raise RuntimeError(
+            "after_this_request was used when the answer was on its way already, in a streamed body for example; use "
+            "it before the view returns, or `request.after_response(function)` for what may come after the answer"
+        )
     if is_async(function):
         incoming.on_finish(function)
     else:
@@ -278,5 +284,5 @@ def find_face(incoming: Incoming, function: Callable[..., Any]) -> type[Incoming
     """The class that ``request`` has in ``function``: of the two faces of a request, the one for its kind."""
     if not isinstance(incoming, Request | SyncRequest):
         return type(incoming)
-    face: type[Incoming] = incoming.app.request_class if is_async(function) else SyncRequest
-    return face
+    kind = incoming.app.request_class
+    return kind if is_async(function) else SyncRequest.face_of(kind)

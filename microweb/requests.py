@@ -12,6 +12,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from microweb import json
+from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_SYNC_REQUEST, without
 from microweb.asgi import Message
 from microweb.connection import Connection, give_back, resume
 from microweb.errors import BadRequest, UnsupportedMediaType
@@ -115,6 +116,7 @@ class HTTPIncoming(Incoming):
         return self.connection.read_on(reader, rest)
 
 
+@without(OF_A_COROUTINES_REQUEST)
 class Request(HTTPIncoming):
     """One HTTP request, in coroutine code.
 
@@ -234,6 +236,7 @@ class Request(HTTPIncoming):
         return await self.connection.is_disconnected()
 
 
+@without(OF_A_SYNC_REQUEST)
 class SyncRequest(HTTPIncoming):
     """A request as ``def`` code sees it, with Flask's attributes: values, nothing to await.
 
@@ -250,8 +253,22 @@ class SyncRequest(HTTPIncoming):
     @classmethod
     def of(cls, request: Request) -> "SyncRequest":
         """The face of ``request`` for ``def`` code; no copy, no cycle."""
-        face = object.__new__(cls)
+        kind = request.__class__
+        face = object.__new__(cls if kind is Request else cls.face_of(kind))
         face.__dict__ = request.__dict__
+        return face
+
+    @classmethod
+    def face_of(cls, kind: type[Any]) -> "type[SyncRequest]":
+        """The class of the face of requests of a program's own class, with what that adds."""
+        if kind is Request:
+            return cls
+        if issubclass(kind, cls):
+            return kind
+        face: type[SyncRequest] | None = kind.__dict__.get("_sync_face")
+        if face is None:
+            face = type(f"Sync{kind.__name__}", (cls, kind), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+            kind._sync_face = face  # Read from the class itself: not inherited.
         return face
 
     @property
@@ -263,8 +280,10 @@ class SyncRequest(HTTPIncoming):
         body: bytes = self.get_data()
         return body
 
-    def get_data(self, *, as_text: bool = False) -> Any:
+    def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
         """The whole body, as text if asked (``bytes`` otherwise).
+
+        It is kept in any case; ``cache`` and ``parse_form_data`` are there for calls written for Flask.
 
         Raises: as ``Request.body`` and ``Request.text``.
         """
@@ -283,8 +302,11 @@ class SyncRequest(HTTPIncoming):
         """
         return self.get_json()
 
-    def get_json(self, force: bool = False, silent: bool = False) -> Any:
-        """The body as JSON; the parameters and errors are those of ``Request.json``."""
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """The body as JSON; the parameters and errors are those of ``Request.json``.
+
+        It is kept in any case; ``cache`` is there for calls written for Flask.
+        """
         if not force and not self.is_json:
             if silent:
                 return None

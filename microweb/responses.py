@@ -219,9 +219,8 @@ class Response:
 
     def set_cookie(
         self,
-        name: str,
+        key: str,
         value: str = "",
-        *,
         max_age: "int | timedelta | None" = None,
         expires: "datetime | str | int | float | None" = None,
         path: str | None = "/",
@@ -231,13 +230,13 @@ class Response:
         samesite: str | None = None,
         partitioned: bool = False,
     ) -> None:
-        """Add a Set-Cookie header (RFC 6265bis); ``max_age`` in seconds.
+        """Add a Set-Cookie header (RFC 6265bis) for the cookie named ``key``; ``max_age`` in seconds.
 
         Raises:
             ValueError: a part may not stand in a cookie, or the attributes contradict each other.
         """
         cookie = dump_cookie(
-            name,
+            key,
             value,
             max_age=max_age,
             expires=expires,
@@ -252,8 +251,7 @@ class Response:
 
     def delete_cookie(
         self,
-        name: str,
-        *,
+        key: str,
         path: str | None = "/",
         domain: str | None = None,
         secure: bool = False,
@@ -263,7 +261,7 @@ class Response:
     ) -> None:
         """Tell the client to forget a cookie; path, domain and flags must be those it was set with."""
         self.set_cookie(
-            name,
+            key,
             max_age=0,
             expires=0,
             path=path,

@@ -10,8 +10,8 @@ from typing import Any
 
 from microweb.callables import Unresolved, describe, find_hints, is_async, is_request, locate
 from microweb.errors import SetupError
-from microweb.markers import Depends, Source
-from microweb.requests import Request
+from microweb.markers import Depends, Source, find_marker
+from microweb.requests import Request, SyncRequest
 
 __all__ = ["Signature", "read_signature"]
 
@@ -45,14 +45,17 @@ def read_signature(
     ``guesses`` says whether an annotated parameter without a marker is taken from the request.
 
     Raises:
-        SetupError: a parameter has neither a known name nor an annotation nor a default, a ``def`` function
-            asks for ``Request``, or nothing takes what is given first.
+        SetupError: a parameter has neither a known name nor an annotation nor a default, and no decorator that
+            may provide it; a path variable is positional-only; a ``def`` function asks for ``Request``; or nothing
+            takes what is given first.
     """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
     found = Signature()
+    decorators = find_parameters_of_decorator(function)
+    takes_all = False
     hints = find_hints(function)
     found.returns = hints.get("return")
     if leading:
@@ -69,6 +72,11 @@ def read_signature(
             positional += 1
             continue
         hint = hints.get(name, parameter.annotation)
+        if parameter.kind is parameter.POSITIONAL_ONLY and decorators is None and name in variables:
+            raise SetupError(
+                f"{what} {describe(function)} is called with names, and its parameter {name!r} is positional-only; "
+                f"leave out the slash ({locate(function)})"
+            )
         if name in variables and not is_marked(hint):
             found.names.append(name)
         elif is_request(name, hint):
@@ -81,10 +89,26 @@ def read_signature(
         ):
             found.others.append((parameter, hint))
         elif parameter.default is parameter.empty:
-            raise SetupError(explain_unknown(function, name, hint, what, variables))
+            if decorators is None or hint is not parameter.empty:
+                raise SetupError(explain_unknown(function, name, hint, what, variables))
+            # Left to the decorator: `return view(current_user, **values)`, worked out from any of the variables.
+            takes_all = takes_all or any(each.kind is each.VAR_KEYWORD for each in decorators.values())
+    for variable in variables:
+        if decorators is not None and variable not in found.names and (takes_all or variable in decorators):
+            found.names.append(variable)
     first = next(iter(parameters.values()), None)
     found.first = first.name if first is not None and first.kind is not first.KEYWORD_ONLY else None
     return found
+
+
+def find_parameters_of_decorator(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Those of the function that a decorator put around another (``functools.wraps``); None if it is none."""
+    if not hasattr(function, "__wrapped__"):
+        return None
+    try:
+        return inspect.signature(function, follow_wrapped=False).parameters
+    except ValueError:  # Written in C: functools.lru_cache, for one.
+        return None
 
 
 def check_leading(
@@ -108,21 +132,24 @@ def check_leading(
 
 def is_marked(hint: Any) -> bool:
     """Whether an annotation says itself where the value comes from."""
-    return any(
-        isinstance(each, Source | Depends) or (isinstance(each, type) and issubclass(each, Source | Depends))
-        for each in getattr(hint, "__metadata__", ())
-    )
+    return find_marker(hint) is not None
 
 
 def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) -> None:
-    """Refuse the request of coroutine code in a function that runs in a thread.
+    """Refuse the request of coroutine code in a function that runs in a thread, and the other way round.
 
     Raises:
-        SetupError: it does.
+        SetupError: it asks for that one.
     """
-    if is_async(function) or isinstance(function, type):
+    if isinstance(function, type):
         return
-    if hint is Request or (isinstance(hint, Unresolved) and hint.names("Request")):
+    if is_async(function):
+        if hint is SyncRequest or (isinstance(hint, Unresolved) and hint.names("SyncRequest")):
+            raise SetupError(
+                f"{what} {describe(function)} is a coroutine, so its parameter {name!r} is a Request, not a "
+                f"SyncRequest; annotate Request, or make it a plain def ({locate(function)})"
+            )
+    elif hint is Request or (isinstance(hint, Unresolved) and hint.names("Request")):
         raise SetupError(
             f"{what} {describe(function)} is a plain def and runs in a thread, so its parameter "
             f"{name!r} is a SyncRequest, not a Request; annotate SyncRequest, or make it async "

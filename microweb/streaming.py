@@ -42,6 +42,9 @@ class StreamingResponse(Response):
     watches_disconnect = False
     """Whether to notice a client that leaves while the body is idle, whatever the server offers."""
 
+    encodes_bytes = False
+    """Whether ``bytes`` are items to encode like any other; those of a layer that wraps the body never are."""
+
     _source = ""
 
     @staticmethod
@@ -102,6 +105,7 @@ class StreamingResponse(Response):
         token = None
         if self._inner is not None:
             # A mounted app's answer: its body sees the request of that app, not ours.
+            self._inner._started = True
             token = current.set(self._inner)
         try:
             start = new_start()
@@ -157,9 +161,10 @@ class StreamingResponse(Response):
         # PERF(walk.stream): what a generator is, is known without asking the abstract class.
         iterable: Any = self.iterable
         body = iterable if iterable.__class__ is AsyncGeneratorType else self._chunks(request)
+        raw = None if self.encodes_bytes and iterable is self._first_iterable else bytes
         try:
             async for chunk in body:
-                if chunk.__class__ is not bytes:
+                if chunk.__class__ is not raw:
                     chunk = self.encode(chunk)
                 try:
                     message = new_chunk()

@@ -1,11 +1,12 @@
 """Attributes that Flask has and microweb has not: reading and setting them says what to write instead."""
 
+import re
 from datetime import timedelta
 
 import pytest
 
 from microweb import App, Response, Router, request, session
-from microweb.absences import OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
+from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
 from microweb.testing import SyncClient
 
 
@@ -32,6 +33,39 @@ def test_setting_what_would_do_nothing_is_an_error():
         Response().status = "404 Not Found"
 
 
+def test_a_subclass_that_sets_what_would_do_nothing_is_an_error():
+    with pytest.raises(AttributeError, match=r"App has no jinja_options to be set in .*Shop; use jinja_env"):
+
+        class Shop(App):
+            jinja_options = {"trim_blocks": True}  # noqa: RUF012 - as programs for Flask have it
+
+    with pytest.raises(AttributeError, match=r"App has no response_class to be set in .*Library; use Response"):
+
+        class Library(App):
+            response_class = Response
+
+
+def test_a_subclass_may_have_a_method_or_a_property_of_that_name():
+    class Shop(App):
+        def add_url_rule(self, rule, endpoint=None, view_func=None, **options):
+            self.add_route(rule, view_func, endpoint=endpoint, **options)
+
+    app = Shop(__name__)
+    app.add_url_rule("/", "home", lambda: "the shop")
+
+    with SyncClient(app) as client:
+        assert client.get("/").text == "the shop"
+
+
+def test_a_request_of_coroutine_code_says_what_to_await():
+    app = App(__name__)
+
+    with app.test_request_context():
+        for name, instead in OF_A_COROUTINES_REQUEST.items():
+            with pytest.raises(AttributeError, match=re.escape(f"Request has no {name}; use {instead}")):
+                getattr(request, name)
+
+
 def test_what_is_not_there_is_not_found_by_hasattr():
     app = App(__name__)
 
@@ -41,14 +75,17 @@ def test_what_is_not_there_is_not_found_by_hasattr():
         assert not any(hasattr(request, name) for name in OF_A_REQUEST)
 
 
-def test_a_request_says_it_in_a_view_too():
+@pytest.mark.parametrize(
+    ("name", "instead"), [("url_rule", "route"), ("stream", "data or files"), ("if_match", "headers.get")]
+)
+def test_a_request_says_it_in_a_view_too(name, instead):
     app = App(__name__)
 
     @app.get("/")
     def view():
-        return request.url_rule.rule
+        return str(getattr(request, name))
 
-    with SyncClient(app) as client, pytest.raises(AttributeError, match="SyncRequest has no url_rule; use route"):
+    with SyncClient(app) as client, pytest.raises(AttributeError, match=f"SyncRequest has no {name}; use {instead}"):
         client.get("/")
 
 

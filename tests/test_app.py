@@ -158,6 +158,19 @@ async def test_after_this_request_may_be_a_coroutine_and_replace_the_response():
     assert (response.status_code, response.text) == (202, "replaced")
 
 
+async def test_after_this_request_may_give_what_a_view_may_return():
+    app = App(__name__)
+
+    @app.get("/")
+    async def home():
+        after_this_request(lambda response: ("replaced", 202))
+        return "home"
+
+    response = await get(app)
+
+    assert (response.status_code, response.text) == (202, "replaced")
+
+
 async def test_an_error_in_after_this_request_is_a_500():
     app = App(__name__)
 
@@ -524,7 +537,6 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
             found.append(gc.collect())
     finally:
         gc.enable()
-        gc.unfreeze()
 
     assert min(found) == 0
 
@@ -549,6 +561,25 @@ async def test_asgi_middleware_wraps_the_whole_app_in_order():
 
     assert (await get(app)).text == "home"
     assert [name for name, kind in seen if kind == "http"] == ["outer", "inner"]
+
+
+async def test_asgi_middleware_may_hand_on_a_scope_of_its_own():
+    app = App(__name__)
+
+    def rename(inner):
+        async def renamed(scope, receive, send):
+            names = ("type", "asgi", "method", "query_string", "headers")
+            await inner({**{name: scope[name] for name in names if name in scope}, "path": "/new"}, receive, send)
+
+        return renamed
+
+    @app.get("/new")
+    async def home():
+        return "home"
+
+    app.add_asgi_middleware(rename)
+
+    assert (await get(app)).text == "home"
 
 
 async def test_starlettes_gzip_middleware_works_as_asgi_middleware():

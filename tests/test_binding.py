@@ -3,15 +3,18 @@
 import dataclasses
 import datetime
 import enum
+import time
+import types
 import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple, NewType, Required, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Required, TypedDict
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +35,7 @@ from microweb import (
 from microweb.binding import make_plan
 from microweb.errors import InvalidParameters
 from microweb.testing import Client
+from microweb.validation import Invalid, make_body_decoder
 
 pytestmark = pytest.mark.anyio
 
@@ -685,6 +689,124 @@ async def test_unknown_keys_of_unions_lists_and_dicts_are_found():
     assert (await call(view, "POST", json=[1])).status_code == 200
 
 
+async def test_each_place_of_a_tuple_has_its_own_unknown_keys_and_mistakes():
+    async def strict(pair: Annotated[tuple[Point, Line], Body(forbid_unknown=True)]):
+        return repr(pair[0])
+
+    async def view(pair: Annotated[tuple[Line, Point], Body()]):
+        return msgspec.json.encode(pair[1])
+
+    line = {"article": "pen", "price": 1.5}
+    assert (await call(strict, "POST", json=[{"x": 1, "y": 2}, line])).status_code == 200
+    wrong = await errors(strict, method="POST", json=[{"x": 1}, {**line, "z": 2}])
+    assert wrong == [("body", "[1].z", "is not a known field")]
+    wrong = await errors(view, method="POST", json=[{"article": 1, "price": 1}, {"x": "a"}])
+    assert [name for _, name, _ in wrong] == ["[0].article", "[1].x"]
+    assert (await call(view, "POST", json=[line, {"x": 1}])).json() == {"x": 1, "y": 0}
+
+
+async def test_mistakes_in_a_dict_name_its_keys():
+    async def view(points: Annotated[dict[int, Point], Body()]):
+        return "ok"
+
+    wrong = await errors(view, method="POST", json={"1": {"x": "a"}, "2": {}})
+    assert wrong == [("body", "1.x", "expected int, got str"), ("body", "2.x", "is missing")]
+    assert await errors(view, method="POST", json={"a": {"x": 1}}) == [("body", "", "a key: expected int, got str")]
+
+
+async def test_unknown_keys_of_a_pydantic_model_are_refused_where_that_is_asked_for():
+    class Inner(pydantic.BaseModel):
+        a: int
+
+    class Outer(pydantic.BaseModel):
+        inner: Inner
+
+    async def view(outer: Annotated[Outer, Body(forbid_unknown=True)]):
+        return "ok"
+
+    async def by_key(outer: Annotated[Outer, Body("outer", forbid_unknown=True)]):
+        return "ok"
+
+    body = {"inner": {"a": 1, "b": 2}, "c": 3}
+    reason = "is not a known field"
+    assert await errors(view, method="POST", json=body) == [("body", "inner.b", reason), ("body", "c", reason)]
+    wrong = await errors(by_key, method="POST", json={"outer": body})
+    assert wrong == [("body", "outer.inner.b", reason), ("body", "outer.c", reason)]
+    assert (await call(view, "POST", json={"inner": {"a": 1}})).status_code == 200
+
+
+async def test_a_route_that_forbids_unknown_keys_refuses_them_beside_and_inside_of_named_bodies():
+    app = App(__name__)
+
+    @app.post("/", forbid_unknown=True)
+    async def view(point: Annotated[Point, Body("point")], note: Annotated[str, Body("note")] = ""):
+        return "ok"
+
+    async with Client(app) as client:
+        fine = await client.post("/", json={"point": {"x": 1}})
+        wrong = await client.post("/", json={"point": {"x": 1, "z": 2}, "more": 3})
+
+    assert fine.status_code == 200
+    assert [error["name"] for error in wrong.json()["errors"]] == ["point.z", "more"]
+
+
+async def test_what_pydantic_takes_for_json_is_refused_all_the_same():
+    class Model(pydantic.BaseModel):
+        x: float
+
+    async def view(model: Model):
+        return str(model.x)
+
+    async def post(content):
+        return await call(view, "POST", content=content, headers={"content-type": "application/json"})
+
+    for text in ("NaN", "Infinity", "-Infinity"):
+        assert (await post(f'{{"x": {text}}}')).status_code == 400
+    assert (await post('\ufeff{"x": 1}')).text == "1.0"
+
+
+async def test_a_pydantic_field_is_looked_up_by_the_name_that_it_comes_in_under():
+    class Model(pydantic.BaseModel):
+        page: int = pydantic.Field(1, validation_alias="p")
+        size: int = pydantic.Field(10, validation_alias=pydantic.AliasChoices("n", "size"))
+
+    async def view(model: Annotated[Model, Query(forbid_unknown=True)]):
+        return f"{model.page} {model.size}"
+
+    assert (await call(view, params={"p": 2, "n": 3})).text == "2 3"
+    assert await errors(view, params={"page": 2}) == [("query", "page", "is not known")]
+
+
+@pytest.mark.parametrize("base", [TypedDict, typing_extensions.TypedDict])
+async def test_keys_of_a_typed_dict_that_are_wrong_or_not_required(base):
+    namespace = {"__annotations__": {"a": Required[int], "b": NotRequired[int], "c": "NotRequired[int]"}}
+    kind = types.new_class("Keys", (base,), {}, lambda body: body.update(namespace | {"__module__": __name__}))
+
+    async def view(keys: kind):
+        return keys
+
+    async def query(keys: Annotated[kind, Query()]):
+        return keys
+
+    wrong = [("a", "is missing"), ("b", "expected int, got str")]
+    assert [each[1:] for each in await errors(view, method="POST", json={"b": "x"})] == wrong
+    assert await errors(query, params={"b": "x"}) == [("query", "a", "is missing"), ("query", "b", "expected int")]
+    assert (await call(view, "POST", json={"a": 1})).json() == {"a": 1}
+
+
+def test_one_mistake_among_very_many_values_is_found_at_once():
+    body = b"[" + b"1," * 2_000_000 + b'"x",' + b"1," * 1000 + b"null]"
+    decode = make_body_decoder(list[int])
+
+    start = time.perf_counter()
+    with pytest.raises(Invalid) as caught:
+        decode(body, 64)
+
+    assert [path for path, _ in caught.value.problems] == ["[2000000]", "[2001001]"]
+    # One by one it takes ten seconds, in slices less than one.
+    assert time.perf_counter() - start < 4
+
+
 async def test_an_answer_does_not_repeat_all_that_was_sent():
     class Strict(msgspec.Struct, forbid_unknown_fields=True):
         colour: Colour
@@ -900,6 +1022,16 @@ async def test_a_def_wrapper_around_a_coroutine_function_is_awaited():
     assert (await call(wrapper, url="/?n=3")).json() == {"n": 3}
 
 
+async def test_a_wrapper_that_is_written_in_c_is_a_view():
+    import functools
+
+    @functools.lru_cache
+    def view(n: int):
+        return {"n": n}
+
+    assert (await call(view, url="/?n=3")).json() == {"n": 3}
+
+
 # What cannot be filled ------------------------------------------------------------------------------
 
 
@@ -944,6 +1076,64 @@ def test_a_marker_as_a_default_is_an_error_that_says_how_to_write_it():
     assert "Annotated[..., Depends(print)]" in refusal(bare)
 
 
+def test_a_marker_inside_another_type_is_an_error_that_says_where_it_belongs():
+    Named = NewType("Named", Annotated[Point, Depends(print)])
+
+    async def union(user: Annotated[Point, Depends(print)] | None = None): ...
+    async def items(tokens: list[Annotated[str, Header()]]): ...
+    async def named(user: Named): ...
+    async def hook(user: Annotated[Point, Depends(print)] | None = None): ...
+
+    assert "'user' has Depends(print) inside another type" in refusal(union)
+    assert "'tokens' has Header() inside another type" in refusal(items)
+    assert "'user' has Depends(print) inside another type" in refusal(named)
+    with pytest.raises(SetupError, match="inside another type"):
+        make_plan(hook, what="before_request function")
+
+
+def test_what_no_text_can_be_is_an_error_that_says_so():
+    class Wide(msgspec.Struct):
+        point: Point
+
+    async def nested(wide: Annotated[Wide, Query()]): ...
+    async def mapping(filters: Annotated[dict[str, int] | None, Query()] = None): ...
+
+    assert "its field 'point' is a struct, and no text can be one" in refusal(nested)
+    assert "no text can be a dict" in refusal(mapping)
+
+
+def test_two_markers_are_an_error_that_names_both():
+    async def view(user: Annotated[Point, Body(), Depends(print)]): ...
+
+    assert "'user' is said to come from Body() and Depends(print)" in refusal(view)
+
+
+async def test_a_named_alias_may_hold_the_marker():
+    async def find_user():
+        return "ada"
+
+    User = typing_extensions.TypeAliasType("User", Annotated[str, Depends(find_user)])
+
+    async def view(user: User):
+        return user
+
+    assert (await call(view, params={"user": "eve"})).text == "ada"
+
+
+def test_a_dependency_that_cannot_be_hashed_is_an_error_that_names_it():
+    @dataclasses.dataclass
+    class Check:
+        role: str
+
+        def __call__(self):
+            return self.role
+
+    async def view(role: Annotated[str, Depends(Check("admin"))]): ...
+
+    assert "'role' depends on" in refusal(view)
+    assert "cannot be hashed" in refusal(view)
+
+
 def test_a_body_and_a_form_at_once_is_an_error():
     async def view(order: Order, name: Annotated[str, Form()]): ...
 
@@ -973,6 +1163,12 @@ def test_a_request_in_a_def_view_is_an_error_that_says_sync_request():
     def view(request: Request): ...
 
     assert "SyncRequest" in refusal(view)
+
+
+def test_a_sync_request_in_a_coroutine_is_an_error_that_says_request():
+    async def view(request: SyncRequest): ...
+
+    assert "is a Request, not a SyncRequest" in refusal(view)
 
 
 # Annotations that are text --------------------------------------------------------------------------

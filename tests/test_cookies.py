@@ -200,7 +200,7 @@ def test_nothing_given_to_a_cookie_can_end_its_part(junk):
         dump_cookie("a", expires=junk)
     with pytest.raises(ValueError, match="samesite is"):
         dump_cookie("a", samesite=junk)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError, match="max_age is a number of seconds"):
         dump_cookie("a", max_age=junk)
     assert encode_value(dump_cookie("a", junk, path="/" + junk)).count(b";") == 1
 
@@ -215,6 +215,12 @@ def test_a_domain_that_is_no_host_name_is_refused(domain):
 def test_a_path_that_browsers_ignore_is_refused(path):
     with pytest.raises(ValueError, match="path begins with a slash"):
         dump_cookie("a", path=path)
+
+
+@pytest.mark.parametrize("samesite", [True, False, 5])
+def test_samesite_is_a_word(samesite):
+    with pytest.raises(ValueError, match=f"samesite is 'Strict', 'Lax' or 'None', not {samesite}"):
+        dump_cookie("a", samesite=samesite)
 
 
 def test_a_value_that_is_no_text_is_refused_by_name():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microweb import App, Request, Router, url_for
+from microweb import App, Converter, Request, Router, url_for
 from microweb.errors import BuildError, OutsideContextError
 from microweb.testing import Client
 
@@ -69,6 +69,31 @@ def test_the_application_root_is_put_before_urls_outside_of_a_request():
 def test_what_cannot_be_built_says_why(endpoint, values, said):
     with pytest.raises(BuildError, match=said):
         make_app().url_for(endpoint, **values)
+
+
+def test_a_path_that_is_built_never_names_a_host():
+    app = App(__name__)
+
+    class Optional(Converter):
+        regex = "[^/]*"
+
+    app.converters["optional"] = Optional
+
+    @app.get("/<optional:tenant>/<page>")
+    async def show(tenant, page): ...
+
+    assert app.url_for("show", tenant="", page="example.org") == "/.//example.org"
+
+
+def test_a_url_may_leave_the_scheme_to_the_page_it_is_on():
+    app = make_app(SERVER_NAME="example.org")
+
+    assert app.url_for("home", _scheme="") == "//example.org/"
+
+
+def test_an_endpoint_that_is_no_name_is_an_error():
+    with pytest.raises(TypeError, match=r"takes the name of an endpoint, such as 'blog\.post', not <function view"):
+        make_app().url_for(view)
 
 
 def test_url_for_without_an_app_says_so():

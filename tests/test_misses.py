@@ -2,7 +2,7 @@
 
 import pytest
 
-from microweb import App
+from microweb import App, Converter
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +43,51 @@ async def test_a_slash_redirect_never_names_a_host():
     for path in ("//evil.example", "/%2Fevil.example", "/\\evil.example", "///evil.example/x"):
         response = await get(app, path)
         assert not response.headers.get("location", "/").startswith("//")
+
+
+@pytest.mark.parametrize("root_path", ["/", "//", "/x/", "//evil.example"])
+async def test_a_slash_redirect_below_an_odd_root_never_names_a_host(root_path):
+    app = App(__name__)
+
+    @app.get("/<name>/")
+    async def view(name):
+        return name
+
+    async with Client(app, root_path=root_path) as client:
+        response = await client.get("/evil.example")
+
+    assert response.status_code == 308
+    assert not response.headers["location"].startswith("//")
+    assert response.headers["location"].endswith("evil.example/")
+
+
+async def test_a_slash_redirect_below_an_empty_variable_never_names_a_host():
+    class Nothing(Converter):
+        regex = "x?"
+
+    app, inner = App(__name__), App(__name__)
+    app.converters["nothing"] = Nothing
+    app.mount("/<nothing:prefix>", inner)
+
+    @inner.get("/<name>/")
+    async def view(name):
+        return name
+
+    response = await get(app, "//evil.example")
+
+    assert not response.headers.get("location", "/").startswith("//")
+
+
+@pytest.mark.parametrize("root_path", ["/", "/x/"])
+async def test_pages_are_found_below_a_root_that_ends_with_a_slash(root_path):
+    app = App(__name__)
+
+    @app.get("/a/")
+    async def view(request):
+        return f"{request.path} of {request.root_path!r}"
+
+    async with Client(app, root_path=root_path) as client:
+        assert (await client.get("/a/")).text == f"/a/ of {root_path.rstrip('/')!r}"
 
 
 async def test_a_method_that_is_no_token_is_a_400():

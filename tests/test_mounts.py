@@ -3,9 +3,10 @@
 import logging
 
 import anyio
+import httpx
 import pytest
 
-from microweb import App, Request, Router, current_app, g, request, url_for
+from microweb import App, Request, Router, after_this_request, current_app, g, request, session, url_for
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -306,6 +307,106 @@ async def test_a_layer_learns_the_status_of_every_answer(path, status, caplog):
     assert (response.status_code, response.headers["x-status"], seen) == (status, str(status), [status])
 
 
+@pytest.mark.parametrize(("name", "value"), [("status_code", 503), ("body", b"mine"), ("data", "mine")])
+async def test_what_only_the_foreign_app_can_say_is_not_set_in_silence(name, value, caplog):
+    app = App(__name__)
+
+    @app.after_request
+    async def change(response):
+        setattr(response, name, value)
+
+    app.mount("/foreign", echo_scope)
+    response = await get(app, "/foreign/")
+
+    assert response.status_code == 500
+    assert "return another response in its place" in caplog.text
+
+
+async def test_a_foreign_app_keeps_its_own_tag():
+    app = App(__name__)
+
+    async def foreign(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"its own"')]})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    @app.after_request
+    async def tag(response):
+        response.add_etag()
+        return response.make_conditional(request)
+
+    app.mount("/foreign", foreign)
+    response = await get(app, "/foreign/", headers={"if-none-match": "*"})
+
+    assert (response.status_code, response.headers["etag"], response.text) == (200, '"its own"', "fine")
+
+
+@pytest.mark.parametrize("kind", ["async", "def"])
+async def test_a_body_from_two_apps_down_sees_the_request_of_its_own_app(kind):
+    outer, middle, inner = App("outer"), App("middle"), App("inner")
+
+    @inner.get("/list")
+    async def view():
+        g.name = "mine"
+
+        def pieces():
+            yield f"{current_app.import_name} {request.path} {g.name} {url_for('view')}"
+
+        async def awaited_pieces():
+            for piece in pieces():
+                yield piece
+
+        return pieces() if kind == "def" else awaited_pieces()
+
+    middle.mount("/inner", inner)
+    outer.mount("/middle", middle)
+
+    assert (await get(outer, "/middle/inner/list")).text == "inner /list mine /middle/inner/list"
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+async def test_what_a_body_does_too_late_is_an_error_in_a_mounted_app_too(prefix):
+    app, outer, refused = App(__name__, secret_key="the secret of this test"), App("outer"), []
+
+    @app.get("/")
+    async def view():
+        yield "begun"
+        for late in (lambda: session.update(a=1), lambda: after_this_request(lambda response: None)):
+            try:
+                late()
+            except RuntimeError as error:
+                refused.append(str(error).partition(",")[0])
+
+    outer.mount("/inner", app)
+    await get(outer if prefix else app, f"{prefix}/")
+
+    assert refused == [
+        "the session was first touched after the answer had started",
+        "after_this_request was used when the answer was on its way already",
+    ]
+
+
+async def test_a_start_function_that_fails_gives_an_error_page(caplog):
+    app = App(__name__)
+
+    async def foreign(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    @app.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        response.on_start(lambda status, headers: 1 / 0)
+        response.on_start(lambda status, headers: headers.add("x-status", str(status)))
+        return response
+
+    app.mount("/foreign", foreign)
+    async with app.test_client(raise_errors=False) as client:
+        response = await client.get("/foreign/")
+
+    assert (response.status_code, response.headers["x-status"]) == (500, "500")
+    assert len(caplog.records) == 1
+
+
 async def test_an_error_of_a_foreign_app_before_its_start_is_ours(caplog):
     outer = App("outer")
 
@@ -470,7 +571,7 @@ async def test_a_cancelled_request_in_a_mounted_app_is_torn_down():
 
     @inner.teardown_request
     async def teardown(error):
-        events.append("torn down")
+        events.append(isinstance(error, anyio.get_cancelled_exc_class()))
 
     outer.mount("/inner", inner)
     scope = {
@@ -482,4 +583,53 @@ async def test_a_cancelled_request_in_a_mounted_app_is_torn_down():
         await entered.wait()
         group.cancel_scope.cancel()
 
-    assert events == ["torn down"]
+    assert events == [True]
+
+
+async def test_a_mounted_apps_teardown_is_told_of_a_cancellation_while_its_answer_is_sent():
+    inner, outer = App("inner"), App("outer")
+    sending, events = anyio.Event(), []
+
+    @inner.get("/")
+    async def view():
+        return "inner"
+
+    @inner.teardown_request
+    async def teardown(error):
+        events.append(isinstance(error, anyio.get_cancelled_exc_class()))
+
+    async def send(message):
+        sending.set()
+        await anyio.sleep_forever()
+
+    outer.mount("/inner", inner)
+    scope = {
+        "type": "http", "asgi": {"spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": "/inner/", "raw_path": b"/inner/", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    async with anyio.create_task_group() as group:
+        group.start_soon(outer, scope, anyio.sleep_forever, send)
+        await sending.wait()
+        group.cancel_scope.cancel()
+
+    assert events == [True]
+
+
+async def test_a_body_of_a_mounted_app_that_fails_is_told_to_its_teardown():
+    inner, outer = App("inner"), App("outer")
+    told = []
+
+    @inner.get("/")
+    async def view():
+        yield "begun"
+        raise ValueError("half way")
+
+    @inner.teardown_request
+    async def teardown(error):
+        told.append(repr(error))
+
+    outer.mount("/inner", inner)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await get(outer, "/inner/")
+
+    assert told == ["ValueError('half way')"]

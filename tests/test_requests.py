@@ -3,7 +3,16 @@
 import anyio
 import pytest
 
-from microweb import App, ClientDisconnect, Request, SetupError, SyncRequest, request
+from microweb import (
+    App,
+    ClientDisconnect,
+    Request,
+    SetupError,
+    SyncRequest,
+    copy_current_context,
+    render_template_string,
+    request,
+)
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -440,6 +449,7 @@ async def test_a_def_view_sees_flasks_attributes():
             "again": request.get_json(),
             "data": request.data.decode(),
             "text": request.get_data(as_text=True),
+            "as in Flask": [request.get_data(False, True), request.get_json(cache=False)],
             "is_json": request.is_json,
             "args": request.args["q"],
             "method": request.method,
@@ -451,6 +461,7 @@ async def test_a_def_view_sees_flasks_attributes():
         "again": [1, 2],
         "data": "[1,2]",
         "text": "[1,2]",
+        "as in Flask": ["[1,2]", [1, 2]],
         "is_json": True,
         "args": "x",
         "method": "POST",
@@ -511,6 +522,28 @@ async def test_a_request_class_of_ones_own_is_used():
 
     async with Client(app) as client:
         assert (await client.get("/quiet")).text == "/QUIET"
+
+
+async def test_def_views_and_templates_have_what_a_request_class_of_ones_own_adds():
+    class Mine(Request):
+        @property
+        def shout(self) -> str:
+            return super().path.upper()
+
+    app = App(__name__, request_class=Mine)
+
+    @app.post("/quiet")
+    def view(face: Mine):
+        copied = copy_current_context(lambda: request.shout)
+        return [face.shout, face.json, request.shout, copied(), isinstance(face, SyncRequest)]
+
+    @app.get("/template")
+    async def template():
+        return render_template_string("{{ request.shout }}")
+
+    async with Client(app) as client:
+        assert (await client.post("/quiet", json=1)).json() == ["/QUIET", 1, "/QUIET", "/QUIET", True]
+        assert (await client.get("/template")).text == "/TEMPLATE"
 
 
 async def test_full_path_is_the_path_with_its_query():

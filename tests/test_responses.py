@@ -708,6 +708,32 @@ async def test_a_route_may_have_a_time_limit():
         assert (await client.get("/")).status_code == 504
 
 
+async def test_functions_after_a_request_see_the_answer_to_a_view_that_took_too_long():
+    app = App(__name__)
+
+    @app.get("/", timeout=0.01)
+    async def view():
+        await anyio.sleep_forever()
+
+    @app.after_request
+    def after(response):
+        response.headers["x-seen"] = str(response.status_code)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).headers["x-seen"] == "504"
+
+
+def test_a_cookie_is_set_as_in_flask():
+    response = Response()
+
+    response.set_cookie("a", "1", 60, None, "/shop")
+    response.delete_cookie(key="b", path="/shop")
+
+    cookies = response.headers.getlist("set-cookie")
+    assert cookies[0] == "a=1; Max-Age=60; Path=/shop"
+    assert cookies[1].startswith("b=;")
+
+
 def test_a_mimetype_of_text_brings_its_charset():
     response = Response("a,b", mimetype="text/csv")
     picture = Response(b"...", mimetype="image/png")

@@ -42,6 +42,12 @@ def mount_in_a_circle(app):
     app.mount("", first)
 
 
+def mount_apps_in_a_circle(app):
+    inner = App()
+    app.mount("/inner", inner)
+    inner.mount("/outer", app)
+
+
 def mount_twice_under_one_name(app):
     router = Router("shop")
     app.mount("/here", router)
@@ -61,12 +67,18 @@ MISTAKES = {
     "must be a function, not str": lambda app: app.get("/")("view"),
     "must not hold a dot": lambda app: app.get("/", endpoint="a.b")(view),
     "methods is a list": lambda app: app.route("/", methods="GET")(view),
+    "methods is a list such as ['GET'], not [None]": lambda app: app.route("/", methods=[None])(view),
+    "defaults= is a dict": lambda app: app.route("/", defaults=["page"])(view),
     "is not an HTTP method": lambda app: app.route("/", methods=["G T"])(view),
     "needs at least one method": lambda app: app.route("/", methods=[])(view),
     "routes have no subdomain=": lambda app: app.get("/", subdomain="www")(view),
     "middleware= is a list": lambda app: app.get("/", middleware=layer)(view),
     "timeout= is a number": lambda app: app.get("/", timeout="5")(view),
     "more than 0": lambda app: app.get("/", timeout=0)(view),
+    "True or False, not 'yes'": lambda app: app.get("/", cancel_on_disconnect="yes")(view),
+    "no methods=": lambda app: app.websocket("/", methods=["GET"]),
+    "no cancel_on_disconnect=": lambda app: app.websocket("/", cancel_on_disconnect=True),
+    "WEBSOCKET_MAX_MESSAGE": lambda app: app.websocket("/", max_content_length=5),
     "no host name": lambda app: app.get("/", host="a b")(view),
     "names two views": name_two_views_alike,
     "takes a Router or an ASGI app, not str": lambda app: app.mount("/x", "shop"),
@@ -76,6 +88,7 @@ MISTAKES = {
     "a prefix starts with a slash": lambda app: app.mount("x", Router("x")),
     "cannot be mounted in itself": lambda app: app.mount("/x", app),
     "mounted inside itself": mount_in_a_circle,
+    "mounted inside itself, by way of": mount_apps_in_a_circle,
     "two routers are called 'shop'": mount_twice_under_one_name,
     "one word without dots, not 'a.b'": lambda app: Router("a.b"),
     "one word without dots, not ''": lambda app: Router(""),
@@ -133,6 +146,17 @@ async def test_slashes_are_strict_unless_the_app_or_the_rule_says_otherwise():
         found = [(await client.get(path)).status_code for client in (of_strict, of_lax) for path in ("/a", "/b")]
 
     assert found == [308, 200, 200, 308]
+
+
+async def test_an_app_may_stop_being_strict_after_it_has_built_a_url():
+    app = App(__name__)
+    app.get("/a/", endpoint="a")(view)
+    assert app.url_for("a") == "/a/"
+
+    app.strict_slashes = False
+
+    async with Client(app) as client:
+        assert (await client.get("/a")).status_code == 200
 
 
 async def test_a_rule_without_a_variable_gives_it_by_default():
