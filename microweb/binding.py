@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from inspect import Signature
 from typing import Any
 
-from microweb.callables import Unresolved, describe, is_async
+from microweb.callables import Unresolved, describe, is_async, locate
+from microweb.errors import SetupError
 from microweb.plan import Plan
 from microweb.signatures import read_signature
 
@@ -38,12 +39,15 @@ def make_plan(
     annotation.
 
     Raises:
-        SetupError: nothing fills a parameter that has no default, or a ``def`` function asks for ``Request``.
+        SetupError: nothing fills a parameter that has no default, a ``def`` function asks for ``Request``, or nobody
+            can tell what a view is annotated to return.
     """
     is_view = what.endswith("view")
     signature = read_signature(function, what=what, variables=variables, leading=leading, guesses=is_view)
     if signature is None:
         return Plan(function, tuple(variables), leading=leading, variables=variables)
+    if what == "view":
+        check_returns(signature.returns, function)
     if signature.others or forbids_unknown or (what == "view" and filters(signature.returns)):
         # Loads msgspec and the code for filling parameters, which programs that need neither do without.
         from microweb.boundplan import make_bound_plan
@@ -68,6 +72,21 @@ def make_plan(
     )
     plan.returns = signature.returns
     return plan
+
+
+def check_returns(returns: Any, function: Callable[..., Any]) -> None:
+    """Refuse a return annotation that is only text, unless it speaks of responses: no filter can be made of it.
+
+    Raises:
+        SetupError: it is.
+    """
+    # SECURITY: test_filtering.py::test_an_annotation_that_cannot_be_resolved_is_an_error_for_it_would_filter_nothing
+    if isinstance(returns, Unresolved) and not any(word in returns.text for word in ("Response", "ReturnValue")):
+        raise SetupError(
+            f"view {describe(function)} is annotated to return {returns.text!r}, which cannot be resolved: "
+            f"{returns.problem}; it decides what leaves, so import it where it is found at run time, or leave it out "
+            f"({locate(function)})"
+        )
 
 
 PLAIN = frozenset((Signature.empty, None, type(None), str, bytes, int, float, bool, dict, list, Any, object))

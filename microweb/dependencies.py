@@ -5,14 +5,14 @@ function with. Nothing is called here: ``resolving.py`` walks the nodes for one 
 them.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from microweb.callables import describe, is_async, locate, unwrapped
 from microweb.errors import SetupError
 from microweb.markers import Body, Depends
-from microweb.parameterreading import read_parameter, split_hint
+from microweb.parameterreading import check_markers, read_parameter, split_hint
 from microweb.parameters import MISSING, Parameter, Refused
 from microweb.places import read_body
 from microweb.requests import SyncRequest
@@ -148,6 +148,7 @@ class DependencyReader:
         for parameter, hint in signature.others:
             if parameter.default is not MISSING and hint is MISSING:
                 raise read_failure(parameter.name, parameter.default, function, self.what)
+            check_markers(parameter, hint, function, self.what)
             kind, marker = split_hint(hint)
             if isinstance(marker, Depends):
                 index = self.read_dependency(parameter.name, kind, marker, function)
@@ -161,7 +162,7 @@ class DependencyReader:
                     f"{self.what} {describe(function)}: the parameter {found.name!r} is read from a body, and a "
                     f"websocket has none ({node.place})"
                 )
-            if self.forbids_unknown and found.place == "body" and not found.alias:
+            if self.forbids_unknown and found.place == "body":
                 found = read_strict_body(found)
             node.take(found)
         if node.wants_body and node.wants_form:
@@ -176,9 +177,10 @@ class DependencyReader:
     def read_dependency(self, name: str, kind: Any, marker: Depends, user: Callable[..., Any]) -> int:
         """Add the node of what one parameter depends on, unless it is there; gives its index."""
         key = marker.function if marker.function is not None else kind
-        if not callable(key):
+        if not callable(key) or not isinstance(key, Hashable):
+            problem = "cannot be hashed, and is kept by itself" if callable(key) else "is no function"
             raise SetupError(
-                f"{self.what} {describe(user)}: the parameter {name!r} depends on {key!r}, which is no function "
+                f"{self.what} {describe(user)}: the parameter {name!r} depends on {key!r}, which {problem} "
                 f"({locate(user)})"
             )
         if marker.use_cache and key in self._shared:
@@ -193,7 +195,10 @@ class DependencyReader:
         return index
 
     def refuse_unknown(self) -> None:
-        """Let the last node refuse query parameters and form fields that no node names."""
+        """Let the last node refuse query parameters, form fields and keys of the body that no node names."""
+        bodies = [each for node in self.nodes for each in node.parameters if each.place == "body"]
+        if bodies and all(each.alias for each in bodies):
+            self.nodes[-1].checks.append(make_refusal("body", keys_of, {each.alias for each in bodies}))
         for place, read in (("query", query_of), ("form", fields_of)):
             parameters = [each for node in self.nodes for each in node.parameters]
             places = ("form", "file") if place == "form" else (place,)
@@ -217,6 +222,11 @@ def fields_of(request: Any) -> Collection[str]:
     return [*form.fields, *form.files]
 
 
+def keys_of(request: Any) -> Collection[str]:
+    keys: Any = request._json_value
+    return keys if isinstance(keys, dict) else ()
+
+
 def make_refusal(place: str, read: Callable[[Any], Collection[str]], known: set[str]) -> Callable[[Any], Any]:
     def check(request: Any) -> None:
         unknown = [name for name in read(request) if name not in known]
@@ -228,7 +238,8 @@ def make_refusal(place: str, read: Callable[[Any], Collection[str]], known: set[
 
 def read_strict_body(parameter: Parameter) -> Parameter:
     """The same body parameter, refusing unknown keys."""
-    return read_body(parameter.name, parameter.type, Body(forbid_unknown=True), parameter.default)
+    marker = Body(parameter.alias or None, forbid_unknown=True)
+    return read_body(parameter.name, parameter.type, marker, parameter.default)
 
 
 def read_failure(name: str, marker: Any, function: Callable[..., Any], what: str) -> SetupError:

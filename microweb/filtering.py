@@ -8,11 +8,23 @@ also checks that what is left fits. ``boundplan.py`` calls it.
 import typing
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any, get_args, get_origin
 
 from microweb import json
 from microweb.responses import Response
-from microweb.structs import LISTS, choices, find_fields, has_structs, is_pydantic, is_struct
+from microweb.structs import (
+    LISTS,
+    choices,
+    find_fields,
+    find_hints,
+    has_structs,
+    is_named_tuple,
+    is_pydantic,
+    is_struct,
+    is_typed_dict,
+)
 
 __all__ = ["make_filter"]
 
@@ -28,9 +40,7 @@ def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
     It leaves responses and streams alone, and looks at the body in ``(body, status, headers)``. With
     ``validates`` it raises TypeError, naming ``source``, when what leaves does not fit.
     """
-    hint = returns
-    if get_origin(returns) is tuple and get_args(returns)[1:] != (...,):
-        hint = get_args(returns)[0]
+    hint = body_of(returns)
     if not has_structs(hint):
         return None
     keep = make_value_filter(hint, {}, source)
@@ -57,13 +67,31 @@ def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
     return filter_answer
 
 
-def make_check(hint: Any, source: str) -> Callable[[Any], None]:
-    """A function that raises TypeError when a filtered value does not fit its type."""
+def body_of(returns: Any) -> Any:
+    """What an annotation says of bodies: no responses, which are left alone, and of ``(body, status)`` the first."""
+    bodies = []
+    for choice in choices(returns):
+        if get_origin(choice) is tuple and get_args(choice)[1:] != (...,):
+            bodies.append(get_args(choice)[0])
+        elif not (isinstance(choice, type) and issubclass(choice, Response)):
+            bodies.append(choice)
+    # As it stands if nothing has to go, with whatever is said of it beside its type.
+    if bodies == choices(returns):
+        return returns
+    return reduce(or_, bodies) if bodies else None
+
+
+def make_check(hint: Any, source: str) -> Callable[[Any], None] | None:
+    """A function that raises TypeError when a filtered value does not fit its type; None where that cannot be told."""
     if is_pydantic(hint):
-        return lambda value: None  # The dump below has already looked.
+        return None  # The dump below has already looked.
     from microweb.validation import Invalid, make_body_decoder
 
-    decode = make_body_decoder(hint)
+    try:
+        decode = make_body_decoder(hint)
+    except TypeError:
+        # More can be sent than can be read: unions that nothing in the JSON tells apart, classes of the program.
+        return None
 
     def check(value: Any) -> None:
         try:
@@ -80,8 +108,8 @@ def make_value_filter(hint: Any, known: dict[Any, list[Filter]], source: str) ->
 
     ``known`` are the filters under way, by type, for types that hold themselves.
     """
-    if is_pydantic(hint):
-        return make_pydantic_filter(hint)
+    if is_pydantic(hint) and (dump := make_pydantic_filter(hint)) is not None:
+        return dump
     options = [choice for choice in choices(hint) if has_structs(choice)]
     if not options:
         return keep_all
@@ -133,6 +161,8 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
     origin, arguments = get_origin(choice), get_args(choice)
     if is_struct(choice):
         return make_struct_filter(choice, known, source)
+    if is_named_tuple(choice):
+        return make_named_tuple_filter(choice, known, source)
     if origin in LISTS or origin in ITERABLES:
         if origin is tuple and not (len(arguments) == 2 and arguments[1] is ...):
             each = [make_value_filter(argument, known, source) for argument in arguments]
@@ -166,6 +196,21 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
     return keep_nothing
 
 
+def make_named_tuple_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
+    if choice in known:
+        holder = known[choice]
+        return lambda value: holder[0](value)
+    known[choice] = []
+    hints = find_hints(choice)
+    each = [make_value_filter(hints.get(name, Any), known, source) for name in (get_origin(choice) or choice)._fields]
+
+    def keep_tuple(value: Any) -> Any:
+        return [keep(item) for keep, item in zip(each, value, strict=True)]
+
+    known[choice].append(keep_tuple)
+    return keep_tuple
+
+
 def make_struct_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:
     if choice in known:
         # It holds itself: by the time a value comes, its filter is there.
@@ -177,7 +222,7 @@ def make_struct_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
     is_attrs = hasattr(kind, "__attrs_attrs__")
     fields = [field for field in find_fields(choice) if not (is_attrs and field.name.startswith("_"))]
     inner = [(field, make_value_filter(field.hint, known, source)) for field in fields]
-    is_open = typing.is_typeddict(kind) or (is_attrs and kind.__dictoffset__ != 0)
+    is_open = is_typed_dict(kind) or (is_attrs and kind.__dictoffset__ != 0)
     is_flat = all(keep is keep_all for _, keep in inner) and not is_open
     config = getattr(kind, "__struct_config__", None)
     is_array = config is not None and config.array_like
@@ -224,11 +269,14 @@ def is_unset(value: Any) -> bool:
     return type(value).__name__ == "UnsetType"
 
 
-def make_pydantic_filter(hint: Any) -> Filter:
-    """pydantic writes by the declared type; a subclass's fields are none of it."""
-    from pydantic import TypeAdapter
+def make_pydantic_filter(hint: Any) -> Filter | None:
+    """pydantic writes by the declared type; a subclass's fields are none of it. None if others than it are in there."""
+    from pydantic import PydanticUserError, TypeAdapter
 
-    adapter = TypeAdapter(hint)
+    try:
+        adapter = TypeAdapter(hint)
+    except PydanticUserError:
+        return None
 
     def dump(value: Any) -> Any:
         return adapter.dump_python(adapter.validate_python(value, from_attributes=True), mode="json", by_alias=True)

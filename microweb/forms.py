@@ -4,6 +4,8 @@ The grammar only, bytes in and values out. ``multipart.py`` finds the parts, ``f
 from a request and stores what they find.
 """
 
+import re
+
 from microweb.errors import BadRequest, RequestEntityTooLarge
 from microweb.headers import RequestHeaders
 from microweb.mediatype import parse_media_type
@@ -126,12 +128,17 @@ def parse_disposition(value: str) -> tuple[bool, str, str | None]:
         # No quote is escaped: the backslashes are those of a Windows path.
         value = value.replace("\\", "\\\\")
     kind, parameters = parse_media_type(value)
+    if kind != "form-data":
+        return False, "", None
+    if "name" not in parameters or UNQUOTED.sub("", value).count('"') % 2:
+        # SECURITY: test_a_part_whose_disposition_is_malformed_is_refused: a file would pass for a field, or for another.
+        raise BadRequest("A part of the form has no name, or a quote in its Content-Disposition is not closed.")
     filename = parameters.get("filename")
-    return (
-        kind == "form-data",
-        unescape(parameters.get("name", "")),
-        filename if filename is None else unescape(filename),
-    )
+    return True, unescape(parameters["name"]), filename if filename is None else unescape(filename)
+
+
+UNQUOTED = re.compile(r"\\.", re.DOTALL)
+"""A character that a backslash takes away its meaning."""
 
 
 def unescape(text: str) -> str:

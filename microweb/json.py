@@ -12,7 +12,7 @@ it is imported with the first value written or read.
 
 import builtins
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from threading import Thread
@@ -45,6 +45,11 @@ def encode_unknown(value: Any) -> Any:
             return str(value).lower() if isinstance(value, bool) else plain(value)
     if value is None:
         return "null"
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return value.model_dump(mode="json")  # A pydantic model writes itself, as it does where it is the whole answer.
+    if isinstance(value, Mapping):
+        # Multi-dicts, each key with its first value, and the proxy of the session.
+        return dict(value)
     kind = builtins.type(value)
     raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} has no JSON form")
 
@@ -66,7 +71,7 @@ dumps: Callable[[Any], bytes] = start_dumping
 
 Beyond JSON's own types: dates, times and durations (ISO 8601), ``UUID``, ``Decimal`` (as a string),
 bytes (base64), enums (their value), sets, tuples, dataclasses, attrs classes, msgspec Structs,
-TypedDicts, and objects with ``__html__`` (as a string). NaN and infinities become ``null``.
+TypedDicts, pydantic models, other mappings, and objects with ``__html__`` (as a string). NaN and infinities become ``null``.
 
 Raises:
     TypeError: a value has no JSON form; the message names its type.

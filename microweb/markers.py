@@ -1,12 +1,22 @@
 """What an annotation may say about where a parameter comes from: ``Annotated[int, Query()]``.
 
-Only the words; ``parameterreading.py`` reads them.
+The words, and where in an annotation they stand; ``parameterreading.py`` reads them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NewType, get_args
 
-__all__ = ["Body", "Cookie", "Depends", "Form", "Header", "Query"]
+__all__ = [
+    "Body",
+    "Cookie",
+    "Depends",
+    "Form",
+    "Header",
+    "Query",
+    "find_marker",
+    "is_marker",
+    "unwrap_alias",
+]
 
 
 class Source:
@@ -92,3 +102,25 @@ class Depends:
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", repr(self.function)) if self.function is not None else ""
         return f"Depends({name})"
+
+
+def find_marker(hint: Any) -> Any:
+    """The first of our markers in an annotation, on whatever level."""
+    hint = unwrap_alias(hint)
+    if isinstance(hint, NewType):
+        return find_marker(hint.__supertype__)
+    found = [each for each in getattr(hint, "__metadata__", ()) if is_marker(each)]
+    inner = (marker for each in get_args(hint) if (marker := find_marker(each)) is not None)
+    return found[0] if found else next(inner, None)
+
+
+def is_marker(value: Any) -> bool:
+    """Whether it is ``Query()`` or its like, or the class alone."""
+    return isinstance(value, Source | Depends) or (isinstance(value, type) and issubclass(value, Source | Depends))
+
+
+def unwrap_alias(hint: Any) -> Any:
+    """What a name made by ``type Name = ...`` stands for."""
+    while type(hint).__name__ == "TypeAliasType":
+        hint = hint.__value__
+    return hint

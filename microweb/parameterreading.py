@@ -11,17 +11,18 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from microweb.callables import Unresolved, describe, is_async, locate
 from microweb.errors import SetupError
 from microweb.incoming import Incoming
-from microweb.markers import Body, Depends, Form, Query, Source
+from microweb.markers import Body, Depends, Form, Query, Source, find_marker, is_marker, unwrap_alias
 from microweb.parameters import MISSING, Parameter
 from microweb.places import READERS, is_upload
 from microweb.structs import bare, choices, flatten, has_structs, is_list
 from microweb.uploads import UploadFile
 
-__all__ = ["read_parameter", "split_hint"]
+__all__ = ["check_markers", "read_parameter", "split_hint"]
 
 
 def split_hint(hint: Any) -> tuple[Any, Source | Depends | None]:
     """An annotation without our marker, and the marker."""
+    hint = unwrap_alias(hint)
     if get_origin(hint) is not Annotated:
         return hint, None
     kind, *metadata = get_args(hint)
@@ -32,8 +33,25 @@ def split_hint(hint: Any) -> tuple[Any, Source | Depends | None]:
     return kind, markers[0] if markers else None
 
 
-def is_marker(value: Any) -> bool:
-    return isinstance(value, Source | Depends) or (isinstance(value, type) and issubclass(value, Source | Depends))
+def check_markers(parameter: inspect.Parameter, hint: Any, function: Callable[..., Any], what: str) -> None:
+    """Refuse an annotation of which one of our markers would be passed over.
+
+    Raises:
+        SetupError: there are two, or one stands inside another type.
+    """
+    kind, _ = split_hint(hint)
+    where = f"{what} {describe(function)}: the parameter {parameter.name!r}"
+    markers = [each for each in getattr(unwrap_alias(hint), "__metadata__", ()) if is_marker(each)]
+    if len(markers) > 1:
+        names = " and ".join(repr(make_marker(each)) for each in markers)
+        raise SetupError(f"{where} is said to come from {names}; leave one of them ({locate(function)})")
+    # Passed over, a dependency that says who the user is would be read from the body.
+    # SECURITY: test_binding.py::test_a_marker_inside_another_type_is_an_error_that_says_where_it_belongs
+    if (hidden := find_marker(kind)) is not None:
+        raise SetupError(
+            f"{where} has {hidden!r} inside another type, where nothing looks at it; write it outermost, as in "
+            f"Annotated[... | None, {hidden!r}] ({locate(function)})"
+        )
 
 
 def make_marker(value: Any) -> Any:

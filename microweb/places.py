@@ -5,7 +5,7 @@ takes a request to the value, or raises ``Refused``. Which place it is, is decid
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_origin
 
 from microweb import json
 from microweb.formreading import Form as ReadForm
@@ -27,6 +27,7 @@ from microweb.structs import (
 )
 from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import (
+    MAPPINGS,
     MOST_PROBLEMS,
     SWITCHES,
     Invalid,
@@ -35,6 +36,7 @@ from microweb.validation import (
     find_unknown,
     make_body_decoder,
     make_completer,
+    make_pydantic_converter,
     make_quick_decoder,
     make_text_converter,
 )
@@ -60,6 +62,8 @@ def read_named(name: str, kind: Any, marker: Source, default: Any, read: Callabl
         return read_whole(name, options[0], marker, default, read)
     if has_structs(kind):
         raise TypeError("no text can be a struct; one struct alone is made of everything there")
+    if any((get_origin(option) or option) in MAPPINGS for option in options):
+        raise TypeError("no text can be a dict; a struct is made of everything there")
     convert = make_text_converter(kind)
     several, may_be_empty = is_list(kind), takes_text(kind)
     only_once = place in GIVEN_ONCE and not several
@@ -88,6 +92,9 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
     place, forbids = marker.place, marker.forbid_unknown
     convert = make_text_converter(kind)
     assert convert is not None
+    for field in find_fields(kind):
+        if field.required and has_structs(field.hint) and not is_pydantic(kind):
+            raise TypeError(f"its field {field.name!r} is a struct, and no text can be one")
     to_key: Callable[[str], str] = header_name if place == "header" else str
     fields = [
         (field.key, to_key(field.key), is_list(field.hint), takes_text(field.hint), is_switch(field.hint))
@@ -202,6 +209,8 @@ def read_file(name: str, kind: Any, alias: str, default: Any) -> Parameter:
             if default is MISSING:
                 raise refuse_value("form", alias, "is missing")
             return default
+        if len(found) > 1 and not several:
+            raise refuse_value("form", alias, REPEATED)
         return found if several else found[0]
 
     return Parameter(name, "file", alias=alias, type=kind, default=default, fill=fill)
@@ -245,7 +254,7 @@ def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Paramet
     """A parameter that is one value of the object in the body."""
     alias = marker.name
     assert alias is not None
-    convert = make_plain_converter(kind)
+    convert = make_plain_converter(kind, forbid_unknown=marker.forbid_unknown)
 
     def fill(request: Any) -> Any:
         body: bytes = request._connection.cached
@@ -269,15 +278,15 @@ def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Paramet
         except Invalid as invalid:
             raise refuse_invalid("body", alias, invalid) from None
 
-    return Parameter(name, "body", alias=alias, type=kind, default=default, fill=fill)
+    return Parameter(
+        name, "body", alias=alias, type=kind, default=default, fill=fill, forbids_unknown=marker.forbid_unknown
+    )
 
 
 def make_plain_converter(kind: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
     """A function from plain values, those of JSON or of another representation, to a type; it raises ``Invalid``."""
     if is_pydantic(kind):
-        convert = make_text_converter(kind)
-        assert convert is not None
-        return convert
+        return make_pydantic_converter(kind, forbid_unknown=forbid_unknown)
     import msgspec
 
     check_type(kind)

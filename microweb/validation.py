@@ -6,7 +6,10 @@ that hold pydantic models are left to pydantic. Sans-I/O: it sees values and typ
 ``places.py`` calls it, and with it msgspec is loaded.
 """
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+import inspect
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -23,6 +26,7 @@ __all__ = [
     "find_unknown",
     "make_body_decoder",
     "make_completer",
+    "make_pydantic_converter",
     "make_quick_decoder",
     "make_text_converter",
 ]
@@ -115,7 +119,27 @@ def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], Non
         return complete_fields
     if not arguments or kind not in ITEMS:
         return None
+    if is_row(choice):
+        return make_row_completer([make_completer(each, known) for each in arguments])
     return make_items_completer(kind, make_completer(arguments[1 if kind in MAPPINGS else 0], known))
+
+
+def is_row(choice: Any) -> bool:
+    """Whether it is a tuple with a type for each place, of which a list has one for all."""
+    return get_origin(choice) is tuple and get_args(choice)[-1:] != (...,)
+
+
+def make_row_completer(completers: list[Callable[[Any], None] | None]) -> Callable[[Any], None] | None:
+    if not any(completers):
+        return None
+
+    def complete_row(value: Any) -> None:
+        if isinstance(value, tuple):
+            for item, complete in zip(value, completers, strict=False):
+                if complete is not None:
+                    complete(item)
+
+    return complete_row
 
 
 def make_items_completer(kind: Any, complete_item: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
@@ -187,7 +211,7 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
         TypeError: msgspec cannot read this type.
     """
     if is_pydantic(hint):
-        return make_pydantic_decoder(hint)
+        return make_pydantic_decoder(hint, forbid_unknown=forbid_unknown)
     decode_typed = make_quick_decoder(hint)
     loads = json.loads
     complete = make_completer(hint, {})
@@ -273,8 +297,9 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
                 unknown.append(join(path, key))
         return unknown
     if isinstance(value, list) and get_origin(choice) in LISTS:
-        for index, item in enumerate(value):
-            unknown += find_unknown(item, arguments[0], f"{path}[{index}]")
+        hints = arguments if is_row(choice) else arguments[:1] * len(value)
+        for index, (item, hint) in enumerate(zip(value, hints, strict=False)):
+            unknown += find_unknown(item, hint, f"{path}[{index}]")
         return unknown
     if isinstance(value, Mapping) and (get_origin(choice) or choice) in MAPPINGS:
         for key, item in value.items():
@@ -313,18 +338,49 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
         if forbids_unknown(choice):
             unknown = value.keys() - {field.key for field in fields}
             problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
-    elif isinstance(value, list) and get_origin(choice) in LISTS - {tuple} and get_args(choice):
-        item_hint = get_args(choice)[0]
-        for index, item in enumerate(value):
-            search(item, item_hint, f"{path}[{index}]", strict, problems)
-            if len(problems) >= MOST_PROBLEMS:
-                return
+    elif isinstance(value, list) and get_origin(choice) in LISTS and get_args(choice):
+        if is_row(choice):
+            for index, (item, item_hint) in enumerate(zip(value, get_args(choice), strict=False)):
+                search(item, item_hint, f"{path}[{index}]", strict, problems)
+        else:
+            search_all(value, range(len(value)), get_args(choice)[0], path, strict, problems)
+    elif isinstance(value, Mapping) and get_origin(choice) in MAPPINGS:
+        search_all([*value.values()], [*value], get_args(choice)[1], path, strict, problems)
     if len(problems) == before:
         # Nothing is wrong further inside: is it this value, or the whole of it (a length, a check of the class)?
-        try:
-            msgspec.convert(value, hint, strict=strict, str_keys=True)
-        except ValueError as error:
-            problems.append(explain(str(error), path, strict))
+        said = find_fault(value, hint, strict)
+        if said is not None:
+            problems.append(explain(said, path, strict))
+
+
+SLICE = 200
+"""Items that msgspec looks at together, before each is looked at by itself."""
+
+
+def search_all(
+    items: list[Any], keys: Sequence[Any], hint: Any, path: str, strict: bool, problems: list[Problem]
+) -> None:
+    """Search all items of a list, or of a dict, by their keys."""
+    for start in range(0, len(items), SLICE):
+        part = items[start : start + SLICE]
+        # By itself each takes microseconds, and a body may hold millions.
+        # SECURITY: test_binding.py::test_one_mistake_among_very_many_values_is_found_at_once
+        if len(items) > SLICE and find_fault(part, list[hint], strict) is None:
+            continue
+        for key, item in zip(keys[start : start + SLICE], part, strict=True):
+            place = f"{path}[{key}]" if isinstance(keys, range) else join(path, str(key))
+            search(item, hint, place, strict, problems)
+        if len(problems) >= MOST_PROBLEMS:
+            return
+
+
+def find_fault(value: Any, hint: Any, strict: bool) -> str | None:
+    """What msgspec says of a value that is no ``hint``; None if it is one."""
+    try:
+        msgspec.convert(value, hint, strict=strict, str_keys=True)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def is_walkable(hint: Any) -> bool:
@@ -348,11 +404,12 @@ def explain(said: str, path: str, strict: bool) -> Problem:
     text, separator, inside = said.rpartition(" - at `")
     if not separator:
         text, inside = said, "$`"
-    inside = inside.rstrip("`").removeprefix("$").removeprefix(".")
+    is_key = inside.startswith("key` in `")  # Of a dict: what is wrong is not what it holds.
+    inside = inside.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix(".")
     text = text.replace("`", "")
     if not strict:
         text = text.removesuffix(", got str")
-    reason = text[:1].lower() + text[1:]
+    reason = ("a key: " if is_key else "") + text[:1].lower() + text[1:]
     return (join(path, inside) if inside else path, reason)
 
 
@@ -365,10 +422,15 @@ def join(path: str, key: str) -> str:
 # pydantic --------------------------------------------------------------------------------------------
 
 
-def make_pydantic_converter(hint: Any) -> Callable[[Any], Any]:
-    from pydantic import TypeAdapter, ValidationError
+def make_pydantic_converter(hint: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
+    """A function from plain values to a type with pydantic models in it; it raises ``Invalid``.
 
-    validate = TypeAdapter(hint).validate_python
+    Raises:
+        TypeError: unknown keys are to be refused, and this pydantic cannot.
+    """
+    from pydantic import ValidationError
+
+    validate = make_pydantic_validator("validate_python", hint, forbid_unknown)
 
     def convert(value: Any) -> Any:
         try:
@@ -379,13 +441,26 @@ def make_pydantic_converter(hint: Any) -> Callable[[Any], Any]:
     return convert
 
 
-def make_pydantic_decoder(hint: Any) -> Callable[[bytes, int], Any]:
-    from pydantic import TypeAdapter, ValidationError
+def make_pydantic_validator(method: str, hint: Any, forbid_unknown: bool) -> Callable[[Any], Any]:
+    from pydantic import TypeAdapter
 
-    validate = TypeAdapter(hint).validate_json
+    validate: Callable[..., Any] = getattr(TypeAdapter(hint), method)
+    if not forbid_unknown:
+        return validate
+    if "extra" not in inspect.signature(validate).parameters:
+        raise TypeError("forbid_unknown needs pydantic 2.12 here; with an older one the model says extra='forbid'")
+    return partial(validate, extra="forbid")
+
+
+def make_pydantic_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[bytes, int], Any]:
+    from pydantic import ValidationError
+
+    validate = make_pydantic_validator("validate_json", hint, forbid_unknown)
 
     def decode(body: bytes, max_depth: int) -> Any:
-        json.check_depth(body, max_depth)
+        # pydantic reads NaN and Infinity, which are no JSON, and knows no byte order mark.
+        json.loads(body, msgspec.Raw, max_depth=max_depth)
+        body = body.removeprefix(BOM_UTF8)
         try:
             return validate(body)
         except ValidationError as error:
@@ -399,10 +474,13 @@ def make_pydantic_decoder(hint: Any) -> Callable[[bytes, int], Any]:
     return decode
 
 
+PYDANTIC_REASONS = {"missing": "is missing", "extra_forbidden": "is not a known field"}
+
+
 def explain_pydantic(errors: Iterable[Any]) -> Iterable[Problem]:
     for error in list(errors)[:MOST_PROBLEMS]:
         path = ""
         for step in error["loc"]:
             path = f"{path}[{step}]" if isinstance(step, int) else join(path, str(step))
-        reason = "is missing" if error["type"] == "missing" else error["msg"]
+        reason = PYDANTIC_REASONS.get(error["type"], error["msg"])
         yield path, reason[:1].lower() + reason[1:]

@@ -4,7 +4,10 @@ So say JSON Schema (2020-12 validation, §6.1.1) and with it the documents of ``
 float. ``validation.py`` asks here before it refuses a body, and never for one that is right.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import msgspec
 
 from microweb import json
 
@@ -16,15 +19,22 @@ EXACT = 2**53
 
 def rewrite_whole_numbers(value: Any) -> bytes | None:
     """JSON of a plain value with whole numbers in the place of floats that are; None if there are none."""
-    holder = [json.loads(json.dumps(value), max_depth=10_000)]
-    waiting: list[Any] = [holder]
+    text = json.dumps(value)
     is_changed = False
-    while waiting:
-        here = waiting.pop()
-        for key, item in enumerate(here) if isinstance(here, list) else list(here.items()):
-            if isinstance(item, list | dict):
-                waiting.append(item)
-            elif isinstance(item, float) and item.is_integer() and abs(item) < EXACT:
-                here[key] = int(item)
-                is_changed = True
-    return json.dumps(holder[0]) if is_changed else None
+
+    def read_number(digits: str) -> float:
+        nonlocal is_changed
+        number = float(digits)
+        if number.is_integer() and abs(number) < EXACT:
+            is_changed = True
+            return int(number)
+        return number
+
+    # The decoder calls us for floats alone: a body may hold millions of other values.
+    decode = msgspec.json.Decoder(float_hook=read_number).decode
+    try:
+        read = decode(text)
+    except RecursionError:
+        with ThreadPoolExecutor(1) as threads:  # As deep as it is, it was read before: on an empty stack.
+            read = threads.submit(decode, text).result()
+    return json.dumps(read) if is_changed else None

@@ -3,14 +3,16 @@
 import dataclasses
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 
-from microweb import App, Depends, Response
+from microweb import App, Depends, Response, SetupError
+from microweb.binding import make_plan
 from microweb.filtering import make_filter
 from microweb.testing import Client
 
@@ -44,6 +46,10 @@ class PlainWithSecret(Plain):
     secret: str = "secret"
 
 
+P = TypeVar("P", bound=Plain)
+C = TypeVar("C", Plain, int)
+
+
 class Typed(TypedDict):
     name: str
 
@@ -72,6 +78,45 @@ def with_secret(value):
     """The same, with an attribute that its class does not name."""
     value.secret = "secret"
     return value
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+@dataclasses.dataclass
+class NumberedPage(Page[Person], Generic[T]):
+    note: T
+
+
+@attrs.define
+class BoxOf(Generic[T]):
+    content: T
+
+
+class Keyed(TypedDict, Generic[T]):
+    content: T
+
+
+class Bare(msgspec.Struct, Generic[P]):
+    content: P
+
+
+class Row(NamedTuple):
+    number: int
+    person: Person
+    next: "Row | None" = None
+
+
+class Late(TypedDict):
+    name: str
+    age: "NotRequired[int]"
+
+
+class LateWithExtensions(typing_extensions.TypedDict):
+    name: str
+    age: "NotRequired[int]"
 
 
 class Model(pydantic.BaseModel):
@@ -234,6 +279,82 @@ async def test_tags_renamed_fields_arrays_and_unset_fields_keep_their_form():
 
     assert (await answer(Cat, Lion(9))).json() == {"type": "cat", "nineLives": 9}
     assert (await answer(Pair, Triple(1, 2))).json() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("returns", "value", "expected"),
+    [
+        (Page[Person], Page([Admin("ada")]), {"items": [{"name": "ada", "age": 0}]}),
+        (Page[Plain | None], Page([PlainWithSecret("ada"), None]), {"items": [{"name": "ada"}, None]}),
+        (Page[list[Plain]], Page([[PlainWithSecret("ada")]]), {"items": [[{"name": "ada"}]]}),
+        (
+            NumberedPage[Plain],
+            NumberedPage([Admin("ada")], PlainWithSecret("bob")),
+            {"items": [{"name": "ada", "age": 0}], "note": {"name": "bob"}},
+        ),
+        (BoxOf[Plain], BoxOf(PlainWithSecret("ada")), {"content": {"name": "ada"}}),
+        (Keyed[Plain], {"content": PlainWithSecret("ada"), "secret": 1}, {"content": {"name": "ada"}}),
+        (Bare, Bare(PlainWithSecret("ada")), {"content": {"name": "ada"}}),
+        (list[P], [PlainWithSecret("ada")], [{"name": "ada"}]),
+        (list[C], [PlainWithSecret("ada")], [{"name": "ada"}]),
+    ],
+)
+async def test_the_arguments_of_a_generic_class_decide_what_leaves(returns, value, expected):
+    assert (await answer(returns, value)).json() == expected
+    assert (await answer(returns, value, debug=True)).json() == expected
+
+
+async def test_a_named_tuple_leaves_as_a_list_of_what_its_fields_name():
+    row = Row(1, Admin("ada"), Row(2, Admin("bob")))
+
+    assert (await answer(list[Row], [row])).json() == [
+        [1, {"name": "ada", "age": 0}, [2, {"name": "bob", "age": 0}, None]]
+    ]
+
+
+@pytest.mark.parametrize("returns", [Late, LateWithExtensions])
+async def test_a_key_that_is_not_required_may_be_left_out_where_annotations_are_texts(returns):
+    assert (await answer(returns, {"name": "ada", "secret": 1})).json() == {"name": "ada"}
+    assert (await answer(returns, {"name": "ada", "age": 3})).json() == {"name": "ada", "age": 3}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("returns", "value"),
+    [
+        (Plain | Response, PlainWithSecret("ada")),
+        (Model | Response, ModelWithSecret(name="ada")),
+        (Model | Plain, PlainWithSecret("ada")),
+        (Model | Plain, ModelWithSecret(name="ada")),
+        (tuple[Plain, int] | tuple[Plain, int, dict], (PlainWithSecret("ada"), 200, {})),
+        (tuple[Plain, int] | Response, (PlainWithSecret("ada"), 200)),
+        (Annotated[tuple[Plain, int], "doc"], (PlainWithSecret("ada"), 200)),
+        (Plain | dict, PlainWithSecret("ada")),
+        (tuple[Annotated[Plain, {}], int] | Response, (PlainWithSecret("ada"), 200)),
+    ],
+)
+async def test_an_annotation_may_name_responses_tuples_and_what_cannot_be_told_apart(returns, value, debug):
+    assert (await answer(returns, value, debug=debug)).json() == {"name": "ada"}
+
+
+def test_an_annotation_that_cannot_be_resolved_is_an_error_for_it_would_filter_nothing():
+    async def view() -> "list[Missing]": ...  # noqa: F821
+    async def response() -> "MissingResponse": ...  # noqa: F821
+
+    with pytest.raises(SetupError, match=r"view .*view is annotated to return 'list\[Missing\]', .* is not defined"):
+        make_plan(view, what="view")
+    assert make_plan(response, what="view").returns.text == "MissingResponse"
+
+
+async def test_debug_checks_nothing_of_what_only_leaves():
+    class Text:
+        def __html__(self):
+            return "<b>"
+
+    class Note(msgspec.Struct):
+        text: Text
+
+    assert (await answer(Note, Note(Text()), debug=True)).json() == {"text": "<b>"}
 
 
 async def test_debug_also_validates():

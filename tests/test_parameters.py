@@ -80,6 +80,17 @@ async def test_an_empty_text_where_a_file_is_expected_is_none():
     assert (await call(view, "POST", data={"photo": ""})).json() == [None]
 
 
+async def test_one_file_may_not_be_two():
+    async def view(photo: UploadFile):
+        return photo.filename
+
+    files = [("photo", ("a.txt", b"1")), ("photo", ("b.txt", b"2"))]
+    answer = await call(view, "POST", files=files)
+
+    assert answer.json()["errors"] == [{"in": "form", "name": "photo", "reason": "is given more than once"}]
+    assert (await call(view, "POST", files=files[:1])).text == "a.txt"
+
+
 async def test_a_value_that_is_no_list_may_not_be_repeated_in_a_query():
     async def view(page: int = 1, tag: str = ""):
         return [page, tag]

@@ -266,6 +266,62 @@ def test_a_default_makes_a_parameter_optional_and_stands_in_the_schema():
     assert word == {"name": "word", "in": "query", "schema": {"type": "string", "default": ""}}
 
 
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [
+        (datetime.datetime, datetime.datetime(2020, 1, 1)),
+        (Annotated[int, msgspec.Meta(ge=1)], 0),
+        (Annotated[int, msgspec.Meta(gt=0)], 0),
+        (Annotated[float, msgspec.Meta(lt=1)], 1.0),
+        (Annotated[str, msgspec.Meta(min_length=3)], ""),
+        (Annotated[str, msgspec.Meta(pattern="^a")], "b"),
+        (Annotated[list[int], msgspec.Meta(min_length=1)], []),
+        (Literal["a", "b"], ""),
+        (int, "x"),
+        (int, True),
+    ],
+)
+def test_a_default_that_is_none_of_the_values_is_left_out_and_the_document_stays_valid(kind, default):
+    class Box(msgspec.Struct):
+        value: kind = default
+
+    app = App(__name__, static_folder=None)
+
+    @app.post("/query")
+    async def query(value: kind = default):
+        return ""
+
+    @app.post("/box")
+    async def box(box: Box):
+        return ""
+
+    @app.post("/key")
+    async def key(value: Annotated[kind, Body("value")] = default):
+        return ""
+
+    document = document_of(app)
+
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+    assert "'default': " not in repr([document["components"]["schemas"]["Box"], document["paths"]])
+
+
+def test_flags_may_be_combined():
+    class Right(enum.Flag):
+        READ = 1
+        WRITE = 2
+
+    class Bits(enum.IntFlag):
+        A = 1
+
+    async def view(rights: Annotated[list[Right | None], Body("rights")], bits: Annotated[Bits, Body("bits")]):
+        return ""
+
+    _, components = operation_of(view, method="post")
+
+    assert components["Right"] == {"type": "integer", "minimum": 0, "maximum": 3}
+    assert components["Bits"] == {"type": "integer"}
+
+
 def test_headers_and_cookies_have_the_names_they_are_sent_under():
     async def view(x_token: Annotated[str, Header()], seen: Annotated[str, Cookie("last")]):
         return ""
@@ -455,6 +511,19 @@ def test_a_body_that_forbids_unknown_keys_is_closed():
     _, components = operation_of(view, method="post")
 
     assert components["BoxExact"]["additionalProperties"] is False
+
+
+def test_a_route_that_forbids_unknown_keys_is_closed_for_named_bodies_and_pydantic_models_too():
+    class Crate(pydantic.BaseModel):
+        width: int
+
+    async def view(crate: Annotated[Crate, Body("crate")]):
+        return ""
+
+    operation, components = operation_of(view, method="post", forbid_unknown=True)
+
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["additionalProperties"] is False
+    assert components["Crate"]["additionalProperties"] is False
 
 
 def test_keys_of_a_body_are_the_members_of_one_object():
