@@ -692,10 +692,15 @@ class App(Router):
             SetupError: it is no async generator function.
             FrozenError: the app has started to serve.
         """
-        from inspect import isasyncgenfunction
+        from inspect import isasyncgenfunction, signature
 
         self._changed("add a lifespan")
-        if not isasyncgenfunction(function):
+        try:
+            signature(function).bind(self)
+            fits = isasyncgenfunction(function)
+        except TypeError:
+            fits = False
+        if not fits:
             raise SetupError(
                 f"a lifespan is an `async def` with one `yield`, taking the app; {function!r} is not ({find_place()})"
             )
@@ -729,8 +734,12 @@ class App(Router):
         ``request`` and ``session`` are unbound. A ``def`` function runs in a worker thread. Callable from any thread.
 
         Raises:
+            TypeError: ``function`` cannot be called.
             RuntimeError: the app is not started, or is shutting down.
         """
+        from microweb.backgroundtasks import check_task
+
+        check_task(function)
         host = self
         while host._host is not None:
             host = host._host

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from microweb.loops import current_task, spawn, without_cancellation
@@ -11,9 +12,21 @@ from microweb.loops import current_task, spawn, without_cancellation
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["BackgroundTasks"]
+__all__ = ["BackgroundTasks", "check_task"]
 
 logger = logging.getLogger("microweb")
+
+
+def check_task(function: object) -> None:
+    """Refuse what cannot be called, such as what ``work(1)`` gives where ``work, 1`` was meant.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if not callable(function):
+        if isinstance(function, CoroutineType):
+            function.close()  # Python would only warn of the same.
+        raise TypeError(f"a task is a function and its arguments, as in (work, 1), not what work(1) gives: {function!r}")
 
 
 class BackgroundTasks:

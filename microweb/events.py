@@ -42,6 +42,8 @@ class Event:
         self, data: Any = "", event: str | None = None, id: str | int | None = None, retry: int | None = None
     ) -> None:
         # SECURITY: test_events.py::test_no_line_gets_in_through_a_name_or_an_id
+        if event is not None and not isinstance(event, str):
+            raise TypeError(f"the event of an event is its name, not {event!r}")
         for name, value in (("event", event), ("id", None if id is None else str(id))):
             if value is not None and any(character in value for character in "\r\n\0"):
                 raise ValueError(f"the {name} of an event has no line breaks and no NUL, not {value!r}")
@@ -79,18 +81,19 @@ class EventStream(StreamingResponse):
     cancelled where it waits, and the answer ends as if it had ended. Proxies are told not to transform, keep or
     buffer it.
 
-    >>> from microweb import App, EventStream, Request
+    >>> from typing import Annotated
+    >>> from microweb import App, EventStream, Header
     >>> app = App(__name__)
     >>> @app.get("/ticks")
-    ... async def ticks(request: Request):
+    ... async def ticks(last_event_id: Annotated[int, Header()] = 0):
     ...     async def count():
-    ...         start = int(request.headers.get("last-event-id", "0"))
-    ...         for number in range(start, 3):
+    ...         for number in range(last_event_id, 3):
     ...             yield Event(f"tick {number}", id=number)
     ...     return EventStream(count())
     """
 
     watches_disconnect = True
+    encodes_bytes = True
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class EventStream(StreamingResponse):
         status: int = 200,
         headers: HeaderItems | None = None,
     ) -> None:
-        if ping <= 0:
+        if ping.__class__ not in (int, float) or not ping > 0:
             raise ValueError(f"ping is a number of seconds, more than 0, not {ping!r}")
         super().__init__(iterable, status, None, "text/event-stream; charset=utf-8")
         self.headers["cache-control"] = "no-cache, no-transform"

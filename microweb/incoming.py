@@ -393,7 +393,14 @@ class Incoming:
     # Afterwards --------------------------------------------------------------------------------
 
     def after_response(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run ``function(*args)`` when the answer is out, in the app's task group, guarded and logged."""
+        """Run ``function(*args)`` when the answer is out, in the app's task group, guarded and logged.
+
+        Raises:
+            TypeError: ``function`` cannot be called.
+        """
+        from microweb.backgroundtasks import check_task
+
+        check_task(function)
         app = self.app
 
         async def start() -> None:

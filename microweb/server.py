@@ -44,6 +44,9 @@ __all__ = ["ServeError", "ignore_runs", "run", "serve"]
 RELOAD_GRACE = 2.0
 """Seconds that requests have to end when the files have changed: somebody waits at the keyboard."""
 
+LAST_MOMENT = 3.0
+"""Seconds beyond the grace for what was cancelled; after a second Ctrl-C the lifespans end only then."""
+
 
 class ServeError(Exception):
     """The app cannot be served like that, on that address for instance; the message is for the terminal."""
@@ -84,9 +87,23 @@ def run(
     if reload is None:
         reload = app.debug and workers == 1
     try:
+        # Nothing is this machine, as in Flask: to the system it would be every address that this one has.
+        host, port = host or "127.0.0.1", read_port(port)
         serve(lambda: (app, name_of(app)), host, port, reload=reload, workers=workers, **options)
     except (ServeError, SetupError) as error:
         sys.exit(f"Error: {error}")
+
+
+def read_port(given: Any) -> int:
+    """The port that a program gave; also the text of an environment variable, or nothing, as in Flask.
+
+    Raises:
+        ServeError: it is no number.
+    """
+    try:
+        return 8000 if given in (None, "") else int(given)
+    except (TypeError, ValueError):
+        raise ServeError(f"a port is a number from 0 to 65535, not {given!r}") from None
 
 
 _ignoring: list[str] = []
@@ -301,6 +318,8 @@ def make_server(
         uvicorn ends the lifespan after the last connection; a stream without an end has to know before.
         """
 
+        last_resort: threading.Timer | None = None
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             """Start the app and accept connections, then tell."""
             await super().startup(sockets)
@@ -311,6 +330,23 @@ def make_server(
             if child is not None:
                 # The connections may take that time, and then the lifespans.
                 child.tell_started(2 * grace + 3)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """End connections and lifespans. A ``def`` generator that never gives its thread back is left then."""
+            await super().shutdown(sockets)
+            if threading.current_thread() is threading.main_thread():
+                # The loop would wait for it, and the process with it; uvicorn's own signal would end both.
+                self.last_resort = threading.Timer(grace + LAST_MOMENT, give_up)
+                self.last_resort.daemon = True
+                self.last_resort.start()
+
+        def run(self, sockets: list[socket.socket] | None = None) -> None:
+            """Serve until a signal comes."""
+            try:
+                super().run(sockets)
+            finally:
+                if self.last_resort is not None:
+                    self.last_resort.cancel()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """Stop gracefully at the first signal, at once at a second Ctrl-C.
@@ -324,6 +360,14 @@ def make_server(
             app.shutting_down.set()
 
     return AppServer(config)
+
+
+def give_up() -> None:
+    """End the process as it is."""
+    say("something in a thread does not end; the process ends without it")
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def refreshing(app: App) -> "App | BrowserRefresh":

@@ -11,7 +11,7 @@ State, and what the methods do in it::
 
 from functools import partial
 from sys import maxsize
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, NoReturn, Self, TypeVar, overload
 
 from microweb import json
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
@@ -96,10 +96,12 @@ class WebSocket(Incoming):
         Raises:
             ValueError: the client did not offer the subprotocol, or a header may not be sent.
             WebSocketDisconnect: the client has left.
-            RuntimeError: it is open already, or the session is too large for its cookie.
+            RuntimeError: it is open already, is being refused, or the session is too large for its cookie.
         """
         if self.state_of_connection == "open":
             raise RuntimeError("this websocket was accepted already; accept() is called once")
+        if self.state_of_connection == "closed" and self.close_code is None:
+            raise RuntimeError("this websocket is being refused: what a view yields is the body of its refusal")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(f"the client offers the subprotocols {self.subprotocols}, not {subprotocol!r}")
         lines = [] if headers is None else Headers(headers).raw
@@ -134,7 +136,12 @@ class WebSocket(Incoming):
         # version of the specification says that nobody has to watch for the client to leave meanwhile.
         scope = {**self.scope, "type": "http", "method": "GET", "extensions": {}}
         scope["asgi"] = {**scope.get("asgi", {}), "spec_version": "2.4"}
-        handshake = Request(self.app, scope, self._receive, self._target, self._view_args)
+
+        async def receive() -> Message:
+            await self._receive()  # A handshake has no body: all that can come is its end.
+            return {"type": "http.disconnect"}
+
+        handshake = Request(self.app, scope, receive, self._target, self._view_args)
         handshake._notes = self.notes
 
         async def forward(message: Message) -> None:
@@ -236,8 +243,8 @@ class WebSocket(Incoming):
         # PERF(websockets.text): without a coroutine between; so do the two below.
         try:
             await self._send({"type": "websocket.send", "text": text})
-        except OSError:
-            raise self._lose() from None
+        except (OSError, RuntimeError) as error:
+            self._lose(error)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message. Raises: as ``send_text``."""
@@ -247,8 +254,8 @@ class WebSocket(Incoming):
             self._check_open("send")
         try:
             await self._send({"type": "websocket.send", "bytes": bytes(data)})
-        except OSError:
-            raise self._lose() from None
+        except (OSError, RuntimeError) as error:
+            self._lose(error)
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON in a text message. Raises: as ``send_text``, and TypeError for what has no JSON."""
@@ -257,8 +264,8 @@ class WebSocket(Incoming):
             self._check_open("send")
         try:
             await self._send({"type": "websocket.send", "text": text})
-        except OSError:
-            raise self._lose() from None
+        except (OSError, RuntimeError) as error:
+            self._lose(error)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a code of RFC 6455 §7.4; before ``accept``, refuse the handshake. Nothing, if it is closed.
@@ -268,8 +275,8 @@ class WebSocket(Incoming):
         Raises:
             ValueError: the code must not be sent.
         """
-        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
-            raise ValueError(f"a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4), not {code}")
+        if not is_close_code(code):
+            raise ValueError(f"a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4), not {code!r}")
         if self.state_of_connection == "closed":
             return
         if reason:
@@ -315,13 +322,19 @@ class WebSocket(Incoming):
     async def _pass(self, message: Message) -> None:
         try:
             await self._send(message)
-        except OSError:
-            raise self._lose() from None
+        except (OSError, RuntimeError) as error:
+            self._lose(error)
 
-    def _lose(self) -> WebSocketDisconnect:
-        """The client has left: from ASGI websockets 2.4 on send raises OSError then."""
+    def _lose(self, error: Exception) -> NoReturn:
+        """Raise what an error of the server's ``send`` means: that the client has left, if it says so.
+
+        OSError says that from ASGI websockets 2.4 on. A server that has closed by itself, for a frame that is none
+        or a client that left during its handshake, may take our next message for a mistake of ours.
+        """
+        if isinstance(error, RuntimeError) and "ASGI" not in str(error):
+            raise error
         self._end(self.close_code or 1006, self.close_reason)
-        return WebSocketDisconnect(self.close_code or 1006, self.close_reason)
+        raise WebSocketDisconnect(self.close_code or 1006, self.close_reason) from None
 
     def _note_end(self, message: Message) -> None:
         self._end(message.get("code") or 1005, message.get("reason") or "")
@@ -338,6 +351,13 @@ class WebSocket(Incoming):
     def _check_not_closed(self) -> None:
         if self.state_of_connection == "closed":
             raise WebSocketDisconnect(self.close_code or 1006, self.close_reason)
+
+
+def is_close_code(value: object) -> bool:
+    """Whether an application may close with it (RFC 6455 §7.4)."""
+    if not isinstance(value, int):
+        return False
+    return (1000 <= value <= 1014 and value not in (1004, 1005, 1006)) or 3000 <= value <= 4999
 
 
 def size_of(data: str | bytes) -> int:

@@ -80,6 +80,10 @@ async def serve_websocket(
             await websocket.close()
         except ClientDisconnect:
             pass  # Nobody is left to be told.
+    except BaseException as error:
+        if target.teardown is not None:
+            websocket.notes.unhandled = error  # One that was cancelled, or bubbles, did not go well.
+        raise
     finally:
         farewells.discard(websocket)
         try:

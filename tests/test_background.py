@@ -54,6 +54,23 @@ async def test_work_runs_when_the_client_has_left():
     assert first == ["data: first\n\n"]
 
 
+@pytest.mark.parametrize("is_of_app", [True, False])
+async def test_what_a_function_gives_is_no_task(is_of_app):
+    app = App(__name__)
+
+    async def work():
+        raise AssertionError("never run")
+
+    @app.get("/")
+    async def view(request: Request):
+        start = app.add_background_task if is_of_app else request.after_response
+        start(work())
+
+    with pytest.raises(TypeError, match="a function and its arguments"):
+        async with Client(app) as client:
+            await client.get("/")
+
+
 async def test_work_starts_after_the_last_byte():
     app, order = App(__name__), []
 

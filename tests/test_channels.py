@@ -55,6 +55,37 @@ async def test_who_has_left_is_forgotten():
     assert channels._subscribers == {}
 
 
+async def test_waiting_outside_of_the_block_is_an_error():
+    channels = Channels()
+    messages = channels.subscribe("room")
+
+    with pytest.raises(RuntimeError, match="async with"):
+        await anext(messages)
+    async with messages:
+        pass
+    with pytest.raises(RuntimeError, match="async with"):
+        await anext(messages)
+
+
+async def test_a_second_task_that_waits_is_an_error_and_takes_nothing_from_the_first():
+    channels, got = Channels(), []
+
+    async def listen(messages):
+        got.append(await anext(messages))
+
+    with anyio.fail_after(10):
+        async with channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
+            with anyio.move_on_after(0):
+                await anext(messages)  # One that was given up is none.
+            tasks.start_soon(listen, messages)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(RuntimeError, match="two tasks"):
+                await anext(messages)
+            await channels.publish("room", "hello")
+
+    assert got == ["hello"]
+
+
 async def test_a_slow_subscriber_loses_the_oldest_and_is_counted():
     channels = Channels()
 

@@ -54,13 +54,18 @@ def test_a_retry_is_milliseconds(retry):
         Event("x", retry=retry)
 
 
+def test_an_event_has_a_name_that_is_text():
+    with pytest.raises(TypeError, match="not 3"):
+        Event("x", event=3)
+
+
 def test_all_fields_are_written():
     event = Event({"a": [1]}, event="news", id=3, retry=500)
 
     assert event.encode() == b'id: 3\nevent: news\nretry: 500\ndata: {"a":[1]}\n\n'
 
 
-@pytest.mark.parametrize("ping", [0, -1])
+@pytest.mark.parametrize("ping", [0, -1, float("nan"), None, "15"])
 def test_a_ping_needs_some_time(ping):
     with pytest.raises(ValueError, match="ping"):
         EventStream([], ping=ping)
@@ -93,6 +98,43 @@ async def test_items_of_every_kind_are_events():
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
     assert response.headers["x-own"] == "1"
+
+
+async def test_bytes_are_an_item_like_any_other():
+    # SECURITY: as they are they would be lines of the stream, which whoever wrote them chooses.
+    async def items():
+        yield b"x\n\nevent: admin\ndata: y\n\n"
+        yield bytearray(b"x")
+
+    events = parse((await fetch(items)).text)
+
+    assert events == [('"eAoKZXZlbnQ6IGFkbWluCmRhdGE6IHkKCg=="', "", None), ('"eA=="', "", None)]
+
+
+async def test_a_layer_may_wrap_the_events_in_bytes_of_its_own():
+    app = App(__name__)
+
+    @app.middleware
+    async def shout(request, call_next):
+        response = await call_next(request)
+        inner = response.iterable
+
+        async def louder():
+            async for item in inner:
+                yield response.encode(item).upper()
+
+        response.iterable = louder()
+        return response
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "a"
+
+        return EventStream(items())
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "DATA: A\n\n"
 
 
 async def test_a_plain_generator_works_too():

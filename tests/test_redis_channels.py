@@ -108,6 +108,55 @@ async def test_who_is_cancelled_while_joining_leaves_nothing(url, client):
         await nobody_listens(client, "cancelled")
 
 
+async def test_who_waits_for_one_that_is_cancelled_while_joining_joins_all_the_same(url):
+    joined = anyio.Event()
+
+    async with RedisChannels(url) as channels, anyio.create_task_group() as tasks:
+
+        async def join(scope):
+            with scope:
+                async with channels.subscribe("together") as messages:
+                    joined.set()
+                    assert await take(messages, 1) == ["hello"]
+
+        first = anyio.CancelScope()
+        tasks.start_soon(join, first)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(join, anyio.CancelScope())
+        first.cancel()
+        with anyio.fail_after(30):
+            await joined.wait()
+        await channels.publish("together", "hello")
+
+
+async def test_all_who_join_while_redis_is_gone_are_told(tmp_path, caplog):
+    port, failures = find_free_port(), []
+
+    async def join(channels):
+        try:
+            async with channels.subscribe("away"):
+                pass
+        except redis.ConnectionError:
+            failures.append("told")
+
+    with running_redis(port, tmp_path) as url:
+        channels = RedisChannels(url)
+        await channels.__aenter__()
+    with anyio.fail_after(30):
+        while "have lost Redis" not in caplog.text:
+            await anyio.sleep(0.05)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(join, channels)
+        with running_redis(port, tmp_path):
+            async with channels.subscribe("away") as messages:
+                await channels.publish("away", "back")
+                assert await take(messages, 1) == ["back"]
+        await channels.__aexit__(None, None, None)
+
+    assert failures == ["told"] * 3
+
+
 async def test_a_lost_connection_is_made_again(url, client, caplog):
     async with RedisChannels(url) as channels, channels.subscribe("lost") as messages:
         client.client_kill_filter(_type="pubsub", skipme=True)

@@ -59,6 +59,10 @@ def name_two_views_alike(app):
     app.get("/2", endpoint="same")(other)
 
 
+async def forgets_the_app():
+    yield
+
+
 MISTAKES = {
     "a route begins with its rule": lambda app: app.get(view),
     "a route begins with its rule, ": lambda app: app.websocket(view),
@@ -102,6 +106,7 @@ MISTAKES = {
     "is used with parentheses": lambda app: app.template_filter(view),
     "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
     "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
+    "taking the app": lambda app: app.lifespan(forgets_the_app),
     "the url_defaults function": lambda app: app.url_defaults(fill_in_later),
     "the url_value_preprocessor function": lambda app: app.url_value_preprocessor(fill_in_later),
     "must take two arguments, (endpoint, values)": lambda app: app.url_value_preprocessor(lambda values: None),

@@ -79,6 +79,24 @@ def test_run_takes_uvicorns_options(port):
 
 @posix
 @pytest.mark.wire
+def test_run_takes_what_environment_variables_give(port, capsys):
+    # None for a host that is not set: this machine only, though to the system it means every address.
+    with visitor(port) as seen:
+        make_app().run(host=None, port=str(port))
+
+    assert seen
+    assert f"http://127.0.0.1:{port}  (Ctrl-C stops it)\n" in capsys.readouterr().err
+
+
+def test_a_port_that_is_no_number_is_one_sentence():
+    with pytest.raises(SystemExit) as ended:
+        make_app().run(port="http")
+
+    assert ended.value.code == "Error: a port is a number from 0 to 65535, not 'http'"
+
+
+@posix
+@pytest.mark.wire
 def test_run_can_set_debug_without_reloading(port):
     app = make_app()
 
@@ -511,6 +529,36 @@ def test_what_stands_after_run_is_done_when_it_was_stopped(tmp_path, number):
 
         assert program.wait() == 0
     assert program.output.endswith("after run\n")
+
+
+@posix
+@pytest.mark.wire
+def test_a_generator_that_keeps_its_thread_does_not_keep_the_process(tmp_path, port):
+    program = """
+        import sys
+        import threading
+        from microweb import App
+
+        app = App(__name__, static_folder=None, config={"GRACEFUL_TIMEOUT": 0.5})
+
+        @app.get("/")
+        def stuck():
+            def chunks():
+                yield "first"
+                threading.Event().wait()
+
+            return chunks()
+
+        app.run(port=int(sys.argv[1]))
+        """
+    write(tmp_path / "app.py", program)
+    with Program("app.py", port, cwd=tmp_path) as program, urllib.request.urlopen(program.url) as answer:
+        assert answer.read(5) == b"first"
+
+        program.process.terminate()
+
+        assert program.wait() == 1
+    assert "something in a thread does not end" in program.output
 
 
 @posix

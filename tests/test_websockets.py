@@ -4,9 +4,22 @@ import logging
 from dataclasses import dataclass
 from typing import Annotated
 
+import anyio
 import pytest
 
-from microweb import App, Request, Response, Router, SetupError, WebSocketDisconnect, abort, current_app, g, websocket
+from microweb import (
+    App,
+    EventStream,
+    Request,
+    Response,
+    Router,
+    SetupError,
+    WebSocketDisconnect,
+    abort,
+    current_app,
+    g,
+    websocket,
+)
 from microweb.markers import Depends, Header, Query
 from microweb.sessions import MemorySessionStore
 from microweb.testing import Client, WebSocketDenied
@@ -306,6 +319,45 @@ async def test_a_denial_may_be_a_stream_and_is_closed():
     assert closed == [True]
 
 
+async def test_a_view_that_yields_cannot_accept():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        yield "a"
+
+    with pytest.raises(RuntimeError, match="yields"):
+        async with Client(app) as client, client.websocket("/ws"):
+            pass
+
+
+async def test_a_denial_without_an_end_ends_when_the_client_has_left(caplog):
+    app, ends = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view():
+        async def events():
+            try:
+                yield "refused"
+                began.set()
+                await anyio.sleep_forever()
+            finally:
+                ends.append("closed")
+
+        return EventStream(events())
+
+    began = anyio.Event()
+    with anyio.fail_after(10):
+        async with Client(app) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(client.websocket("/ws").__aenter__)
+            await began.wait()
+            tasks.cancel_scope.cancel()
+
+    assert ends == ["closed"]
+    assert caplog.records == []
+
+
 async def test_an_error_before_accept_is_a_500_and_is_logged_once(caplog):
     app, seen = App(__name__), []
 
@@ -500,7 +552,8 @@ async def test_a_client_that_leaves_before_the_answer_is_no_error(caplog):
     assert caplog.records == []
 
 
-async def test_sending_to_a_client_that_left_is_a_disconnect(caplog):
+@pytest.mark.parametrize("error", [OSError(), RuntimeError("Unexpected ASGI message 'websocket.send'")])
+async def test_sending_to_a_client_that_left_is_a_disconnect(error, caplog):
     app, ends = App(__name__), []
 
     async def receive():
@@ -508,7 +561,7 @@ async def test_sending_to_a_client_that_left_is_a_disconnect(caplog):
 
     async def send(message):
         if message["type"] == "websocket.send":
-            raise OSError
+            raise error
 
     @app.websocket("/ws")
     async def view(websocket):
@@ -524,7 +577,29 @@ async def test_sending_to_a_client_that_left_is_a_disconnect(caplog):
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+async def test_any_other_error_of_sending_is_an_error_of_the_view(caplog):
+    app, codes = App(__name__), []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        if message["type"] == "websocket.send":
+            raise RuntimeError("a middleware's own")
+        codes.append(message.get("code"))
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.send_text("x")
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert codes == [None, 1011]
+    assert [str(record.exc_info[1]) for record in caplog.records] == ["a middleware's own"]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, "1000", None])
 async def test_a_code_that_may_not_be_sent_is_a_value_error(code):
     app = App(__name__)
 
@@ -593,6 +668,34 @@ async def test_hooks_and_layers_run_in_order_and_http_ones_do_not():
         "router teardown None",
         "app teardown None",
     ]
+
+
+async def test_the_teardown_of_a_cancelled_view_gets_the_cancellation():
+    app, ends = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        began.set()
+        await anyio.sleep_forever()
+
+    @app.teardown_websocket
+    async def after(error):
+        ends.append(type(error))
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        pass
+
+    began = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app, {"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+        await began.wait()
+        tasks.cancel_scope.cancel()
+
+    assert ends == [anyio.get_cancelled_exc_class()]
 
 
 async def test_a_hook_that_answers_refuses():

@@ -134,12 +134,15 @@ class RedisChannels(Channels):
         assert listener is not None
         await super().join(subscription)
         self._joining[subscription] = None
+        confirmed = asking = None
         try:
-            confirmed = self._confirmed.get(channel)
-            if confirmed is None:
-                confirmed = self._confirmed[channel] = asyncio.Event()
-                await listener.subscribe(self.prefix + channel)
-            await confirmed.wait()
+            while confirmed is None or self._confirmed.get(channel) is not confirmed:
+                confirmed = self._confirmed.get(channel)
+                if confirmed is None:
+                    confirmed = asking = self._confirmed[channel] = asyncio.Event()
+                    await listener.subscribe(self.prefix + channel)
+                    asking = None
+                await confirmed.wait()
             if not subscription.history:
                 return []
             lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
@@ -148,6 +151,10 @@ class RedisChannels(Channels):
             return last([message for number, message in numbered if first is None or number < first], subscription)
         except BaseException:
             await self.leave(subscription)
+            if asking is not None and self._confirmed.get(channel) is asking:
+                # Nobody knows whether it was asked for: one of the others who wait for it does so anew.
+                del self._confirmed[channel]
+                asking.set()
             raise
         finally:
             self._joining.pop(subscription, None)

@@ -38,12 +38,23 @@ class Hub(Protocol):
 
 
 class Subscription:
-    """The messages of one channel, as an async iterator inside of ``async with``.
+    """The messages of one channel, as an async iterator inside of ``async with``, for one task.
 
     ``dropped`` counts those that it was too slow for.
     """
 
-    __slots__ = ("_hub", "_overrun", "_queue", "_waiting", "channel", "dropped", "history", "on_full", "size")
+    __slots__ = (
+        "_hub",
+        "_is_joined",
+        "_overrun",
+        "_queue",
+        "_waiting",
+        "channel",
+        "dropped",
+        "history",
+        "on_full",
+        "size",
+    )
 
     def __init__(self, hub: Hub, channel: str, size: int, on_full: OnFull, history: int) -> None:
         self.channel = channel
@@ -54,16 +65,19 @@ class Subscription:
         self._hub = hub
         self._queue: deque[Any] = deque()
         self._overrun = False
+        self._is_joined = False
         self._waiting: Future[None] | Event | None = None
 
     async def __aenter__(self) -> Self:
         earlier = await self._hub.join(self)
+        self._is_joined = True
         self._queue.extendleft(reversed(earlier))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_joined = False
         await self._hub.leave(self)
 
     def __aiter__(self) -> Self:
@@ -73,12 +87,17 @@ class Subscription:
         while not self._queue:
             if self._overrun:
                 break
+            self._check_alone()
             loop = None if in_trio() else _get_running_loop()
             if loop is None:
                 from anyio import Event
 
                 event = self._waiting = Event()
-                await event.wait()
+                try:
+                    await event.wait()
+                finally:
+                    if self._waiting is event:
+                        self._waiting = None
             else:
                 # PERF(websockets.fan-out): anyio's event would be three objects and two coroutines around this one.
                 future = self._waiting = loop.create_future()
@@ -105,6 +124,20 @@ class Subscription:
                 waiting.set()
             elif not waiting.done():  # Whoever waited may have been cancelled.
                 waiting.set_result(None)
+
+    def _check_alone(self) -> None:
+        """Refuse to wait for what would never come.
+
+        Raises:
+            RuntimeError: nothing is delivered here, or another task waits already.
+        """
+        if not self._is_joined:
+            raise RuntimeError(
+                f"nothing comes from {self.channel!r} outside of `async with channels.subscribe(...) as messages`"
+            )
+        waiting = self._waiting
+        if waiting is not None and not (isinstance(waiting, Future) and waiting.done()):
+            raise RuntimeError(f"two tasks wait for one subscription of {self.channel!r}: each needs its own")
 
     def forget(self) -> None:
         """Begin anew, without what has come so far."""

@@ -23,7 +23,7 @@ class Timeout:
     """
 
     def __init__(self, seconds: float) -> None:
-        if seconds <= 0:
+        if seconds.__class__ not in (int, float) or not seconds > 0:
             raise ValueError(f"a timeout is a number of seconds, more than 0, not {seconds!r}")
         self.seconds = seconds
 

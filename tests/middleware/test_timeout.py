@@ -65,7 +65,7 @@ async def test_a_streamed_body_takes_as_long_as_it_takes():
         assert (await client.get("/")).text == "ab"
 
 
-@pytest.mark.parametrize("seconds", [0, -1])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), None, "5"])
 def test_a_timeout_is_more_than_nothing(seconds):
     with pytest.raises(ValueError, match="more than 0"):
         Timeout(seconds)

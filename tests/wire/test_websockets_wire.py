@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import anyio
 import pytest
 import uvicorn
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -104,3 +105,27 @@ def test_a_sender_waits_for_a_client_that_does_not_read(websockets):
 
         while len(began) < held + 10:
             assert client.recv(100_000)
+
+
+@pytest.mark.parametrize("websockets", ["websockets-sansio", "wsproto"])
+def test_a_client_that_the_server_itself_closes_is_no_error_of_the_view(websockets, caplog):
+    app, ends = App(__name__), []
+
+    @app.websocket("/")
+    async def flood(websocket):
+        await websocket.accept()
+        try:
+            while True:
+                await websocket.send_text("x" * 1000)
+                await anyio.lowlevel.checkpoint()
+        except Exception as error:
+            ends.append(repr(error))
+            raise
+
+    with serving(app, ws=websockets, ws_max_size=1000) as url, connect(url) as ws:
+        ws.recv(10)
+        ws.send("x" * 2000)
+        wait_until(lambda: ends, "the end of the view")
+
+    assert ends[0].startswith("WebSocketDisconnect")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
