@@ -26,7 +26,7 @@ def check_task(function: object) -> None:
     if not callable(function):
         if isinstance(function, CoroutineType):
             function.close()  # Python would only warn of the same.
-        raise TypeError(f"a task is a function and its arguments, as in (work, 1), not what work(1) gives: {function!r}")
+        raise TypeError(f"a task is a function and its arguments, as in (work, 1), not what that gives: {function!r}")
 
 
 class BackgroundTasks:

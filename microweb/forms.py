@@ -131,7 +131,7 @@ def parse_disposition(value: str) -> tuple[bool, str, str | None]:
     if kind != "form-data":
         return False, "", None
     if "name" not in parameters or UNQUOTED.sub("", value).count('"') % 2:
-        # SECURITY: test_a_part_whose_disposition_is_malformed_is_refused: a file would pass for a field, or for another.
+        # SECURITY: test_a_part_whose_disposition_is_malformed_is_refused: a file would pass for a field.
         raise BadRequest("A part of the form has no name, or a quote in its Content-Disposition is not closed.")
     filename = parameters.get("filename")
     return True, unescape(parameters["name"]), filename if filename is None else unescape(filename)

@@ -71,7 +71,8 @@ dumps: Callable[[Any], bytes] = start_dumping
 
 Beyond JSON's own types: dates, times and durations (ISO 8601), ``UUID``, ``Decimal`` (as a string),
 bytes (base64), enums (their value), sets, tuples, dataclasses, attrs classes, msgspec Structs,
-TypedDicts, pydantic models, other mappings, and objects with ``__html__`` (as a string). NaN and infinities become ``null``.
+TypedDicts, pydantic models, other mappings, and objects with ``__html__`` (as a string). NaN and infinities
+become ``null``.
 
 Raises:
     TypeError: a value has no JSON form; the message names its type.

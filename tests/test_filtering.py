@@ -386,3 +386,14 @@ async def test_it_works_beside_dependencies():
 
     async with Client(app) as client:
         assert (await client.get("/")).json() == {"name": "ada", "age": 0}
+
+
+async def test_pydantic_models_leave_from_inside_of_plain_values():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        return {"all": [Model(name="ada")]}
+
+    async with Client(app) as client:
+        assert (await client.get("/")).json() == {"all": [{"name": "ada"}]}
