@@ -83,6 +83,7 @@ class App(Router):
     """
 
     is_app = True
+    request_class: type[Request] = Request
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class App(Router):
         secret_key: str | bytes | None = None,
         debug: bool | None = None,
         strict_slashes: bool = True,
-        request_class: type[Request] = Request,
+        request_class: type[Request] | None = None,
         static_folder: str | None = "static",
         static_url_path: str | None = "/static",
         template_folder: str | None = "templates",
@@ -104,7 +105,8 @@ class App(Router):
             static_url_path=static_url_path,
             template_folder=template_folder,
         )
-        self.request_class = request_class
+        # A class derived from App may set it, as Flask's do.
+        self.request_class = request_class or type(self).request_class
         self.strict_slashes = strict_slashes
         self._gate: ASGIApp | None = self._pass_gate
         """Stands before the walk while there is something to do first; None once everything is composed."""
@@ -462,6 +464,8 @@ class App(Router):
         if any(target.is_websocket for target in assembly.targets):
             self._websocket_targets = self.websocket_targets
         self._composed = True
+        # The program may have asked for jinja_env before its last registration.
+        self._templates_version = -1
 
     @property
     def websocket_targets(self) -> "Mapping[Target, WebSocketTarget]":

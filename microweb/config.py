@@ -8,6 +8,7 @@ Which keys the framework has and what they may hold is in ``limits``; the two na
 import os
 import types
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from microweb.errors import SetupError
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PLAIN = frozenset({str, bytes, int, float, bool, timedelta, type(None)})
+"""Types whose values cannot change, so that an equal one is no news."""
+
 
 class Config(dict[str, Any]):
     """The settings of an app: a dict with upper-case keys, and Flask's ways to fill it.
 
-    ``on_change`` is called after every change made through this class. What is changed inside a value
-    (``config["DATABASE"]["host"] = ...``) goes unseen: call ``changed()`` after that. Files are looked for
-    relative to ``root_path``.
+    ``on_change`` is called after every change made through this class; a number or text set to what it is already is
+    none. What is changed inside a value (``config["DATABASE"]["host"] = ...``) goes unseen: call ``changed()`` after
+    that. Files are looked for relative to ``root_path``.
 
     >>> config = Config("/srv/shop", DEFAULTS)
     >>> config.from_mapping(MAX_CONTENT_LENGTH=1024, note="keys in lower case are left out")
@@ -62,8 +66,11 @@ class Config(dict[str, Any]):
     # The dict's own ways to change it -----------------------------------------------------------
 
     def __setitem__(self, key: str, value: Any) -> None:
+        before = self.get(key, self)
         super().__setitem__(key, value)
-        self.changed()
+        # A hook that sets a key to what it is (`app.permanent_session_lifetime = ...`) composes no app anew.
+        if type(value) not in PLAIN or type(value) is not type(before) or value != before:
+            self.changed()
 
     def __delitem__(self, key: str) -> None:
         super().__delitem__(key)

@@ -126,6 +126,16 @@ class HTTPException(Exception):
     by_status: ClassVar[dict[int, type["StatusError"]]] = {}
     """The class of each known status, for ``abort`` and for handlers registered by class."""
 
+    def __init_subclass__(cls) -> None:
+        # Flask's way to an error of one's own: a class with `code` and `description`, raised without arguments.
+        own = vars(cls)
+        if isinstance(own.get("code"), int):
+            cls.status = own["code"]
+            if cls.__init__ is HTTPException.__init__:
+                cls.__init__ = StatusError.__init__  # type: ignore[method-assign, assignment]  # takes no status either
+        if isinstance(own.get("description"), str):
+            cls.default_description = own["description"]
+
     def __init__(
         self,
         status: int,
@@ -178,8 +188,10 @@ class StatusError(HTTPException):
     """An ``HTTPException`` whose class fixes the status; its subclasses are the ones to raise."""
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         # The first class of a status is the one that abort() raises; a program's own subclasses stay its own.
-        HTTPException.by_status.setdefault(cls.status, cls)
+        if cls.__module__ == __name__:
+            HTTPException.by_status.setdefault(cls.status, cls)
 
     def __init__(
         self,
@@ -188,7 +200,8 @@ class StatusError(HTTPException):
         *,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(self.status, description, headers, extensions=extensions)
+        # Not super(): classes that set `code` have this method too, without being a StatusError.
+        HTTPException.__init__(self, self.status, description, headers, extensions=extensions)
 
 
 def abort(

@@ -69,6 +69,8 @@ class Templates:
         self.compile = lru_cache(KEPT_STRINGS)(self.environment.from_string)
         """The template that a string is; compiling takes a hundred times as long as rendering."""
         self._processors: dict[Placement, list[Callable[[], dict[str, Any]]]] = {}
+        self._auto_reload: bool | None = None
+        """What the config said last."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -80,7 +82,10 @@ class Templates:
         self.compile.cache_clear()
         placements = self.app.assembly.placements
         reload = self.app.config["TEMPLATES_AUTO_RELOAD"]
-        self.environment.auto_reload = self.app.debug if reload is None else reload
+        wanted = self.app.debug if reload is None else reload
+        if wanted is not self._auto_reload:
+            # Else it stays what the program may have made it: `app.jinja_env.auto_reload = True`.
+            self._auto_reload = self.environment.auto_reload = wanted
         self.loader.searchpath = [
             os.path.join(root_of(placement), placement.router.template_folder)  # noqa: PTH118
             for placement in placements

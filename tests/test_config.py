@@ -93,6 +93,20 @@ def test_filling_and_reading_tell_of_no_change():
     assert counter.calls == 0
 
 
+def test_setting_a_plain_value_again_is_no_change():
+    counter = Counter()
+    hosts = ["one.example"]
+    config = Config(".", {"LIFETIME": timedelta(minutes=5), "HOSTS": hosts}, on_change=counter)
+
+    config["LIFETIME"] = timedelta(minutes=5)
+    assert counter.calls == 0
+
+    config["HOSTS"] = hosts
+    config["LIFETIME"] = 300
+    config["LIFETIME"] = 300.0
+    assert counter.calls == 3
+
+
 def test_an_update_that_fails_in_the_middle_is_told_of():
     counter = Counter()
     config = Config(".", on_change=counter)

@@ -590,3 +590,17 @@ def scope(path: str, headers=()) -> dict:
         "query_string": b"",
         "headers": [(b"host", b"testserver"), *headers],
     }
+
+
+async def test_a_class_derived_from_app_may_set_the_request_class():
+    class Mine(Request):
+        shout = "hey"
+
+    class Shop(App):
+        request_class = Mine
+
+    app = Shop(__name__)
+    app.get("/")(lambda request: request.shout)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "hey"

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount as StarletteMount
 
@@ -69,6 +70,17 @@ async def test_the_folder_lies_beside_the_module(folder, monkeypatch):
     app.root_path = str(folder.parent)
 
     assert (await fetch(app, "/static/css/site.css")).content == CSS
+
+
+def test_the_static_folder_is_a_whole_path_as_in_flask(tmp_path):
+    app, router = App(__name__, static_folder="../public"), Router("shop", __name__)
+
+    assert app.static_folder == os.path.join(app.root_path, "../public")
+    assert Flask(__name__, static_folder="../public").static_folder == app.static_folder
+    assert router.static_folder is None
+
+    router.static_folder = tmp_path
+    assert router.static_folder == str(tmp_path)
 
 
 async def test_an_app_without_a_static_folder_on_disk_works(tmp_path, caplog):

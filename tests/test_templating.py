@@ -216,6 +216,34 @@ async def test_the_programs_own_changes_to_the_environment_stay(program):
         assert (await client.get("/")).text == "own x"
 
 
+async def test_auto_reload_set_by_hand_stays_until_the_config_says_something_else(program):
+    app = App(program())
+    app.jinja_env.auto_reload = True
+    app.config["TITLE"] = "read anew after this"
+
+    assert app.jinja_env.auto_reload is True
+
+    app.debug = True
+    assert app.jinja_env.auto_reload is True
+    app.config["TEMPLATES_AUTO_RELOAD"] = False
+    assert app.jinja_env.auto_reload is False
+
+
+async def test_what_is_registered_after_the_environment_was_asked_for_counts(program):
+    app, shop = (
+        App(program()),
+        Router("shop", program("shop", page="{{ owner }}{{ 'x' | sign }}"), template_folder="templates"),
+    )
+    app.jinja_env.globals["early"] = True
+    app.context_processor(lambda: {"owner": "the shop"})
+    app.template_filter("sign")(lambda text: f" {text}!")
+    shop.get("/")(lambda: render_template("page.html"))
+    app.mount("", shop)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "the shop x!"
+
+
 async def test_a_streamed_template_leaves_while_it_renders():
     app, first_has_come = App(__name__), threading.Event()
     app.template_global("wait")(lambda: first_has_come.wait(10))

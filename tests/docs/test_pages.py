@@ -2,8 +2,10 @@
 
 import importlib
 import re
+import types
 from pathlib import Path
 
+import flask
 import pytest
 
 import microweb
@@ -54,6 +56,20 @@ def test_every_public_name_stands_in_the_reference(module):
     missing = [name for name in exported if not re.search(rf"`(?:await )?{re.escape(name)}\b", REFERENCE)]
 
     assert missing == []
+
+
+def test_every_public_name_of_flask_is_here_or_among_the_differences():
+    differences = (ROOT / "docs" / "explain" / "differences-from-flask.md").read_text()
+    names = {
+        name
+        for name, value in vars(flask).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType) and name not in ("annotations", "t")
+    }
+
+    missing = {name for name in names if not hasattr(microweb, name) and not re.search(rf"\b{name}\b", differences)}
+
+    assert {"Flask", "has_app_context", "message_flashed", "url_for"} <= names
+    assert missing == set()
 
 
 def test_every_config_key_is_described():
