@@ -1,21 +1,24 @@
-"""What every test may use: both event loops, a browser, hypothesis's profiles, and a measure of how a cost grows.
+"""What every test may use: both event loops, a browser, a warm pytest, a measure of how a cost grows.
 
-pytest loads this file first. Fixtures that only one test file needs stand in that file.
+Hypothesis's profiles are here as well, and what keeps the garbage collector off the tests themselves. pytest loads
+this file first. Fixtures that only one test file needs stand in that file.
 """
 
 import gc
 import os
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.services import browser
+from tests.warmpytest import warm_pytest
 
-__all__ = ["browser"]
+__all__ = ["browser", "warm_pytest"]
 
 # No deadline in any profile: a time limit per example measures how busy the machine is. CI tries the same
 # examples each time, so that it judges the change and not the draw; `slow` is for long searches by hand.
@@ -25,6 +28,17 @@ settings.register_profile(
 )
 settings.register_profile("slow", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector from looking through ten thousand tests, now and whenever one of them calls it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
@@ -45,10 +59,11 @@ def measure_growth(work: Callable[[Any], object], smaller: Any, larger: Any) -> 
 
     A busy machine gets five attempts; what is quadratic comes out near 4 in each.
     """
-    ratio = 0.0
+    ratio, tracer = 0.0, sys.gettrace()
     for _ in range(5):
         timings: tuple[list[int], list[int]] = ([], [])
         gc.disable()
+        sys.settrace(None)  # What measures coverage takes longer than the work.
         try:
             for _ in range(5):
                 for times, value in zip(timings, (smaller, larger), strict=True):
@@ -56,6 +71,7 @@ def measure_growth(work: Callable[[Any], object], smaller: Any, larger: Any) -> 
                     work(value)
                     times.append(time.process_time_ns() - started)
         finally:
+            sys.settrace(tracer)
             gc.enable()
         ratio = statistics.median(timings[1]) / statistics.median(timings[0])
         if ratio < 2.6:

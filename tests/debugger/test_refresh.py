@@ -295,10 +295,10 @@ def test_an_open_stream_is_ended_by_the_reload_and_does_not_hold_it_up(tmp_path)
             received = connection.recv(4096)
             while b"data: " not in received and (more := connection.recv(4096)):
                 received += more
-            path.write_text(path.read_text().replace("one", "two"))
+            path.write_text(path.read_text().replace("one", "three"))  # Bytecode is told by seconds and length.
             while more := connection.recv(4096):
                 received += more
-        wait_until(lambda: get(program.url) == "two", "the new answer")
+        wait_until(lambda: get(program.url) == "three", "the new answer")
     assert received.endswith(b"0\r\n\r\n"), "ended by the app, not cut when its time was over"
     assert "_microweb" not in program.output
 

@@ -26,14 +26,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.warmpytest import WarmPytest
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"( *)(`{3,}) *(\w*)\s*$")
 COMMENT = re.compile(r"<!-- *(file|continues|run)\b:? *(.*?) *-->\s*$")
 # What a reader's own pytest would do, with every warning an error; pytest-asyncio warns without the option.
-PYTEST = ["-m", "pytest", "-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
-for plugin in ("cacheprovider", "xdist", "cov", "hypothesispytest", "schemathesis"):  # Each costs time at every start.
-    PYTEST += ["-p", f"no:{plugin}"]
+PYTEST = ["-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
 
 
 @dataclass
@@ -134,12 +134,12 @@ def prepare(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
-def test_a_program_in_the_documentation_runs(prepare, block):
+def test_a_program_in_the_documentation_runs(prepare, warm_pytest, block):
     folder = prepare(block)
     path = folder / block.file if block.file else block.write(folder, "test_block.py")
 
     if block.has_tests:
-        run_tests(path)
+        run_tests(warm_pytest, path)
     else:
         run_module(folder, path)
 
@@ -171,7 +171,7 @@ def test_a_broken_program_is_found(tmp_path):
     assert caught.traceback[-1].lineno + 1 == 5
 
 
-def test_a_broken_test_is_found(tmp_path):
+def test_a_broken_test_is_found(tmp_path, warm_pytest):
     page = tmp_path / "page.md"
     page.write_text("```python\ndef test_sums():\n    assert 1 + 1 == 3\n```\n")
     (block,) = read_blocks(page)
@@ -179,7 +179,7 @@ def test_a_broken_test_is_found(tmp_path):
     path = block.write(tmp_path, "test_broken.py")
 
     with pytest.raises(AssertionError, match="1 failed"):
-        run_tests(path)
+        run_tests(warm_pytest, path)
 
 
 def run_module(folder: Path, path: Path) -> None:
@@ -193,12 +193,10 @@ def run_module(folder: Path, path: Path) -> None:
     spec.loader.exec_module(module)
 
 
-def run_tests(path: Path) -> None:
+def run_tests(warm_pytest: WarmPytest, path: Path) -> None:
     """Run the tests in a file, by a pytest of its own."""
-    done = subprocess.run(
-        [sys.executable, *PYTEST, path.name], cwd=path.parent, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, printed = warm_pytest.run(path.parent, *PYTEST, path.name)
+    assert status == 0, printed
 
 
 def run_command(command: str, folder: Path) -> str:

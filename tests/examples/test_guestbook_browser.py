@@ -5,6 +5,7 @@ it (``make screenshots``); the tests look at the same pages each time.
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,17 @@ from tests.examples.guestbook import EXAMPLES, open_book, paint, serving, set_ti
 
 pytestmark = [pytest.mark.slow, pytest.mark.wire]
 
-PICTURE = {"name": "bridge.png", "mimeType": "image/png", "buffer": paint()}
 ENTRIES = [
     ("2026-02-26T18:05:00+00:00", "Grace Hopper", "It compiles, and the coffee is good. What more can one ask?"),
     ("2026-02-27T09:12:00+00:00", "Zoë & Łukasz", "Dziękujemy! Merci!\nWe came for one night and stayed for three."),
     ("2026-02-28T20:40:00+00:00", "Eve", "<script>alert('hello')</script> \N{EM DASH} I had to try."),
 ]
+
+
+@cache
+def make_picture():
+    """A file to sign with; to paint it takes a second."""
+    return {"name": "bridge.png", "mimeType": "image/png", "buffer": paint()}
 
 
 def enter_chat(page, url, name):
@@ -43,7 +49,7 @@ def see_each_other(ada, eve):
     for page in (ada, eve):
         page.locator(".live.on").wait_for()
 
-    sign(ada, "Ada", "Engines are fun.", PICTURE)
+    sign(ada, "Ada", "Engines are fun.", make_picture())
     entry = eve.locator(".entry", has_text="Engines are fun.")
     entry.locator("img").wait_for()
     assert entry.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth }") == 720
@@ -110,7 +116,7 @@ def test_a_page_catches_up_when_the_server_is_there_again(browser, tmp_path):
 def test_everything_works_without_javascript(browser, site):
     page = open_book(browser, site, java_script_enabled=False)
 
-    sign(page, "Ada", "Engines are fun.", PICTURE)
+    sign(page, "Ada", "Engines are fun.", make_picture())
     page.get_by_role("link", name="Edit").click()
     page.locator("[name=message]").fill("Bridges, too.")
     page.get_by_role("button", name="Save").click()
@@ -159,7 +165,12 @@ def ada(browser, tmp_path, site):
     """The page of somebody who has signed a book that others have signed before."""
     write_entries(tmp_path / "data", ENTRIES)
     page = open_book(browser, site, viewport={"width": 1120, "height": 820})
-    sign(page, "Ada Lovelace", "The view from the small bridge, early in the morning. The engine can wait.", PICTURE)
+    sign(
+        page,
+        "Ada Lovelace",
+        "The view from the small bridge, early in the morning. The engine can wait.",
+        make_picture(),
+    )
     set_time(tmp_path / "data", "2026-03-01T07:15:00+00:00")
     page.goto(site)
     page.locator(".live.on").wait_for()
@@ -179,7 +190,7 @@ def test_a_refused_form_looks_well(ada):
     ada.locator(".sign form").evaluate("form => form.noValidate = true")
     ada.locator("[name=name]").fill("")
     ada.locator("[name=message]").fill("The name is missing, and the photo is none.")
-    ada.locator("[name=photo]").set_input_files(files=[{**PICTURE, "buffer": b"no picture"}])
+    ada.locator("[name=photo]").set_input_files(files=[{**make_picture(), "buffer": b"no picture"}])
     ada.get_by_role("button", name="Sign").click()
     ada.locator("[aria-invalid]").first.wait_for()
     # Chromium complains of every answer from 400 up; this one is what was asked for.
