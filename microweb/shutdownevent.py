@@ -65,7 +65,7 @@ class ShutdownEvent:
         """Return when the shutdown has begun."""
         import anyio
 
-        event = anyio.Event()
+        event, loop = anyio.Event(), get_current_loop()
         self.add(event)
         try:
             if event.is_set():
@@ -73,7 +73,8 @@ class ShutdownEvent:
             else:
                 await event.wait()
         finally:
-            self.discard(event)
+            # Not `discard`: who waits may be closed when its loop has ended, and no loop is running.
+            self._waiters.discard((loop, event))
 
     def add(self, waiter: Waiter) -> None:
         """Call ``waiter.set()`` on this loop when the shutdown begins, or now if it has; ``discard`` it in time."""
