@@ -122,7 +122,7 @@ def test_a_client_that_the_server_itself_closes_is_no_error_of_the_view(websocke
             ends.append(repr(error))
             raise
 
-    with serving(app, ws=websockets, ws_max_size=1000) as url, connect(url) as ws:
+    with serving(app, ws=websockets, ws_max_size=1000) as url, connect(url, close_timeout=1) as ws:
         ws.recv(10)
         ws.send("x" * 2000)
         wait_until(lambda: ends, "the end of the view")
