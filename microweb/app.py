@@ -336,10 +336,18 @@ class App(Router):
         assert self._entry is not None
         await self._entry(scope, receive, send)
 
-    async def _leave_middleware(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where plain ASGI middleware calls back to; it may have made a new scope of its own."""
-        scope[PASSED] = self
-        await self(scope, receive, send)
+    def _make_inside(self) -> ASGIApp:
+        """Where plain ASGI middleware calls back to; it may have made a new scope of its own.
+
+        A function and no method: sentry-sdk, among others, takes what is neither a coroutine function nor an object
+        with such a ``__call__`` for an app of ASGI 2.
+        """
+
+        async def leave_middleware(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[PASSED] = self
+            await self(scope, receive, send)
+
+        return leave_middleware
 
     async def _pass_debugger(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where every call goes in debug: to the debugger's consoles, else on through the middleware or to us."""
@@ -426,6 +434,7 @@ class App(Router):
             from microweb.debugger import LoopWatch
 
             stack.enter_context(LoopWatch(App.__call__))
+        self._compose()  # Anew, if a lifespan has written to the config or overridden a dependency.
         self._open_gate()
 
     async def _stopped(self) -> None:
@@ -442,7 +451,7 @@ class App(Router):
         assembly = self.assembly if not self.frozen else Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
-        entry: ASGIApp | None = self._leave_middleware if self._asgi_middleware else None
+        entry: ASGIApp | None = self._make_inside() if self._asgi_middleware else None
         for factory, options in reversed(self._asgi_middleware):
             assert entry is not None
             entry = factory(entry, **options)
@@ -589,13 +598,15 @@ class App(Router):
         """The session that a request with these cookies would have."""
         value = cookies.get(self.sessions.name)
         if self._session_store is not None:
-            return await self.sessions.load_stored(value)
+            with self.app_context():  # A store may ask ``current_app`` for what it needs.
+                return await self.sessions.load_stored(value)
         return self.sessions.read_cookie(value)
 
     async def dump_session_for_test(self, session: "Session") -> list[str]:
         """Save a session; the values of the Set-Cookie headers that carry it."""
         response = Response()
-        await self.sessions.save(session, response, secure=False)
+        with self.app_context():
+            await self.sessions.save(session, response, secure=False)
         return response.headers.getlist("set-cookie")
 
     # What composition asks for --------------------------------------------------------------------

@@ -10,7 +10,7 @@ State of the variable in a task::
     Request  --background-->    AppContext with a new g, in a copied context
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -88,23 +88,18 @@ class Context(Protocol):
 class AppContext:
     """An app without a request: what commands, background tasks and scripts run in."""
 
-    def __init__(self, app: Any, on_exit: Callable[["AppContext"], None] | None = None) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
         self.g = Globals()
         self.closed = False
-        self._on_exit = on_exit
 
     def __enter__(self) -> "AppContext":
         self._token = current.set(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        try:
-            if self._on_exit is not None:
-                self._on_exit(self)
-        finally:
-            self.closed = True
-            current.reset(self._token)
+        self.closed = True
+        current.reset(self._token)
 
     def __repr__(self) -> str:
         return f"<AppContext of {self.app!r}>"

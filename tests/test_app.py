@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import logging
 import sqlite3
 import threading
@@ -597,6 +598,21 @@ async def test_starlettes_gzip_middleware_works_as_asgi_middleware():
     assert response.text == "x" * 5000
 
 
+async def test_asgi_middleware_that_asks_which_asgi_is_spoken_learns_that_it_is_the_third():
+    app, seen = App(__name__), []
+
+    def guess(inner):
+        # As sentry-sdk does, and uvicorn with interface="auto".
+        call = inner if inspect.isfunction(inner) else inner.__call__
+        seen.append(inspect.iscoroutinefunction(call))
+        return inner
+
+    app.add_asgi_middleware(guess)
+    await get(app)
+
+    assert seen == [True]
+
+
 async def test_asgi_correlation_id_works_as_asgi_middleware():
     correlation = pytest.importorskip("asgi_correlation_id")
     app = App(__name__)
@@ -656,6 +672,38 @@ async def test_lifespans_nest_and_fill_the_state_of_requests():
 
     assert (await get(app)).text == "ada"
     assert events == ["outer in", "inner in, pool", "inner out", "outer out"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+async def test_what_a_lifespan_writes_to_the_config_holds_from_the_first_request(prefix):
+    app, outer = App(__name__), App(__name__)
+
+    @app.lifespan
+    async def load_settings(app):
+        app.config["MAX_CONTENT_LENGTH"] = 10
+        yield
+
+    @app.post("/")
+    async def receive(request: Request):
+        return await request.body()
+
+    if prefix:
+        outer.mount(prefix, app)
+    async with Client(outer if prefix else app) as client:
+        assert (await client.post(f"{prefix}/", content=b"x" * 11)).status_code == 413
+
+
+async def test_a_bad_value_that_a_lifespan_writes_to_the_config_stops_the_start():
+    app = App(__name__)
+
+    @app.lifespan
+    async def load_settings(app):
+        app.config["MAX_CONTENT_LENGTH"] = "much"
+        yield
+
+    with pytest.raises(SetupError, match="MAX_CONTENT_LENGTH"):
+        async with Client(app):
+            raise AssertionError("not reached")
 
 
 async def test_a_failing_lifespan_unwinds_what_was_started():

@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from microweb import App, WebSocketDisconnect, session
+from microweb import App, WebSocketDisconnect, current_app, session
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client, SyncClient, WebSocketDenied
 
 pytestmark = pytest.mark.anyio
@@ -256,6 +257,35 @@ async def test_a_session_is_prepared_and_inspected():
         assert (await client.get("/")).text == "42"
         async with client.session_transaction() as stored:
             assert stored["visits"] == 42
+
+
+async def test_a_store_that_asks_for_the_current_app_can_be_prepared():
+    app = App(__name__, secret_key="a secret of the tests")
+
+    class AppsOwn:
+        """A store that finds what it needs on the app, as one whose pool a lifespan makes."""
+
+        async def load(self, id):
+            return await current_app.state.sessions.load(id)
+
+        async def save(self, id, data, version, lifetime):
+            await current_app.state.sessions.save(id, data, version, lifetime)
+
+        async def delete(self, id):
+            await current_app.state.sessions.delete(id)
+
+    app.state.sessions, app.session_store = MemorySessionStore(), AppsOwn()
+
+    @app.get("/")
+    async def count():
+        return str(session["visits"])
+
+    async with Client(app) as client:
+        async with client.session_transaction() as stored:
+            stored["visits"] = 41
+        assert (await client.get("/")).text == "41"
+        async with client.session_transaction() as stored:
+            assert stored["visits"] == 41
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
