@@ -17,12 +17,13 @@ from microweb.errors import (
     InvalidParameters,
     MethodNotAllowed,
     StatusError,
+    leaf_of,
 )
 from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.responses import AbandonedResponse, Response, new
 
-__all__ = ["ErrorHandlers", "default_answer"]
+__all__ = ["ErrorHandlers", "default_answer", "keep_headers"]
 
 Handler = Callable[[Any, BaseException], Awaitable[Any]]
 Report = Callable[[Any, BaseException], Awaitable[None]]
@@ -129,11 +130,23 @@ def add_allow(response: Response, error: MethodNotAllowed) -> None:
         response.headers["allow"] = ", ".join(error.allow)
 
 
-def leaf_of(error: BaseException) -> BaseException:
-    """The error itself, out of the groups that task groups put around a single one."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+OF_THE_CONTENT = frozenset(
+    (b"accept-ranges", b"age", b"allow", b"cache-control", b"content-disposition", b"content-encoding")
+    + (b"content-language", b"content-length", b"content-location", b"content-range", b"content-type", b"etag")
+    + (b"expires", b"last-modified", b"link", b"location", b"retry-after", b"set-cookie", b"www-authenticate")
+)
+"""Headers that speak of one answer, and are wrong on the answer that stands in for it."""
+
+
+def keep_headers(failed: Response, response: Response) -> Response:
+    """Give the answer to a late error what the layers have said on the one that failed: CORS, an id, a policy.
+
+    They have been passed already, and would have to act twice to say it again.
+    """
+    headers = response.headers
+    present = {name for name, _ in headers.raw} | OF_THE_CONTENT
+    headers.raw += [line for line in failed.headers.raw if line[0] not in present]
+    return response
 
 
 # The built-in pages ------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ handlers keep working; titles are RFC 9110's.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, overload
 
 __all__ = [
     "BadGateway",
@@ -202,6 +202,17 @@ class StatusError(HTTPException):
     ) -> None:
         # Not super(): classes that set `code` have this method too, without being a StatusError.
         HTTPException.__init__(self, self.status, description, headers, extensions=extensions)
+
+
+@overload
+def leaf_of(error: Exception) -> Exception: ...
+@overload
+def leaf_of(error: BaseException) -> BaseException: ...
+def leaf_of(error: BaseException) -> BaseException:
+    """The error itself, out of the groups that task groups put around a single one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def abort(

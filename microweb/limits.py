@@ -46,7 +46,10 @@ SETTINGS: dict[str, tuple[Any, Kind]] = {
     "PROPAGATE_EXCEPTIONS": (None, switch.or_none("as the test client says")),
     # Signing and the session cookie
     "SECRET_KEY": (None, Kind("a string or bytes", read_secret).or_none("nothing can be signed")),
-    "SECRET_KEY_FALLBACKS": (None, Kind("a list of strings or bytes", read_secrets).or_none("no older keys")),
+    "SECRET_KEY_FALLBACKS": (
+        None,
+        Kind("a list of strings or bytes, none empty", read_secrets).or_none("no older keys"),
+    ),
     "SESSION_COOKIE_NAME": ("session", text("a cookie name (letters, digits, - and _)", is_token)),
     "SESSION_COOKIE_DOMAIN": (None, text("a host", is_host).or_none("this host only")),
     "SESSION_COOKIE_PATH": (
@@ -87,7 +90,10 @@ FIGURES: dict[str, tuple[Any, Kind]] = {
     "MAX_URL_LENGTH": (8192, whole_number(1, "bytes")),  # nginx, Kestrel
     "MAX_QUERY_PARAMETERS": (1000, whole_number(0, "parameters")),  # Django
     "MAX_RANGES": (16, whole_number(1, "ranges")),
-    "TRUSTED_HOSTS": (None, names("a list of hosts", is_host).or_none("any host")),
+    "TRUSTED_HOSTS": (
+        None,
+        names("a list of hosts ('.example.org' is that host and all below it)", is_host).or_none("any host"),
+    ),
     # Bodies
     "MAX_CONTENT_LENGTH": (16 * 1024 * 1024, whole_number(0, "bytes").or_none("no limit")),  # Quart
     "MAX_FORM_MEMORY_SIZE": (500_000, whole_number(0, "bytes").or_none("no limit")),  # Werkzeug

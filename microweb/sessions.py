@@ -150,13 +150,16 @@ class Sessions:
                 "the session needs a secret key: set app.secret_key (or SECRET_KEY in the config) to a long random "
                 "value, for instance the output of `python -c 'import secrets; print(secrets.token_hex())'`"
             )
-        if len(key) < SHORT_KEY:
+        keys = [key, *(config["SECRET_KEY_FALLBACKS"] or ())]
+        shortest = min(map(len, keys))
+        if shortest < SHORT_KEY:
             logger.warning(
-                "the secret key has %d characters, so sessions can be forged by guessing it; use 32 random bytes",
-                len(key),
+                "%s has %d characters, so sessions can be forged by guessing it; use 32 random bytes",
+                "the secret key" if len(key) == shortest else "a key in SECRET_KEY_FALLBACKS",
+                shortest,
             )
         self.store = store
-        self.signer = Signer([key, *(config["SECRET_KEY_FALLBACKS"] or ())], salt=SALT)
+        self.signer = Signer(keys, salt=SALT)
         lifetime = config["PERMANENT_SESSION_LIFETIME"]
         self.lifetime: float = lifetime.total_seconds() if hasattr(lifetime, "total_seconds") else lifetime
         self.name: str = config["SESSION_COOKIE_NAME"]
@@ -332,6 +335,9 @@ class Sessions:
 
         assert self.store is not None
         if session.id is None:
+            # SECURITY: test_a_new_id_does_not_revive_a_session_that_another_request_ended_or_rotated
+            if session.rotated_from is not None and not await self.catch_up(session, session.rotated_from):
+                return False
             session.id, session._stored = token_urlsafe(32), None
         while True:
             version = session._stored.version if session._stored is not None else None
@@ -339,13 +345,20 @@ class Sessions:
                 await self.store.save(session.id, pack(session), version, self.lifetime)
                 break
             except SessionConflict:
-                base, session._stored = session._stored, await self.store.load(session.id)
-                if session._stored is None:
-                    logger.warning("a session was changed by one request and ended by another; the change is dropped")
+                if not await self.catch_up(session, session.id):
                     return False
-                merge(session, unpack(base.data) if base is not None else {}, unpack(session._stored.data))
         if session.rotated_from is not None:
             await self.store.delete(session.rotated_from)
+        return True
+
+    async def catch_up(self, session: Session, id: str) -> bool:
+        """Take in what another request has left under ``id`` meanwhile; False if it has ended the session."""
+        assert self.store is not None
+        base, session._stored = session._stored, await self.store.load(id)
+        if session._stored is None:
+            logger.warning("a session was changed by one request and ended by another; the change is dropped")
+            return False
+        merge(session, unpack(base.data) if base is not None else {}, unpack(session._stored.data))
         return True
 
 

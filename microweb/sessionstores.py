@@ -41,9 +41,14 @@ class MemorySessionStore:
     """A ``SessionStore`` in this process's memory: for one process, tests and development.
 
     Holds ``size`` sessions at most; the one that was saved longest ago goes first.
+
+    Raises:
+        ValueError: ``size`` is less than 1.
     """
 
     def __init__(self, size: int = 10_000) -> None:
+        if size < 1:
+            raise ValueError(f"MemorySessionStore holds 1 session or more, not {size!r}")
         self.size = size
         self._sessions: dict[str, tuple[StoredSession, float]] = {}
 

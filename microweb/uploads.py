@@ -149,7 +149,7 @@ class Upload:
         # SECURITY: test_uploads.py::test_save_never_leaves_its_folder
         path = os.fspath(target)
         # First: a name with a slash at its end would make the path that of a folder, wherever that is.
-        if self.filename and path.endswith(self.filename) and not is_plain(self.filename):
+        if self.filename and any(path.endswith(name) and not is_plain(name) for name in written(self.filename)):
             raise BadRequest(f"The file of the field {self.name!r} has a name that is no plain file name.")
         if path.endswith(("/", os.sep)) or os.path.isdir(path):  # noqa: PTH112
             name = secure_filename(self.filename, windows=True)
@@ -303,6 +303,14 @@ class UploadChunks:
 
 LONGEST_NAME = 255
 """Bytes in a file name, on every common file system."""
+
+
+def written(name: str) -> tuple[str, str]:
+    """A client's name as it stands at the end of a path that it was joined to, by ``os.path`` and by ``pathlib``."""
+    from pathlib import PurePath
+
+    # "..//x", ".././x" and "../x/" become "../x" on the way through a Path.
+    return name, str(PurePath(name))
 
 
 def is_plain(name: str) -> bool:

@@ -19,6 +19,7 @@ from microweb.errors import (
     RequestHeaderFieldsTooLarge,
     RequestURITooLarge,
     WebSocketDisconnect,
+    leaf_of,
 )
 from microweb.finder import UNTRUSTED_HOST, find_host, make_host_check
 from microweb.incoming import below_root
@@ -116,7 +117,7 @@ def check_limits(app: Any, scope: Scope) -> None:
         BadRequest: the host is none that the app answers for.
     """
     limits = app.limits
-    if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) > limits.max_url_length:
+    if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string") or b"") > limits.max_url_length:
         raise RequestURITooLarge(f"The URL is longer than {limits.max_url_length} bytes (MAX_URL_LENGTH).")
     if len(scope["headers"]) > limits.max_headers:
         raise RequestHeaderFieldsTooLarge(f"The request has more than {limits.max_headers} headers (MAX_HEADERS).")
@@ -126,8 +127,7 @@ def check_limits(app: Any, scope: Scope) -> None:
 
 async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
     """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = leaf_of(error)
     if isinstance(error, WebSocketDisconnect):
         return None
     if isinstance(error, ClientDisconnect) and websocket.state_of_connection != "connecting":
@@ -162,17 +162,32 @@ async def enter_mounted(websocket: WebSocket, target: Target) -> None:
     async def receive() -> Message:
         return handshake.pop() if handshake else await websocket._receive()
 
+    refusal: OSError | None = None
+
     async def send(message: Message) -> None:
+        nonlocal refusal
         # What the app does to the websocket is what we know of it.
         if message["type"] == "websocket.accept":
             message = {**message, "headers": [*message.get("headers", ()), *await websocket.save_session()]}
             websocket.state_of_connection = "open"
         elif message["type"] != "websocket.send":
             websocket.state_of_connection = "closed"
-        await websocket._send(message)
+        try:
+            await websocket._send(message)
+        except OSError as error:
+            refusal = error  # The client left (ASGI websockets 2.4; before, the lookout says so).
+            raise
 
     if not is_mountable_inside(inner):
-        await inner(scope, receive, send)
+        try:
+            await inner(scope, receive, send)
+        except Exception as error:
+            from microweb.foreign import told_by
+
+            if refusal is not None and told_by(error, refusal):
+                websocket._end(1006, "")
+                raise WebSocketDisconnect(1006) from None
+            raise
         return
     if inner._gate is not None:
         await inner._start()

@@ -103,10 +103,13 @@ def test_a_figure_is_read_as_documented(key: str, value: object, read: object):
         ("TRUSTED_HOSTS", "example.org"),
         ("TRUSTED_HOSTS", [""]),
         ("TRUSTED_HOSTS", [5]),
+        ("TRUSTED_HOSTS", ["*"]),
+        ("TRUSTED_HOSTS", ["*.example.org"]),
         ("WEBSOCKET_ORIGINS", "https://example.org"),
         ("WEBSOCKET_ORIGINS", ["https://example.org/"]),
         ("WEBSOCKET_ORIGINS", ["example.org"]),
         ("WEBSOCKET_ORIGINS", ["://example.org"]),
+        ("WEBSOCKET_ORIGINS", ["https://*.example.org"]),
     ],
 )
 def test_a_key_that_holds_what_it_may_not_is_a_setup_error_that_names_it(key: str, value: object):
@@ -127,6 +130,12 @@ def test_any_value_is_read_or_refused_with_a_setup_error(key: str, value: object
         message = str(error)
 
     assert message == "" or f"\n  {key}: expected " in message
+
+
+@pytest.mark.parametrize("keys", [[""], ["old", b""]])
+def test_an_empty_older_key_is_refused(keys: list[str | bytes]):
+    with pytest.raises(SetupError, match=r"SECRET_KEY_FALLBACKS: expected a list of strings or bytes, none empty"):
+        Limits.of({"SECRET_KEY_FALLBACKS": keys})
 
 
 def test_a_list_with_one_wrong_item_names_the_item():

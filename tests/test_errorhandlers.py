@@ -5,7 +5,18 @@ import logging
 import anyio
 import pytest
 
-from microweb import App, Converter, HTTPException, Request, Response, Router, SetupError, abort
+from microweb import (
+    App,
+    Converter,
+    HTTPException,
+    Request,
+    Response,
+    Router,
+    SetupError,
+    abort,
+    after_this_request,
+    session,
+)
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
 from microweb.testing import Client
 
@@ -538,3 +549,30 @@ def test_abort_raises_no_error_of_a_program():
         abort(402)
 
     assert not isinstance(raised.value, PaymentRequired)
+
+
+@pytest.mark.parametrize("path", ["/unsaved", "/afterwards"])
+async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
+    app = App(__name__, secret_key="a key that is long enough for a test")
+
+    @app.middleware
+    async def name(request, call_next):
+        response = await call_next(request)
+        response.headers["x-request-id"] = "7"
+        return response
+
+    @app.get("/unsaved")
+    async def unsaved():
+        session["cart"] = "".join(map(str, range(9999)))
+        return Response("saved", headers={"etag": '"1"', "location": "/cart"})
+
+    @app.get("/afterwards")
+    async def afterwards():
+        after_this_request(lambda response: 1 / 0)
+        return "done"
+
+    async with Client(app, raise_errors=False) as client:
+        answer = await client.get(path)
+
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "7")
+    assert not {"etag", "location"} & set(answer.headers)

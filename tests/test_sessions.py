@@ -192,6 +192,13 @@ async def test_a_missing_key_is_an_error_at_first_touch_only(caplog):
     assert "set app.secret_key" in caplog.text
 
 
+async def test_a_short_older_key_is_a_warning(caplog):
+    async with Client(make_app(SECRET_KEY_FALLBACKS=["short"])) as client:
+        await client.get("/set/a/1")
+
+    assert "a key in SECRET_KEY_FALLBACKS has 5 characters" in caplog.text
+
+
 async def test_a_short_key_is_a_warning_once(caplog):
     app = make_app()
     app.secret_key = "short"
@@ -470,6 +477,23 @@ async def test_a_session_that_another_request_ended_or_rotated_stays_so(ending, 
     assert "ended by another" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("ending", "left"), [("/clear", {}), ("/turn", {"user": "ada", "cart": ["tea"]})], ids=["ended", "rotated"]
+)
+async def test_a_new_id_does_not_revive_a_session_that_another_request_ended_or_rotated(ending, left, caplog):
+    app = racing_app()
+    app.add_route("/turn", lambda: session.rotate() or "")
+
+    assert await race(app, ending, "/rotate") == left
+
+    assert len(app.session_store._sessions) == bool(left)
+    assert "ended by another" in caplog.text
+
+
+async def test_a_new_id_keeps_what_another_request_changed_meanwhile():
+    assert await race(racing_app(), "/set/seen/1", "/rotate") == {"user": "ada", "cart": ["tea"], "seen": "1"}
+
+
 async def test_what_is_no_session_in_the_store_is_an_empty_one():
     store = MemorySessionStore()
     app = stored_app(store)
@@ -501,6 +525,11 @@ async def test_a_store_that_is_down_is_a_500_in_the_error_handlers():
         await client.get("/set/a/1")
         store.down = True
         assert (await client.get("/get/a")).text == "sorry: down"
+
+
+def test_a_store_that_holds_nothing_is_a_mistake():
+    with pytest.raises(ValueError, match="holds 1 session or more, not 0"):
+        MemorySessionStore(0)
 
 
 async def test_the_memory_store_is_bounded_and_forgets():

@@ -127,6 +127,18 @@ async def test_a_message_that_does_not_fit_closes_with_1007_and_logs_no_error(ca
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_a_route_that_forbids_unknown_parameters_refuses_the_handshake():
+    app = App(__name__)
+
+    @app.websocket("/ws", forbid_unknown=True)
+    async def view(websocket: WebSocket, page: int = 1):
+        await websocket.accept()
+
+    refused = await denial(app, "/ws?page=2&pgae=3")
+
+    assert (refused.status_code, refused.json()["errors"][0]["name"]) == (422, "pgae")
+
+
 async def test_a_message_that_does_not_fit_may_be_caught():
     app = App(__name__)
 
@@ -391,6 +403,28 @@ async def test_without_the_extension_a_denial_is_a_close():
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
+async def test_a_scope_may_leave_out_what_is_optional():
+    app, sent = App(__name__), []
+    scope = {"type": "websocket", "path": "/ws", "query_string": None, "headers": [], "asgi": {"version": "3.0"}}
+    scope["asgi"]["spec_version"] = "2.4-draft"
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect"}]
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_json([websocket.url, websocket.args.to_dict(), websocket.subprotocols])
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+
+    assert sent[1]["text"] == '["ws://localhost/ws",{},[]]'
+
+
 async def test_a_client_that_leaves_during_its_handshake_meets_no_view():
     app, sent = App(__name__), []
 
@@ -441,6 +475,22 @@ async def test_a_page_of_another_site_cannot_use_the_cookies(origin, allowed):
         return
     async with connect(app) as client, client.websocket("/ws", headers=headers) as ws:
         await ws.send_text("x")
+        assert await ws.receive() == "x"
+
+
+@pytest.mark.parametrize("credentials", ["Basic YTpi", "digest username=a", "Negotiate YII=", "NTLM TlRM"])
+async def test_a_page_of_another_site_cannot_use_a_remembered_password(credentials):
+    headers = {"authorization": credentials, "origin": "http://evil.example"}
+
+    assert (await denial(echoing(), headers=headers)).status_code == 403
+
+
+async def test_a_token_is_no_password_that_a_browser_remembers():
+    headers = {"authorization": "Bearer token", "origin": "http://app.example"}
+
+    async with connect(echoing()) as client, client.websocket("/ws", headers=headers) as ws:
+        await ws.send_text("x")
+
         assert await ws.receive() == "x"
 
 
@@ -831,6 +881,27 @@ async def test_errors_bubble_from_a_mounted_app_that_is_asked_to(accepts):
         assert await close_code(outer, path="/in/ws") == 1011
     else:
         assert (await denial(outer, "/in/ws")).status_code == 409
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.5"])
+async def test_a_client_that_leaves_a_foreign_app_is_no_error(version, caplog):
+    caplog.set_level("ERROR", "microweb")
+    app = App(__name__)
+
+    async def foreign(scope, receive, send):
+        if scope["type"] != "websocket":
+            raise RuntimeError("no lifespan")
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "text": "tick"})
+
+    app.mount("/foreign", foreign)
+    with anyio.fail_after(10):
+        async with Client(app, spec_version=version) as client, client.websocket("/foreign/") as ws:
+            assert await ws.receive() == "tick"
+
+    assert caplog.records == []
 
 
 async def test_mounted_files_have_no_websockets(tmp_path):

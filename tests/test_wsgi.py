@@ -2,7 +2,7 @@
 
 import pytest
 
-from microweb import App
+from microweb import App, SetupError
 from microweb.testing import Client
 from microweb.wsgi import WSGI
 
@@ -45,6 +45,19 @@ async def test_an_unmodified_flask_app_runs_under_a_prefix():
     assert answer == {"name": "ada", "url": "/old/hello/ada", "form": {"a": "1"}, "visits": 2}
 
 
+async def test_a_header_with_underscores_is_dropped():
+    def old(environ, start_response):
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [environ.get("HTTP_X_REMOTE_USER", "nobody").encode()]
+
+    app = App(__name__)
+    app.mount("/old", WSGI(old))
+
+    async with Client(app) as client:
+        assert (await client.get("/old/", headers={"X_Remote_User": "admin"})).text == "nobody"
+        assert (await client.get("/old/", headers={"X_Remote-User": "admin", "X-Remote-User": "ada"})).text == "ada"
+
+
 async def test_our_routes_beside_it_and_its_own_404_work():
     app = App(__name__)
 
@@ -72,3 +85,8 @@ async def test_microweb_layers_see_its_answers():
 
     async with Client(app) as client:
         assert (await client.get("/old/hello/x")).headers["x-marked"] == "1"
+
+
+def test_a_pool_without_threads_is_a_mistake_with_its_place():
+    with pytest.raises(SetupError, match=r"workers=1 or more threads, not 0 \(.*test_wsgi.py"):
+        WSGI(lambda environ, start_response: [], workers=0)

@@ -14,16 +14,18 @@ from secrets import compare_digest, randbelow, token_urlsafe
 
 from microweb.asgi import Scope
 from microweb.errors import SetupError
+from microweb.headers import find_header
 from microweb.hosts import parse_host
 from microweb.requests import Request
 
-__all__ = ["Access", "is_local", "is_same_origin"]
+__all__ = ["Access", "is_for_other_site", "is_local", "is_same_origin"]
 
 MOST_WRONG_PINS = 10
 SHORTEST_PIN = 6
 COOKIE = "microweb_debugger"
 PAGE_HEADER = "x-microweb-debugger"
-FORWARDING = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
+FORWARDING = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
+"""How the headers begin that proxies add. The host need not tell: nginx asks its upstream for "localhost"."""
 
 
 class Access:
@@ -92,17 +94,32 @@ def is_local(scope: Scope) -> bool:
         return False
     hosts = []
     for name, value in scope["headers"]:
-        if name in FORWARDING:
+        if name.startswith(FORWARDING):
             return False
         if name == b"host":
             hosts.append(value.decode("latin-1"))
     if len(hosts) != 1:
         return False
-    parsed = parse_host(hosts[0])
+    return names_this_machine(hosts[0])
+
+
+def names_this_machine(authority: str) -> bool:
+    """Whether a host with or without a port is a name of this machine's own."""
+    parsed = parse_host(authority)
     if parsed is None:
         return False
-    host = parsed[0].lower()
+    host = parsed[0]
     return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
+def is_for_other_site(scope: Scope) -> bool:
+    """Whether a script of another site asks, which may read the answer if a layer such as ``CORS`` says so."""
+    # SECURITY: test_a_script_of_another_site_gets_the_built_in_page. No script reads what a tab is sent to.
+    headers = scope["headers"]
+    origin = find_header(headers, b"origin")
+    if origin is None or find_header(headers, b"sec-fetch-mode") == b"navigate":
+        return False
+    return not names_this_machine(origin.decode("latin-1").partition("://")[2])
 
 
 def is_loopback(address: str) -> bool:

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from microweb.asgi import Receive, Scope, Send
-from microweb.debugger.access import COOKIE, Access, is_local, is_same_origin
+from microweb.debugger.access import COOKIE, Access, is_for_other_site, is_local, is_same_origin
 from microweb.debugger.page import draw_page, make_csp
 from microweb.debugger.records import ErrorRecord
 from microweb.errorhandlers import PROBLEM, default_answer, wants_html
@@ -92,9 +92,10 @@ class Debugger:
     def render(self, request: Request, error: BaseException) -> Response | None:
         """The answer to an unhandled error: a page, a problem or text, as the client likes it.
 
-        None, for the built-in answer, if the request did not come from this machine. Never raises an ``Exception``.
+        None, for the built-in answer, if the request did not come from this machine, or came from another site's
+        script. Never raises an ``Exception``.
         """
-        if not is_local(request.scope):
+        if not is_local(request.scope) or is_for_other_site(request.scope):
             return None
         try:
             return self._render(request, error)

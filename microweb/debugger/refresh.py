@@ -142,7 +142,7 @@ def find_static_folders(app: "App") -> list[Path]:
                 if isinstance(target, Router) and target.is_app and target not in seen:
                     waiting.append(target)
                 elif isinstance(target, StaticFiles):
-                    found.append(Path(app.root_path, target.directory))
+                    found.append(Path(here.root_path, target.directory))
     return [folder for folder in found if folder.is_dir()]
 
 

@@ -24,7 +24,8 @@ class CORS:
 
     ``origins`` is one or a list of: an origin such as ``"https://example.org"``, a compiled pattern that has to match
     a whole origin, ``"null"`` for pages without one (sandboxed frames, files), or ``"*"`` for every site.
-    ``headers`` names what pages may send beside the harmless ones, ``"*"`` for anything; ``expose`` what they may read.
+    ``headers`` names what pages may send beside the harmless ones, ``"*"`` for anything, and ``methods`` likewise;
+    ``expose`` names what they may read.
     With ``credentials`` browsers send cookies along. ``max_age`` is for how many seconds they remember a preflight;
     None leaves that to them.
 
@@ -67,10 +68,9 @@ class CORS:
         exposed = ", ".join(check_token(name) for name in names(expose))
         if exposed:
             self._actual.append(("Access-Control-Expose-Headers", exposed))
-        self._preflight = [
-            *self._simple,
-            ("Access-Control-Allow-Methods", ", ".join(check_token(name).upper() for name in names(methods))),
-        ]
+        listed_methods = [check_token(name).upper() for name in names(methods)]
+        self._any_method = "*" in listed_methods
+        self._preflight = [*self._simple, ("Access-Control-Allow-Methods", ", ".join(listed_methods))]
         if allowed and not self._any_header:
             self._preflight.append(("Access-Control-Allow-Headers", ", ".join(check_token(name) for name in allowed)))
         if max_age is not None:
@@ -81,7 +81,8 @@ class CORS:
         asked = request.headers
         origin = asked.get("origin")
         if origin is not None and request.method == "OPTIONS" and "access-control-request-method" in asked:
-            return self._answer_preflight(origin, asked.get("access-control-request-headers"))
+            method = asked["access-control-request-method"]
+            return self._answer_preflight(origin, method, asked.get("access-control-request-headers"))
         response = await call_next(request)
         headers = response.headers
         if not self._any_origin:
@@ -102,7 +103,7 @@ class CORS:
             or any(pattern.fullmatch(origin) is not None for pattern in self._patterns)
         )
 
-    def _answer_preflight(self, origin: str, wanted: str | None) -> Response:
+    def _answer_preflight(self, origin: str, method: str, wanted: str | None) -> Response:
         if not self.allows(origin):
             response = Response("This origin may not read answers from here (CORS).\n", 403, content_type="text/plain")
         else:
@@ -110,6 +111,8 @@ class CORS:
             headers = response.headers
             headers["Access-Control-Allow-Origin"] = "*" if self._any_origin else origin
             # "*" in an answer would leave out Authorization, and everything with credentials: they are named.
+            if self._any_method and TOKEN.fullmatch(method):
+                headers["Access-Control-Allow-Methods"] = method
             if self._any_header and wanted and TOKENS.fullmatch(wanted):
                 headers["Access-Control-Allow-Headers"] = wanted
         if not self._any_origin:

@@ -7,7 +7,7 @@ and has nobody's cookies by accident. A GET, HEAD or OPTIONS must not change any
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from microweb import Request, Response
+from microweb import Request, Response, SetupError
 from microweb.errors import Forbidden
 from microweb.middleware.origins import check_origin
 
@@ -32,7 +32,9 @@ class CSRF:
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
-        trusted = [trusted_origins] if isinstance(trusted_origins, str) else trusted_origins
+        trusted = [trusted_origins] if isinstance(trusted_origins, str) else list(trusted_origins)
+        if "*" in trusted:
+            raise SetupError('CSRF takes origins such as "https://example.org"; to trust every site, leave it out')
         self.trusted_origins = frozenset(check_origin(origin) for origin in trusted)
         self.exempt = frozenset([exempt] if isinstance(exempt, str) else exempt)
 

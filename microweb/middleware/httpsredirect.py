@@ -25,12 +25,14 @@ class HTTPSRedirect:
     >>> app.add_middleware(HTTPSRedirect())
 
     Raises:
-        SetupError: ``status`` is that of no redirect.
+        SetupError: ``status`` is that of no redirect, or ``port`` is no port.
     """
 
     def __init__(self, status: int = 308, *, port: int = 443) -> None:
         if status not in STATUSES:
             raise SetupError(f"HTTPSRedirect takes a status of {', '.join(map(str, STATUSES))}, not {status!r}")
+        if type(port) is not int or not 0 < port <= 65535:
+            raise SetupError(f"HTTPSRedirect takes a port from 1 to 65535, not {port!r}")
         self.status = status
         self._port = None if port == 443 else port
 

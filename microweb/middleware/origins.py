@@ -17,7 +17,9 @@ def check_origin(origin: str) -> str:
         return origin
     written = origin.lower()
     url = URL(written)
-    if not url.scheme or not url.host or url.username is not None or written != f"{url.scheme}://{url.netloc}":
+    is_bare = url.username is None and written == f"{url.scheme}://{url.netloc}"
+    # One with an asterisk, or a host that is not in IDNA, is what no browser ever sends.
+    if not url.scheme or not url.host or not is_bare or "*" in written or not written.isascii():
         raise SetupError(
             f"an origin is a scheme and a host, 'https://example.org' or 'http://localhost:5173', not {origin!r}"
         )

@@ -56,7 +56,7 @@ class SecurityHeaders:
     ``<script nonce="{{ csp_nonce() }}">``. Strict-Transport-Security goes out over https only.
 
     Of two around one view the inner one decides, so a route has its own by ``middleware=[headers.replace(...)]``. A
-    header that a view has set itself stays.
+    header that a view, or a mounted app, has set itself stays.
 
     >>> from microweb import App
     >>> app, headers = App(__name__), SecurityHeaders(content_security_policy_nonce_in=["script-src"])
@@ -106,15 +106,22 @@ class SecurityHeaders:
         is_outermost = not decision
         decision[:] = [self]
         response = await call_next(request)
-        if is_outermost:
-            decision[0]._set_headers(response, scope.get(NONCE), request.is_secure)
-        elif decision[0] is self and self._policy and self._nonce_in:
-            # The outermost may be in an app around this one, where the nonce is not known.
-            response.headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, scope[NONCE]))
+        if not is_outermost and not (decision[0] is self and self._policy and self._nonce_in):
+            return response
+        nonce, is_secure = scope.get(NONCE), request.is_secure
+
+        def add(status: int, headers: Any) -> None:
+            if is_outermost:
+                decision[0]._set_headers(headers, nonce, is_secure)
+            else:
+                # The outermost may be in an app around this one, where the nonce is not known.
+                headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, str(nonce)))
+
+        # SECURITY: test_what_a_foreign_app_sets_itself_stays: its headers, maybe stricter ones, come with its start.
+        response.on_start(add)
         return response
 
-    def _set_headers(self, response: Response, nonce: str | None, is_secure: bool) -> None:
-        headers = response.headers
+    def _set_headers(self, headers: Any, nonce: str | None, is_secure: bool) -> None:
         lines = [*self._lines, *self._transport] if is_secure else self._lines.copy()
         if nonce is None or not self._nonce_in:
             lines += self._policy_lines

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from microweb import App, abort, render_template
+from microweb.middleware import CORS
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -167,10 +168,31 @@ async def test_a_mapped_loopback_address_is_this_machine():
     assert "no hat" in page.text
 
 
-async def test_what_a_proxy_passes_on_gets_the_built_in_page():
-    page = await get(app_that_raises(ValueError("no hat")), headers={**BROWSER, "x-forwarded-for": "10.0.0.1"})
+@pytest.mark.parametrize("header", ["x-forwarded-for", "x-forwarded-proto", "forwarded", "via", "x-real-ip"])
+async def test_what_a_proxy_passes_on_gets_the_built_in_page(header):
+    page = await get(app_that_raises(ValueError("no hat")), headers={**BROWSER, header: "10.0.0.1"})
 
     assert "no hat" not in page.text
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", ""])
+async def test_a_script_of_another_site_gets_the_built_in_page(origin):
+    app = app_that_raises(ValueError("no hat"))
+    app.add_middleware(CORS("*"))
+
+    page = await get(app, headers={**BROWSER, "origin": origin, "sec-fetch-mode": "cors"})
+
+    assert page.status_code == 500
+    assert "no hat" not in page.text
+
+
+@pytest.mark.parametrize(("origin", "mode"), [("http://localhost:5173", "cors"), ("https://login.example", "navigate")])
+async def test_a_script_of_this_machine_and_a_form_of_another_site_are_shown_the_error(origin, mode):
+    page = await get(
+        app_that_raises(ValueError("no hat")), headers={**BROWSER, "origin": origin, "sec-fetch-mode": mode}
+    )
+
+    assert "no hat" in page.text
 
 
 @dataclass

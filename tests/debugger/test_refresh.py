@@ -254,6 +254,16 @@ async def test_the_stream_ends_when_the_app_shuts_down():
     assert listener.ended
 
 
+def test_files_mounted_in_a_mounted_app_are_watched_where_that_app_lies(tmp_path, monkeypatch):
+    (tmp_path / "dist").mkdir()
+    app, inner = App(__name__), App("inner")
+    monkeypatch.setattr(inner, "root_path", str(tmp_path))
+    inner.mount("/pages", StaticFiles("dist"))
+    app.mount("/inner", inner)
+
+    assert find_static_folders(app) == [tmp_path / "dist"]
+
+
 def test_the_static_folders_of_routers_mounts_and_mounted_apps_are_watched(tmp_path):
     for name in ("static", "inner", "dist"):
         (tmp_path / name).mkdir()

@@ -109,7 +109,18 @@ async def test_credentials_are_never_let_through_for_every_site(origins):
         CORS(origins, credentials=True)
 
 
-@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/", "https://", "https://u@shop.example", ""])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "shop.example",
+        "https://shop.example/",
+        "https://",
+        "https://u@shop.example",
+        "",
+        "https://*.shop.example",
+        "https://caf\xe9.example",
+    ],
+)
 async def test_an_origin_that_is_none_is_a_mistake(origin):
     with pytest.raises(SetupError, match="an origin is a scheme and a host"):
         CORS([origin])
@@ -261,8 +272,9 @@ REQUESTS = [
 
 @pytest.mark.parametrize("credentials", [False, True])
 @pytest.mark.parametrize("allowed", [["X-Token"], ["*"]], ids=str)
-async def test_a_browser_comes_to_the_same_with_starlettes(credentials, allowed):
-    pattern, methods = r"https://\w+\.shops\.example", ["GET", "PUT"]
+@pytest.mark.parametrize("methods", [["GET", "PUT"], ["*"]], ids=str)
+async def test_a_browser_comes_to_the_same_with_starlettes(credentials, allowed, methods):
+    pattern = r"https://\w+\.shops\.example"
     ours = make_app([SHOP, re.compile(pattern)], methods=methods, headers=allowed, credentials=credentials)
     theirs = App(__name__)
     theirs.add_asgi_middleware(

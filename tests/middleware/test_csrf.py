@@ -122,3 +122,8 @@ async def test_a_malformed_host_is_a_bad_request():
 def test_a_trusted_origin_that_is_none_is_a_mistake():
     with pytest.raises(SetupError, match="an origin is a scheme and a host"):
         CSRF(trusted_origins=["accounts.example"])
+
+
+def test_to_trust_every_site_is_a_mistake():
+    with pytest.raises(SetupError, match="to trust every site, leave it out"):
+        CSRF(trusted_origins="*")

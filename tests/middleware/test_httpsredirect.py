@@ -115,3 +115,9 @@ async def test_websockets_are_not_redirected():
 def test_a_status_that_redirects_nobody_is_a_mistake(status):
     with pytest.raises(SetupError, match="308"):
         HTTPSRedirect(status)
+
+
+@pytest.mark.parametrize("port", [0, 65536, "8443"])
+def test_a_port_that_is_none_is_a_mistake(port):
+    with pytest.raises(SetupError, match="from 1 to 65535"):
+        HTTPSRedirect(port=port)

@@ -216,6 +216,25 @@ async def test_of_three_around_a_view_the_innermost_decides():
     assert "content-security-policy" not in (await fetch(app)).headers
 
 
+@pytest.mark.parametrize("nonce_in", [[], ["script-src"]])
+async def test_what_a_foreign_app_sets_itself_stays(nonce_in):
+    async def foreign(scope, receive, send):
+        if scope["type"] == "http":
+            headers = [(b"x-frame-options", b"DENY"), (b"Content-Security-Policy", b"default-src 'none'")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"foreign"})
+
+    app = make_app(content_security_policy_nonce_in=nonce_in)
+    app.mount("/foreign", foreign)
+
+    headers = (await fetch(app, "/foreign/")).headers
+
+    assert headers.get_list("x-frame-options") == ["DENY"]
+    assert headers.get_list("content-security-policy") == ["default-src 'none'"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "strict-transport-security" in headers
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
