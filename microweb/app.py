@@ -7,11 +7,11 @@ how an app starts and stops, and what a program asks of it.
 
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Receive, Scope, Send
@@ -21,6 +21,7 @@ from microweb.config import DEFAULTS, Config
 from microweb.context import AppContext, State, current
 from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
+from microweb.errorhandlers import keep_headers
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
@@ -38,28 +39,27 @@ from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
 
 if TYPE_CHECKING:
-    from microweb.channels import Channels
-    from microweb.cli.commandrunner import CommandRunner
-    from microweb.debugger import Debugger
-    from microweb.explanation import Explanation
-    from microweb.testing import Client
-
-if TYPE_CHECKING:
     from datetime import timedelta
 
     from jinja2 import Environment
 
+    from microweb.channels import Channels
+    from microweb.cli.commandrunner import CommandRunner
+    from microweb.debugger import Debugger
+    from microweb.explanation import Explanation
     from microweb.overrides import Override
     from microweb.requestcontext import RequestContext
     from microweb.sessions import Session, Sessions, SessionStore
     from microweb.templating import Templates
+    from microweb.testing import Client
     from microweb.websocketcomposition import WebSocketTarget
     from microweb.workers import WorkerPool
 
 __all__ = ["App"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-LifespanFunction = Callable[[Any], AsyncGenerator[Any, None]]
+LifespanFunction = TypeVar("LifespanFunction", bound=Callable[[Any], AsyncIterator[Any]])
+EventName = Literal["request_started", "request_finished", "exception", "template_rendered", "context_torn_down"]
 
 logger = logging.getLogger("microweb")
 PASSED = "microweb.passed"
@@ -131,7 +131,7 @@ class App(Router):
         self.state = State()
         self.observers = Observers(self)
         self._workers: WorkerPool | None = None
-        self._lifespans: list[LifespanFunction] = []
+        self._lifespans: list[Callable[[Any], AsyncIterator[Any]]] = []
         self._asgi_middleware: list[tuple[Callable[..., ASGIApp], dict[str, Any]]] = []
         self._runtime = Lifespan(
             self._enter,
@@ -213,7 +213,7 @@ class App(Router):
         except ClientDisconnect:
             pass  # Nobody is left to answer, and it is nobody's mistake.
         except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
-            await self._answer_late(request, error, send)
+            await self._answer_late(request, error, send, response)
         except BaseException as error:
             if request._notes is not None or target.teardown is not None:
                 request.notes.unhandled = error  # A cancelled request is not one that went well.
@@ -241,10 +241,10 @@ class App(Router):
                     if changed is not None:
                         response = to_response(changed, request, "a function of after_this_request")
                 except Exception as error:  # noqa: BLE001 - the answer becomes an error page
-                    response = await self.answer_error(request, error)
+                    response = keep_headers(response, await self.answer_error(request, error))
         return response
 
-    async def _answer_late(self, request: Request, error: Exception, send: Send) -> None:
+    async def _answer_late(self, request: Request, error: Exception, send: Send, failed: Response | None) -> None:
         """An error while the answer is sent: a 500 if nothing has left yet, else the connection must break."""
         token = set_current(request)
         try:
@@ -252,6 +252,8 @@ class App(Router):
                 await self.report(request, error)
                 raise error  # `error` is let go of below: the traceback holds this frame.
             response = await self.answer_error(request, error)
+            if failed is not None:
+                keep_headers(failed, response)
             try:
                 await response.send(request, send)
             finally:
@@ -535,15 +537,6 @@ class App(Router):
     # Sessions ------------------------------------------------------------------------------------
 
     @property
-    def workers(self) -> "WorkerPool":
-        """The threads for ``def`` callables, ``SYNC_THREADS`` at most; loaded with the first of them."""
-        if self._workers is None:
-            from microweb.workers import WorkerPool
-
-            self._workers = WorkerPool(self.limits.sync_threads)
-        return self._workers
-
-    @property
     def sessions(self) -> "Sessions":
         """What opens and saves this app's sessions.
 
@@ -609,7 +602,16 @@ class App(Router):
             await self.sessions.save(session, response, secure=False)
         return response.headers.getlist("set-cookie")
 
-    # What composition asks for --------------------------------------------------------------------
+    # What composition and requests ask for --------------------------------------------------------
+
+    @property
+    def workers(self) -> "WorkerPool":
+        """The threads for ``def`` callables, ``SYNC_THREADS`` at most; loaded with the first of them."""
+        if self._workers is None:
+            from microweb.workers import WorkerPool
+
+            self._workers = WorkerPool(self.limits.sync_threads)
+        return self._workers
 
     def enter(self, target: Target) -> Handler:
         """The handler of a mounted app."""
@@ -767,14 +769,14 @@ class App(Router):
         host._runtime.start_task(self._run_background, function, args, name=name_of(function))
 
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        from microweb.binding import is_async
+        from microweb.callables import is_async
 
         with AppContext(self):
             value = function(*args) if is_async(function) else await self.workers.pick().run(function, *args)
             if hasattr(value, "__await__"):
                 await value
 
-    def on(self, event: str) -> Callable[[Function], Function]:
+    def on(self, event: EventName) -> Callable[[Function], Function]:
         """Call the decorated function at ``event``; see ``observers.py`` for the events and what each gives.
 
         Raises:
@@ -916,7 +918,13 @@ class App(Router):
         """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.
 
         Handlers are composed anew at the next request.
+
+        Raises:
+            SetupError: one of the two cannot be called.
         """
+        for given in (dependency, replacement):
+            if not callable(given):
+                raise SetupError(f"override(dependency, replacement) takes functions, not {given!r} ({find_place()})")
         from microweb.overrides import Override
 
         return Override(self._overrides, dependency, replacement, self._config_changed)

@@ -8,8 +8,8 @@ makes an ``Assembly`` when it starts, and before that whenever a URL is built or
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-from microweb.binding import Plan, describe
-from microweb.callables import can_take
+from microweb.binding import Plan
+from microweb.callables import can_take, describe
 from microweb.converters import Converter
 from microweb.errors import SetupError
 from microweb.limits import Limits
@@ -233,6 +233,11 @@ class Assembly:
             )
         if isinstance(inner, Router) and reaches(inner, self.app):
             raise SetupError(f"{self.app!r} is mounted inside itself, by way of {inner!r} ({mount.place})")
+        if mount.errors == "bubble" and isinstance(inner, Router) and inner.is_wrapped:
+            raise SetupError(
+                f'errors="bubble" lets nothing out of {inner!r}: the ASGI middleware around it gets its answers, '
+                f"those of its errors too; put that middleware around the outer app ({mount.place})"
+            )
         target = Target(placement, mount=mount)
         target.variables = (*(placement.host.variables if placement.host else ()), *prefix.variables)
         target.depth = len(prefix.segments)

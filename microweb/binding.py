@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Mapping
 from inspect import Signature
 from typing import Any
 
-from microweb.callables import Unresolved, describe, is_async, locate
+from microweb.callables import Unresolved, describe, locate
 from microweb.errors import SetupError
 from microweb.plan import Plan
 from microweb.signatures import read_signature
 
-__all__ = ["Plan", "describe", "is_async", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 NO_OVERRIDES: Mapping[Any, Any] = {}
 
@@ -57,7 +57,6 @@ def make_plan(
             signature,
             what=what,
             variables=variables,
-            leading=leading,
             overrides=overrides,
             forbids_unknown=forbids_unknown,
             validates=validates,

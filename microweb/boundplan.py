@@ -39,7 +39,7 @@ def make_guard(dependencies: Sequence[Any], **options: Any) -> "BoundPlan":
             raise SetupError(f"dependencies=[...] takes Depends(function), not {depends!r}")
         parameter = inspect.Parameter(f"dependency_{number}", inspect.Parameter.KEYWORD_ONLY)
         signature.others.append((parameter, Annotated[Any, depends]))
-    return make_bound_plan(call_nothing, signature, leading=0, forbids_unknown=False, validates=False, **options)
+    return make_bound_plan(call_nothing, signature, forbids_unknown=False, validates=False, **options)
 
 
 async def call_nothing(**values: Any) -> None:
@@ -226,7 +226,6 @@ def make_bound_plan(
     *,
     what: str,
     variables: Collection[str],
-    leading: int,
     overrides: Mapping[Any, Any],
     forbids_unknown: bool,
     validates: bool,

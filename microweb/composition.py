@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from microweb.assembly import Assembly, Placement, Target
-from microweb.binding import Plan, describe, is_async, make_plan
-from microweb.callables import can_take
+from microweb.binding import Plan, make_plan
+from microweb.callables import can_take, describe, is_async
 from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.errors import ClientDisconnect, GatewayTimeout, HTTPException, SetupError

@@ -85,7 +85,7 @@ class Connection:
         if declared is None:
             declared, coding = find_body_headers(self._headers)
             if coding is not None:
-                return await self._read_coded(reader, declared, coding)
+                return await self._read_coded(declared, coding)
         if declared is not None and len(declared) > 4:
             self.check_declared(declared)
         if self._idle and _get_running_loop() is not None:
@@ -102,10 +102,10 @@ class Connection:
                         if self.limit is None or len(body) <= self.limit:
                             self.cached = body
                             return body
-                    return await self._read_on(reader, give_back(message))
-                return await self._read_on(reader, resume(answer, waiting_for))
-            return await self._read_on(reader, answer)
-        return await self._read_on(reader, None)
+                    return await self._read_on(give_back(message))
+                return await self._read_on(resume(answer, waiting_for))
+            return await self._read_on(answer)
+        return await self._read_on(None)
 
     async def read_on(self, reader: str, first: Awaitable[Message]) -> bytes:
         """The whole body, after somebody else has called receive() for the first time, and got ``first``.
@@ -113,9 +113,9 @@ class Connection:
         Raises: as ``read``.
         """
         self._reader = reader
-        return await self._read_on(reader, first)
+        return await self._read_on(first)
 
-    async def _read_coded(self, reader: str, declared: bytes | None, coding: bytes) -> bytes:
+    async def _read_coded(self, declared: bytes | None, coding: bytes) -> bytes:
         """The whole body, which may be encoded."""
         try:
             decoder = self._make_decoder(coding)
@@ -124,9 +124,9 @@ class Connection:
         except StatusError as error:
             self._refused, self._refusal = type(error), error.description
             raise
-        return await self._read_on(reader, None, decoder)
+        return await self._read_on(None, decoder)
 
-    async def _read_on(self, reader: str, first: Awaitable[Message] | None, decoder: "Decoder | None" = None) -> bytes:
+    async def _read_on(self, first: Awaitable[Message] | None, decoder: "Decoder | None" = None) -> bytes:
         """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
         try:

@@ -2,7 +2,7 @@ r"""Cookies as text: the ``Cookie`` header into pairs, one cookie into the value
 
 Both ways as werkzeug does it, so cookies survive a move from Flask: values that RFC 6265 has no room for
 stand in quotes, with ``\"`` for a quote and ``\303`` for a byte of UTF-8. Signing is not here (see
-``signing``), nor are sessions. Called by ``connection`` and ``responses``.
+``signing``), nor are sessions. Called by ``incoming``, ``responses`` and ``sessions``.
 """
 
 import re

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from microweb.assembly import Assembly, Placement, Target
-from microweb.binding import describe, is_async
+from microweb.callables import describe, is_async
 from microweb.converters import NO_MATCH
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.hosts import parse_host

@@ -1,7 +1,8 @@
 """The two kinds of event loop, and tasks that belong to one of them and to nobody else.
 
 anyio has no words for such a task, nor for a loop itself. Called by the lifespan and what belongs to it,
-and by the server and the command line, which ask whether a loop is running.
+by connections, their watchers and channels, and by the server and the command line, which ask whether a loop is
+running.
 """
 
 import asyncio

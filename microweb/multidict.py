@@ -1,8 +1,8 @@
 """A read-only mapping whose keys may have several values: what a query string, a form or a cookie header is.
 
 Not a container to collect things in: it is built once from the pairs that a parser found and never
-changes, so a cached request may hand the same one to everybody. Built by ``url`` (arguments),
-``forms`` (fields and files) and ``cookies``; read by views.
+changes, so a cached request may hand the same one to everybody. Built by ``querystring``
+(arguments), ``forms`` and ``formreading`` (fields and files) and ``cookies``; read by views.
 """
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView

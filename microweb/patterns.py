@@ -325,9 +325,6 @@ class Pattern:
         rule = f"{prefix.rule.rstrip('/')}/{self.rule.lstrip('/')}" if self.rule else prefix.rule
         return Pattern(rule, prefix.segments + self.segments, trailing_slash)
 
-    def __truediv__(self, other: "Pattern") -> "Pattern":
-        return other.joined(self)
-
     def build(self, values: Mapping[str, Any]) -> str:
         """The percent-encoded path for these values; what is not a variable here is not looked at.
 

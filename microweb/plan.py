@@ -21,8 +21,7 @@ Change = Callable[[Any, Any, str], Any]
 
 
 class Plan:
-    """How one function is called: ``call(request, *leading)`` gives its value, or an awaitable if
-    ``is_async``.
+    """How one function is called: ``call(request, *leading)`` gives its value, or an awaitable if ``is_async``.
 
     ``names`` are the path variables it takes, ``takes_request`` the parameter that gets the request, if any.
     A plan is a plain call when it takes nothing else, so the endpoint may skip the indirection.
@@ -82,19 +81,13 @@ class Plan:
 
     @property
     def parameters(self) -> "tuple[Parameter, ...]":
-        """Its parameters and where each comes from, for documents and explanations; ``leading`` ones left
-        out."""
+        """Its parameters and where each comes from, for documents; ``leading`` ones left out."""
         from microweb.parameters import Parameter
 
         found = [Parameter(name, "path", alias=name) for name in self.names]
         if self.request_name is not None:
             found.append(Parameter(self.request_name, "request"))
         return tuple(found)
-
-    @property
-    def runs_in_thread(self) -> bool:
-        """Whether the function that somebody wrote is a plain ``def``."""
-        return not is_async(self.original)
 
     @classmethod
     def of_endpoint(cls, function: Callable[..., Any], label: str) -> "Plan":

@@ -10,7 +10,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.app import App
-from microweb.binding import is_async
+from microweb.callables import is_async
 from microweb.context import AppContext, Context, Globals, current
 from microweb.errors import OutsideContextError
 from microweb.incoming import Incoming
@@ -75,6 +75,20 @@ def find_request() -> Any:
     found = find_incoming("request")
     if isinstance(found, Request) and whereabouts.in_worker:
         return SyncRequest.of(found)
+    return found
+
+
+def find_websocket() -> Any:
+    """What ``websocket`` stands for now.
+
+    Raises:
+        OutsideContextError: what is current is no websocket.
+    """
+    found = find_incoming("websocket")
+    if isinstance(found, Request | SyncRequest):
+        raise OutsideContextError(
+            f"websocket was used in the request {found.method} {found.path!r}, which is none: `request` stands for it"
+        )
     return found
 
 
@@ -203,7 +217,7 @@ else:
     session = SessionProxy(find_session)
     g = Proxy(find_globals)
     current_app = Proxy(find_app)
-    websocket = Proxy(lambda: find_incoming("websocket"))
+    websocket = Proxy(find_websocket)
 
 
 def url_for(endpoint: str, **values: Any) -> str:

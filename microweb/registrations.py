@@ -7,10 +7,11 @@ may be registered at all are here too.
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from microweb.converters import Converter
 from microweb.errors import SetupError
+from microweb.markers import Depends
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -20,11 +21,15 @@ __all__ = [
     "Mount",
     "Registration",
     "Route",
+    "RouteOptions",
+    "WebSocketOptions",
+    "check_dependencies",
+    "check_host",
     "check_methods",
+    "check_options",
     "check_prefix",
     "check_rule",
     "find_place",
-    "is_duration",
     "is_token",
 ]
 
@@ -49,6 +54,67 @@ class Registration:
     def __init__(self, function: Callable[..., Any], place: str) -> None:
         self.function = function
         self.place = place
+
+
+class WebSocketOptions(TypedDict, total=False):
+    """What may be said of one websocket route."""
+
+    endpoint: str | None
+    defaults: Mapping[str, Any] | None
+    strict_slashes: bool | None
+    host: str | None
+    middleware: Iterable[Callable[..., Any]]
+    timeout: float | None
+    dependencies: Iterable[Depends]
+    forbid_unknown: bool
+    max_header_size: int
+    max_headers_size: int
+    max_query_parameters: int
+    websocket_max_message: int | None
+
+
+class RouteOptions(WebSocketOptions, total=False):
+    """What may be said of one route, beside its methods. The sizes are the config keys of these names."""
+
+    cancel_on_disconnect: bool | None
+    max_content_length: "int | EllipsisType | None"
+    openapi: object
+    """False, or what ``describe(...)`` gives."""
+    body_timeout: float | None
+    decode_request_bodies: bool
+    json_max_depth: int
+    max_boundary_size: int
+    max_form_files: int | None
+    max_form_memory_size: int | None
+    max_form_parts: int | None
+    max_part_header_size: int
+    max_part_headers: int
+    upload_spool_size: int
+
+
+REFUSED_OPTIONS = {
+    "alias": "a view that returns redirect(...)",
+    "build_only": "a route with a view",
+    "subdomain": 'host="<tenant>.example.org" or host="api.example.org"',
+    "provide_automatic_options": 'methods=["OPTIONS", ...] to answer OPTIONS in the view',
+    "redirect_to": "a view that returns redirect(...)",
+    "websocket": "@app.websocket(...)",
+    "view_func": "add_route(rule, view)",
+}
+"""Options that Flask knows: passed over in silence they would change what a route answers to."""
+
+OWN_OPTIONS = (
+    "cancel_on_disconnect",
+    "defaults",
+    "host",
+    "max_content_length",
+    "middleware",
+    "strict_slashes",
+    "timeout",
+)
+"""Those that are attributes of a ``Route``; the others are in its ``options``, with those that extensions read."""
+
+SWITCHES = ("cancel_on_disconnect", "forbid_unknown", "strict_slashes")
 
 
 class Route:
@@ -163,7 +229,58 @@ def check_rule(rule: object) -> None:
 
 def is_duration(value: object) -> bool:
     """Whether ``value`` is a number of seconds, and more than none."""
-    return isinstance(value, int | float) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def check_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a route: those that are attributes of it, and the others.
+
+    Raises:
+        SetupError: one is misspelled, is Flask's alone, or may not hold what it does.
+    """
+    for option in options.keys() - RouteOptions.__annotations__.keys():
+        instead = REFUSED_OPTIONS.get(option) or find_meant(option)
+        if instead is not None:
+            raise SetupError(f"routes have no {option}=, use {instead} ({find_place()})")
+    for option in SWITCHES:
+        if options.get(option) not in (None, True, False):
+            raise SetupError(f"{option}= is True or False, not {options[option]!r} ({find_place()})")
+    middleware, timeout = options.get("middleware", ()), options.get("timeout")
+    if callable(middleware) or not isinstance(middleware, Iterable):
+        raise SetupError(f"middleware= is a list of functions, not {middleware!r} ({find_place()})")
+    if timeout is not None and not is_duration(timeout):
+        raise SetupError(f"timeout= is a number of seconds, more than 0, not {timeout!r} ({find_place()})")
+    check_host(options.get("host"))
+    own = {name: value for name, value in options.items() if name in OWN_OPTIONS}
+    others = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+    if "dependencies" in others:
+        others["dependencies"] = check_dependencies(others["dependencies"])
+    return own, others
+
+
+def find_meant(option: str) -> str | None:
+    """The option that a misspelled one was meant to be; None for one that an extension may read."""
+    from difflib import get_close_matches
+
+    from microweb.limits import DEFAULTS
+
+    if option.upper() in DEFAULTS:
+        return f"{option.upper()} in the config: it holds for the whole app"
+    # SECURITY: test_a_misspelled_option_is_refused_for_it_may_have_been_a_guard
+    meant = get_close_matches(option, [*RouteOptions.__annotations__, "methods"], n=1, cutoff=0.8)
+    return f"{meant[0]}=" if meant else None
+
+
+def check_host(host: str | None) -> str | None:
+    """The host that a route or a router is bound to.
+
+    Raises:
+        SetupError: it is no text.
+    """
+    given: object = host
+    if given is not None and not isinstance(given, str):
+        raise SetupError(f"host= is a host such as 'api.example.org', not {host!r} ({find_place()})")
+    return host
 
 
 def check_prefix(prefix: str) -> str:
@@ -172,9 +289,25 @@ def check_prefix(prefix: str) -> str:
     Raises:
         SetupError: it is neither empty nor starts with a slash.
     """
-    if prefix and not prefix.startswith("/"):
+    given: object = prefix
+    if not isinstance(given, str) or (given and not given.startswith("/")):
         raise SetupError(f"a prefix starts with a slash, not {prefix!r} ({find_place()})")
     return prefix.rstrip("/")
+
+
+def check_dependencies(dependencies: Iterable[Depends]) -> tuple[Depends, ...]:
+    """What stands in ``dependencies=``, kept: an iterator would guard only what is composed first.
+
+    Raises:
+        SetupError: it is no list.
+    """
+    # SECURITY: test_dependencies_from_an_iterator_guard_every_request
+    try:
+        return tuple(dependencies)
+    except TypeError:
+        raise SetupError(
+            f"dependencies= is a list such as [Depends(log_in)], not {dependencies!r} ({find_place()})"
+        ) from None
 
 
 def check_methods(methods: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ Built by the walk in ``app.py``, once per request; mounted apps get a child that
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from microweb import json
 from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_SYNC_REQUEST, without
@@ -146,9 +146,11 @@ class Request(HTTPIncoming):
         return decode_text(await self.connection.read("text()"), self.headers.get("content-type", ""))
 
     @overload
-    async def json(self, type: type[T], *, force: bool = ..., silent: bool = ...) -> T: ...
+    async def json(self, type: type[T], *, force: bool = ..., silent: Literal[False] = ...) -> T: ...
     @overload
-    async def json(self, type: None = None, *, force: bool = ..., silent: bool = ...) -> Any: ...
+    async def json(self, type: type[T], *, force: bool = ..., silent: bool) -> T | None: ...
+    @overload
+    async def json(self, type: Any = None, *, force: bool = ..., silent: bool = ...) -> Any: ...
     async def json(self, type: Any = None, *, force: bool = False, silent: bool = False) -> Any:
         """The body as JSON; with ``type``, as a value of that type.
 
@@ -156,7 +158,7 @@ class Request(HTTPIncoming):
 
         Raises:
             UnsupportedMediaType: the content type is not JSON.
-            BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``.
+            BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``; and what ``body`` raises.
         """
         # PERF(walk.echo): one pass over the headers for the lines that matter.
         content_type = length = coding = None
@@ -277,9 +279,14 @@ class SyncRequest(HTTPIncoming):
 
         Raises: as ``Request.body``.
         """
-        body: bytes = self.get_data()
-        return body
+        return self.get_data()
 
+    @overload
+    def get_data(self, cache: bool = ..., as_text: Literal[False] = ..., parse_form_data: bool = ...) -> bytes: ...
+    @overload
+    def get_data(self, cache: bool = ..., *, as_text: Literal[True], parse_form_data: bool = ...) -> str: ...
+    @overload
+    def get_data(self, cache: bool, as_text: bool, parse_form_data: bool = ...) -> Any: ...
     def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
         """The whole body, as text if asked (``bytes`` otherwise).
 

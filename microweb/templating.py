@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
 from microweb import json
-from microweb.binding import describe, is_async
+from microweb.callables import describe, is_async
 from microweb.errors import SetupError
 from microweb.flashing import get_flashed_messages
 from microweb.incoming import Incoming
 from microweb.proxies import Proxy, current_app, find_context, find_incoming, g, session, url_for
 from microweb.registrations import Registration
 from microweb.requests import Request, SyncRequest
-from microweb.router import find_root_path
 
 if TYPE_CHECKING:
     from microweb.assembly import Placement
@@ -87,7 +86,7 @@ class Templates:
             # Else it stays what the program may have made it: `app.jinja_env.auto_reload = True`.
             self._auto_reload = self.environment.auto_reload = wanted
         self.loader.searchpath = [
-            os.path.join(root_of(placement), placement.router.template_folder)  # noqa: PTH118
+            os.path.join(placement.router.root_path, placement.router.template_folder)  # noqa: PTH118
             for placement in placements
             if placement.router.template_folder is not None
         ]
@@ -188,18 +187,13 @@ def plain(registration: Registration) -> Callable[..., Any]:
     return registration.function
 
 
-def root_of(placement: "Placement") -> str:
-    """The folder that a router's template folder is relative to."""
-    return find_root_path(placement.router.import_name)
-
-
 def templates_of_current_app(name: str) -> Templates:
     """The templates of the current app."""
     templates: Templates = find_context(name).app.templates
     return templates
 
 
-def render_template(template: str | list[str | Template], **context: Any) -> str:
+def render_template(template: str | list[str | Template], /, **context: Any) -> str:
     """The text of a template (of a list, the first that exists), with these variables.
 
     Raises:
@@ -219,7 +213,7 @@ def render_template_string(source: str, **context: Any) -> str:
     return templates.render(templates.compile(source), context)
 
 
-def stream_template(template: str | list[str | Template], **context: Any) -> Iterator[str]:
+def stream_template(template: str | list[str | Template], /, **context: Any) -> Iterator[str]:
     """The text of a template, sent while it is rendered in the request's worker thread.
 
     Raises: as ``render_template``, when it is called; what fails later breaks the connection.

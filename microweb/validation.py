@@ -482,5 +482,7 @@ def explain_pydantic(errors: Iterable[Any]) -> Iterable[Problem]:
         path = ""
         for step in error["loc"]:
             path = f"{path}[{step}]" if isinstance(step, int) else join(path, str(step))
-        reason = PYDANTIC_REASONS.get(error["type"], error["msg"])
+        kind: str = error["type"]
+        message: str = error["msg"]
+        reason = PYDANTIC_REASONS.get(kind, message)
         yield path, reason[:1].lower() + reason[1:]

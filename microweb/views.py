@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial, wraps
 from typing import Any, ClassVar
 
-from microweb.binding import describe, is_async
-from microweb.callables import find_hints, unwrapped
+from microweb.callables import describe, find_hints, is_async, unwrapped
 from microweb.proxies import find_incoming
 
 __all__ = ["MethodView"]

@@ -74,7 +74,11 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
     else:
         variables = variables_of(target)
         plan = make_plan(
-            route.view, what="websocket view", variables=variables, overrides=composition.services.overrides
+            route.view,
+            what="websocket view",
+            variables=variables,
+            overrides=composition.services.overrides,
+            forbids_unknown=bool(route.options.get("forbid_unknown")),
         )
         if not plan.is_async:
             raise SetupError(
@@ -203,7 +207,7 @@ def check_origin(websocket: WebSocket) -> None:
         return
     allowed = websocket.limits.websocket_origins
     origin = websocket.headers.get("origin")
-    if origin is None or (allowed is None and "cookie" not in websocket.headers):
+    if origin is None or (allowed is None and not carries_credentials(websocket)):
         return
     if allowed is not None:
         if origin.lower() not in [each.lower() for each in allowed] and "*" not in allowed:
@@ -220,3 +224,12 @@ def check_origin(websocket: WebSocket) -> None:
         or ((there[0], there[1] or default) != (here[0], here[1] or default))
     ):
         raise Forbidden("Pages of other origins may not open websockets here with cookies (WEBSOCKET_ORIGINS).")
+
+
+def carries_credentials(websocket: WebSocket) -> bool:
+    """Whether there is what a browser sends by itself, whichever page asks: cookies, or a password it remembers."""
+    # SECURITY: test_websockets.py::test_a_page_of_another_site_cannot_use_a_remembered_password. No page can set the
+    # header for a websocket, and a bearer's token is remembered by no browser.
+    headers = websocket.headers
+    scheme = headers.get("authorization", "bearer").partition(" ")[0].lower()
+    return "cookie" in headers or scheme != "bearer"

@@ -22,7 +22,7 @@ from microweb.calls import serving
 from microweb.contextvariables import set_variables
 from microweb.threads import CallerCancelled, Crew, Job, Seat, ThreadRequest, crews, here
 
-__all__ = ["Worker", "WorkerPool", "call_from_thread", "current_worker", "release_blocking", "run_blocking"]
+__all__ = ["Worker", "WorkerPool", "call_from_thread", "release_blocking", "run_blocking"]
 
 Value = TypeVar("Value")
 Arguments = TypeVarTuple("Arguments")
@@ -160,13 +160,6 @@ class Worker(Seat):
         thread.put(call)
         if call.queued_at:
             crew.watch.begin(crew.find_oldest, crew.warn)
-
-
-def current_worker() -> Worker | None:
-    """The worker whose call runs in this thread; None outside of worker threads."""
-    thread = here.thread
-    job = thread.current if thread is not None else None
-    return job.worker if job is not None and isinstance(job.worker, Worker) else None
 
 
 def call_from_thread(function: Callable[[*Arguments], Awaitable[Value]], *args: *Arguments) -> Value:

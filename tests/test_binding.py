@@ -1258,7 +1258,7 @@ def test_a_plan_tells_what_a_view_takes_and_gives():
     }
     user = next(each for each in plan.parameters if each.name == "user")
     assert [(each.alias, each.place) for each in user.dependency.parameters] == [("X-User", "header")]
-    assert (plan.returns, plan.original, plan.runs_in_thread) == (list[Order], view, False)
+    assert (plan.returns, plan.original) == (list[Order], view)
     assert repr(user) == "<Parameter user from depends>"
 
 
@@ -1268,7 +1268,7 @@ def test_a_plain_plan_tells_the_same():
     plan = make_plan(view, what="view", variables=("id",))
 
     assert [(each.name, each.place) for each in plan.parameters] == [("id", "path"), ("request", "request")]
-    assert (plan.returns, plan.runs_in_thread, plan.is_bound) == (str, True, False)
+    assert (plan.returns, plan.is_bound) == (str, False)
 
 
 def test_what_has_no_signature_gets_the_path():

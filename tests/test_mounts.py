@@ -6,7 +6,7 @@ import anyio
 import httpx
 import pytest
 
-from microweb import App, Request, Router, after_this_request, current_app, g, request, session, url_for
+from microweb import App, Request, Router, SetupError, after_this_request, current_app, g, request, session, url_for
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -192,6 +192,15 @@ async def test_an_unhandled_error_bubbles_to_the_outer_app_if_asked(caplog):
     with caplog.at_level(logging.ERROR):
         assert (await get(outer, "/inner/")).text == "outer: from inside"
     assert not caplog.records
+
+
+async def test_no_error_bubbles_through_asgi_middleware():
+    inner, outer = App("inner"), App("outer")
+    outer.mount("/inner", inner, errors="bubble")
+    inner.add_asgi_middleware(lambda app: app)
+
+    with pytest.raises(SetupError, match=r'errors="bubble" lets nothing out of <App inner>.*test_mounts\.py'):
+        outer.url_for("static", filename="x")
 
 
 async def test_url_for_looks_locally_then_up_and_into_mounted_apps():
@@ -447,6 +456,35 @@ async def test_an_error_of_a_foreign_app_after_its_start_breaks_the_connection(c
     assert caplog.text.count("Traceback") == 1
 
 
+class ClientDisconnect(Exception):
+    """Starlette's, by its name."""
+
+
+@pytest.mark.parametrize("own", [OSError, ClientDisconnect])
+async def test_a_client_that_leaves_a_foreign_app_is_no_error(own, caplog):
+    caplog.set_level("ERROR", "microweb")
+    outer = App("outer")
+
+    async def endless(scope, receive, send):
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        except OSError:
+            if own is OSError:
+                raise
+            raise own
+
+    outer.mount("/foreign", endless)
+    with anyio.fail_after(10):
+        async with Client(outer) as client, client.stream("GET", "/foreign/") as response:
+            assert await anext(response.aiter_raw()) == b"x"
+
+    assert caplog.records == []
+
+
 async def test_lifespans_of_mounted_apps_run_in_ours():
     inner, outer = App("inner"), App("outer")
     events = []
@@ -533,6 +571,25 @@ async def test_microweb_runs_inside_starlette_and_fastapi():
 def mounted_in_fastapi(outer, inner):
     outer.mount("/in", inner)
     return outer
+
+
+async def test_what_its_lifespan_yields_is_there_below_an_app_that_tells_it_of_no_lifespan():
+    inner = App("inner")
+
+    @inner.lifespan
+    async def pool(app):
+        yield {"pool": "inner's", "name": "inner's"}
+
+    @inner.get("/")
+    async def home(request: Request):
+        return dict(request.state)
+
+    async def outer(scope, receive, send):
+        assert scope["type"] == "http"
+        await inner({**scope, "state": {"name": "outer's"}}, receive, send)
+
+    async with Client(outer, lifespan=False) as client:
+        assert (await client.get("/")).json() == {"name": "outer's", "pool": "inner's"}
 
 
 async def test_an_app_behind_asgi_middleware_is_mounted_as_a_foreign_one():

@@ -118,7 +118,7 @@ def test_a_regex_that_cannot_be_mixed_is_a_setup_error():
     ],
 )
 def test_a_rule_is_joined_to_a_prefix_with_one_slash(prefix, rule, joined):
-    pattern = parse_pattern(prefix) / parse_pattern(rule)
+    pattern = parse_pattern(rule).joined(parse_pattern(prefix))
 
     assert pattern.rule == joined
     assert pattern.trailing_slash == parse_pattern(joined).trailing_slash
@@ -127,7 +127,7 @@ def test_a_rule_is_joined_to_a_prefix_with_one_slash(prefix, rule, joined):
 
 def test_a_variable_in_prefix_and_rule_is_a_setup_error():
     with pytest.raises(SetupError, match="twice"):
-        parse_pattern("/<id>") / parse_pattern("/<id>")
+        parse_pattern("/<id>").joined(parse_pattern("/<id>"))
 
 
 # Building

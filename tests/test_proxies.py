@@ -5,7 +5,7 @@ import threading
 import anyio
 import pytest
 
-from microweb import App, Request, copy_current_context, current_app, g, request
+from microweb import App, Request, copy_current_context, current_app, g, request, websocket
 from microweb.errors import OutsideContextError
 from microweb.testing import Client
 
@@ -35,6 +35,15 @@ def test_an_app_context_has_an_app_and_a_g_but_no_request():
             request.path  # noqa: B018 - the touch raises
     with pytest.raises(OutsideContextError):
         g.x  # noqa: B018 - the touch raises
+
+
+def test_a_request_is_no_websocket():
+    app = App(__name__)
+
+    with app.test_request_context("/a"):
+        assert not websocket
+        with pytest.raises(OutsideContextError, match="websocket was used in the request GET '/a'"):
+            websocket.accept  # noqa: B018 - the touch raises
 
 
 def test_contexts_nest():

@@ -563,6 +563,22 @@ def test_a_query_that_a_server_leaves_on_the_raw_path_is_in_the_url_once():
     assert Request(App(__name__), scope, None).url == "http://example.org/a%20b?q=1"
 
 
+@pytest.mark.parametrize(
+    ("server", "host"),
+    [
+        (("::1", 8000), "[::1]:8000"),
+        (("::1", 80), "[::1]"),
+        (("shop", None), "shop"),
+        (["/run/app.sock", None], "localhost"),
+    ],
+)
+def test_without_a_host_header_the_servers_own_address_is_the_host(server, host):
+    request = Request(App(__name__), {"type": "http", "path": "/a", "headers": [], "server": server}, None)
+
+    assert (request.host, request.url) == (host, f"http://{host}/a")
+    assert request.url.host == host.partition("]")[0].removeprefix("[")
+
+
 async def test_host_url_ends_after_the_host():
     assert await see(lambda request: request.host_url, "/books?page=2") == "http://testserver/"
 

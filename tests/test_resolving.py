@@ -789,6 +789,20 @@ async def test_routers_and_routes_have_dependencies_for_what_they_do():
     assert calls == ["authenticate", "authenticate", "count"]
 
 
+async def test_dependencies_from_an_iterator_guard_every_request():
+    async def refuse():
+        abort(401)
+
+    app = App(__name__)
+    app.get("/", dependencies=map(Depends, [refuse]))(lambda: "secret")
+    app.explain("GET", "/")
+
+    before = (await get(app, "/")).status_code
+    app.config["PROGRAM"] = "composed anew"
+
+    assert (before, (await get(app, "/")).status_code) == (401, 401)
+
+
 def guarded_mount(target):
     """An app in which a router with dependencies has something mounted at ``/<tenant>/inner``."""
     app = App(__name__)

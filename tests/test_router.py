@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from microweb import App, Converter, Router, SetupError
+from microweb import App, Converter, Depends, Router, SetupError
 from microweb.testing import Client
 from microweb.wsgi import WSGI
 
@@ -76,13 +76,22 @@ MISTAKES = {
     "is not an HTTP method": lambda app: app.route("/", methods=["G T"])(view),
     "needs at least one method": lambda app: app.route("/", methods=[])(view),
     "routes have no subdomain=": lambda app: app.get("/", subdomain="www")(view),
+    "dependencies= is a list": lambda app: app.get("/", dependencies=Depends(view))(view),
+    "dependencies= is a list such as": lambda app: Router("x", dependencies=Depends(view)),
+    "endpoint= is a name": lambda app: app.get("/", endpoint=3)(view),
     "middleware= is a list": lambda app: app.get("/", middleware=layer)(view),
+    "middleware= is a list of functions, not 3": lambda app: app.get("/", middleware=3)(view),
+    "strict_slashes= is True or False, not 'no'": lambda app: app.get("/", strict_slashes="no")(view),
+    "forbid_unknown= is True or False": lambda app: app.get("/", forbid_unknown="no")(view),
+    "host= is a host such as": lambda app: app.get("/", host=3)(view),
+    "host= is a host such as 'api.example.org', not 3": lambda app: Router("x", host=3),
     "timeout= is a number": lambda app: app.get("/", timeout="5")(view),
+    "more than 0, not True": lambda app: app.get("/", timeout=True)(view),
     "more than 0": lambda app: app.get("/", timeout=0)(view),
     "True or False, not 'yes'": lambda app: app.get("/", cancel_on_disconnect="yes")(view),
     "no methods=": lambda app: app.websocket("/", methods=["GET"]),
     "no cancel_on_disconnect=": lambda app: app.websocket("/", cancel_on_disconnect=True),
-    "WEBSOCKET_MAX_MESSAGE": lambda app: app.websocket("/", max_content_length=5),
+    "websocket_max_message= is the limit": lambda app: app.websocket("/", max_content_length=5),
     "no host name": lambda app: app.get("/", host="a b")(view),
     "names two views": name_two_views_alike,
     "takes a Router or an ASGI app, not str": lambda app: app.mount("/x", "shop"),
@@ -90,6 +99,7 @@ MISTAKES = {
     "WSGI takes an app": lambda app: WSGI("shop"),
     'is "own" or "bubble"': lambda app: app.mount("/x", App(), errors="both"),
     "a prefix starts with a slash": lambda app: app.mount("x", Router("x")),
+    "a prefix starts with a slash, not 3": lambda app: app.mount(3, Router("x")),
     "cannot be mounted in itself": lambda app: app.mount("/x", app),
     "mounted inside itself": mount_in_a_circle,
     "mounted inside itself, by way of": mount_apps_in_a_circle,
@@ -102,7 +112,7 @@ MISTAKES = {
     "must take two arguments, (request, call_next)": lambda app: app.add_middleware(takes_no_call_next),
     "takes a class or function, not None": lambda app: app.add_asgi_middleware(None),
     "takes a status from 400 to 599, not 200": lambda app: app.errorhandler(200),
-    "takes a status or an exception class": lambda app: app.errorhandler(view),
+    "takes a status or a class of Exception": lambda app: app.errorhandler(view),
     "is used with parentheses": lambda app: app.template_filter(view),
     "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
     "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
@@ -110,6 +120,7 @@ MISTAKES = {
     "the url_defaults function": lambda app: app.url_defaults(fill_in_later),
     "the url_value_preprocessor function": lambda app: app.url_value_preprocessor(fill_in_later),
     "must take two arguments, (endpoint, values)": lambda app: app.url_value_preprocessor(lambda values: None),
+    "override(dependency, replacement) takes functions": lambda app: app.override(view, "nobody"),
     "there is no event 'start'": lambda app: app.on("start"),
     "an observer of 'exception' may name": lambda app: app.on("exception")(lambda mistake: None),
 }
@@ -125,6 +136,37 @@ async def test_a_mistake_is_told_with_file_and_line(message, register):
             pass
 
     assert re.search(r"test_router\.py:\d+", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    {
+        "dependancies": "dependencies",
+        "forbid_unkown": "forbid_unknown",
+        "timout": "timeout",
+        "method": "methods",
+    }.items(),
+)
+async def test_a_misspelled_option_is_refused_for_it_may_have_been_a_guard(option, meant):
+    app = App(__name__)
+
+    with pytest.raises(SetupError, match=rf"routes have no {option}=, use {meant}= \(.*test_router.py"):
+        app.get("/", **{option: []})(view)
+
+
+@pytest.mark.parametrize("option", ["max_headers", "max_url_length", "max_ranges", "trusted_hosts", "sync_threads"])
+async def test_a_limit_of_the_whole_app_is_refused_on_a_route(option):
+    app = App(__name__)
+
+    with pytest.raises(SetupError, match=rf"routes have no {option}=, use {option.upper()} in the config"):
+        app.get("/", **{option: 5})(view)
+
+
+async def test_an_option_of_an_extension_is_kept_for_it():
+    app = App(__name__)
+    app.get("/", audited=True)(view)
+
+    assert app.routes[0].options == {"audited": True}
 
 
 async def test_two_identical_rules_are_refused_with_both_places():

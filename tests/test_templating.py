@@ -62,6 +62,15 @@ async def test_a_template_is_rendered_with_inheritance_escaping_and_variables(pr
         assert (await client.get("/user/<b>")).text == "<title>&lt;b&gt;</title>"
 
 
+async def test_a_variable_may_be_called_template(program):
+    app = App(program(page="{{ template }}"))
+    app.get("/whole")(lambda: render_template("page.html", template="plain"))
+    app.get("/parts", endpoint="parts")(lambda: stream_template("page.html", template="plain"))
+
+    async with Client(app) as client:
+        assert [(await client.get(path)).text for path in ("/whole", "/parts")] == ["plain", "plain"]
+
+
 async def test_every_template_knows_the_request_and_its_surroundings(program):
     app = App(program(index="{% from 'macro.html' import show %}{{ show() }}", macro=MACRO), secret_key="k" * 20)
 

@@ -36,7 +36,7 @@ from microweb.contextvariables import ignore_variables
 from microweb.helperloops import run_sync
 from microweb.iteration import iterate
 from microweb.threads import CallerCancelled
-from microweb.workers import Worker, WorkerPool, call_from_thread, current_worker, run_blocking
+from microweb.workers import Worker, WorkerPool, call_from_thread, run_blocking
 
 BACKENDS: list[Any] = [
     pytest.param(("asyncio", {}), id="asyncio"),
@@ -336,12 +336,6 @@ def test_one_pool_serves_several_loops_at_a_time(pool: WorkerPool) -> None:
 def test_a_pool_of_no_threads_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one thread, not 0"):
         WorkerPool(0)
-
-
-@pytest.mark.anyio
-async def test_the_current_worker_is_known_in_its_thread_only(worker: Worker) -> None:
-    assert await worker.run(current_worker) is worker
-    assert current_worker() is None
 
 
 @pytest.mark.anyio

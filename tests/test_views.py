@@ -292,3 +292,21 @@ def test_a_class_without_methods_is_refused():
 
     with pytest.raises(TypeError, match="no method"):
         Empty.as_view("empty")
+
+
+async def test_layers_from_an_iterator_stand_around_every_verb():
+    async def refuse(request, call_next):
+        return "refused", 403
+
+    class Entry(MethodView):
+        async def delete(self):
+            return "deleted"
+
+        async def get(self):
+            return "secret"
+
+    app = App(__name__)
+    app.add_route("/", Entry.as_view("entry"), middleware=iter([refuse]))
+
+    async with Client(app) as client:
+        assert [(await client.request(verb, "/")).status_code for verb in ("GET", "DELETE")] == [403, 403]

@@ -7,11 +7,11 @@ it; an app's own group that is called as it stands takes that app.
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import click
 
-from microweb.binding import is_async
+from microweb.callables import is_async
 from microweb.cli.discovery import AppSource
 from microweb.router import Router
 
@@ -47,6 +47,12 @@ class CommandGroup(click.Group):
         self._own: set[click.Command] = set()
         """Those whose functions were given their context, or were to have none, when they were made."""
 
+    @overload
+    def command(self, function: Callable[..., Any], /) -> click.Command: ...
+    @overload
+    def command(
+        self, name: str | None = None, *, with_context: bool = True, lifespan: bool = True, **options: Any
+    ) -> Callable[[Callable[..., Any]], click.Command]: ...
     def command(self, *args: Any, with_context: bool = True, lifespan: bool = True, **options: Any) -> Any:
         """``click.Group.command``; ``with_context=False`` runs the function without an app."""
         # Without parentheses click makes the command at once, from a function that we have not wrapped.
@@ -61,6 +67,10 @@ class CommandGroup(click.Group):
 
         return decorate
 
+    @overload
+    def group(self, function: Callable[..., Any], /) -> click.Group: ...
+    @overload
+    def group(self, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], click.Group]: ...
     def group(self, *args: Any, **options: Any) -> Any:
         """``click.Group.group``; what is made is a ``CommandGroup`` as well."""
         options.setdefault("cls", CommandGroup)
@@ -123,8 +133,15 @@ def put_in_app(command: click.Command) -> click.Command:
     copied = copy(command)
     if command.callback is not None:
         copied.callback = run_in_app(command.callback, lifespan=True)
-    if isinstance(copied, click.Group):
-        copied.commands = {name: put_in_app(inner) for name, inner in copied.commands.items()}
+    if isinstance(command, click.Group):
+        find = command.get_command
+
+        def get_command(ctx: click.Context, cmd_name: str) -> click.Command | None:
+            found = find(ctx, cmd_name)
+            return None if found is None else put_in_app(found)
+
+        # Not `commands`: a group of a class of its own may look elsewhere, as one that imports its commands lazily.
+        copied.__dict__["get_command"] = get_command
     return copied
 
 

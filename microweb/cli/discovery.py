@@ -95,7 +95,10 @@ def find_app(name: str | None = None) -> tuple[str, App]:
     Raises:
         DiscoveryError: there is none.
     """
-    here = str(Path.cwd())
+    try:
+        here = str(Path.cwd())
+    except OSError as error:
+        raise DiscoveryError(f"the working directory cannot be read: {error.strerror}; go to another one") from None
     if here not in sys.path:
         sys.path.insert(0, here)
     module_name, _, expression = split_name(name) if name else (find_module(), "", "")
@@ -198,7 +201,7 @@ def find_in(module: ModuleType) -> tuple[str, App]:
         if inspect.isfunction(factory):
             return f"{name}()", call(module, name, factory, (), {})
     raise DiscoveryError(
-        f"{module.__name__!r} ({module.__file__}) has no app: none of its names is a microweb.App, "
+        f"{module.__name__!r} ({place_of(module)}) has no app: none of its names is a microweb.App, "
         f"and it has no function {' or '.join(FACTORIES)}"
     )
 
@@ -233,10 +236,13 @@ def evaluate(module: ModuleType, expression: str) -> App:
     found: Any = module
     path: list[str] = []
     for name in reversed(list(read_names(node, expression))):
-        if not hasattr(found, name):
-            raise missing(module, ".".join([*path, name]))
-        found = getattr(found, name)
         path.append(name)
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise missing(module, ".".join(path)) from None
+        except Exception as error:  # noqa: BLE001 - a property of the program's may raise anything
+            raise failure(f"reading {module.__name__}:{'.'.join(path)} failed", error) from None
     if called or inspect.isroutine(found):
         return call(module, ".".join(path), found, arguments, options)
     if not isinstance(found, App):
@@ -281,6 +287,8 @@ def call(module: ModuleType, name: str, factory: Any, arguments: Sequence[Any], 
             app = factory(*arguments, **options)
     except Exception as error:  # noqa: BLE001
         raise failure(f"the factory {where} failed", error) from None
+    except SystemExit as error:
+        raise DiscoveryError(f"the factory {where} ended the program: it called sys.exit({error.code!r})") from None
     if inspect.iscoroutine(app):
         app.close()
         raise DiscoveryError(f"{where} is an `async def`; a factory is a plain function that returns the app")
@@ -304,7 +312,12 @@ def missing(module: ModuleType, name: str) -> DiscoveryError:
     there = [known for known, value in vars(module).items() if isinstance(value, App)]
     there += [f"{known}()" for known in FACTORIES if inspect.isfunction(getattr(module, known, None))]
     hint = f"; it has {', '.join(there)}" if there else ""
-    return DiscoveryError(f"{module.__name__!r} ({module.__file__}) has no {name!r}{hint}")
+    return DiscoveryError(f"{module.__name__!r} ({place_of(module)}) has no {name!r}{hint}")
+
+
+def place_of(module: ModuleType) -> str:
+    """The file of a module; a folder may be imported without one."""
+    return module.__file__ or "a folder without __init__.py"
 
 
 def wrong_type(where: str, found: Any) -> DiscoveryError:

@@ -23,7 +23,8 @@ SKELETON = Path(__file__).with_name("skeleton")
 DISTRIBUTION = "microweb-asgi"
 HIDDEN = ("env", "gitignore", "dockerignore")
 """Written with a dot in front, which they lack here so that no tool takes them for ours."""
-RESERVED = {"asgi", "deployment", "microweb", "tests", "wheels"}
+RESERVED = {"asgi", "conftest", "deployment", "microweb", "test", "tests", "wheels"}
+"""Stands in the project, is ours, or Python's: ``sys.stdlib_module_names`` leaves out its ``test``."""
 PARTS = {
     "templates": ("package/pages.py", "package/templates/", "package/static/", "tests/test_pages.py"),
     "docker": ("Dockerfile", "dockerignore", "compose.yaml", "deployment/nginx.conf"),

@@ -19,6 +19,7 @@ from microweb.cli.commandgroup import find_source
 from microweb.cli.discovery import AppSource, DiscoveryError, NoAppError
 from microweb.config import load_dotenv_file
 from microweb.errors import SetupError
+from microweb.failures import LifespanFailed
 
 __all__ = ["Program", "app_option", "program"]
 
@@ -74,11 +75,13 @@ class Program(click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a mistake in how the app is put together is one sentence."""
+        """Run the command; a mistake in how the app is put together is one sentence, as is a start that failed."""
         try:
             return super().invoke(ctx)
         except SetupError as error:
             raise click.ClickException(str(error)) from error
+        except LifespanFailed as error:
+            raise click.ClickException(str(error)) from error  # Its cause is in the log.
 
 
 # Plugins -----------------------------------------------------------------------------------------

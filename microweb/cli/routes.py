@@ -6,7 +6,7 @@ from typing import NamedTuple
 import click
 
 from microweb.app import App
-from microweb.binding import describe, is_async
+from microweb.callables import describe, is_async
 from microweb.cli.commandgroup import find_source
 from microweb.cli.program import app_option
 

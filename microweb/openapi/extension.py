@@ -43,7 +43,7 @@ class OpenAPI:
     'All hats of a size.'
 
     Raises:
-        SetupError: title or version is empty, or security is a shape that it cannot have.
+        SetupError: title or version is empty, or tags or security are a shape that they cannot have.
         FrozenError: the app has started to serve.
     """
 
@@ -70,7 +70,10 @@ class OpenAPI:
             self.info["description"] = description
         self.info.update(info or {})
         self.servers = [{"url": each} if isinstance(each, str) else dict(each) for each in servers]
-        self.tags = dict(tags or {})
+        given: object = tags or {}
+        if not isinstance(given, Mapping):
+            raise SetupError(f"OpenAPI(tags=...) is a dict of what each name means, not {tags!r} ({find_place()})")
+        self.tags: dict[str, str] = dict(given)
         self.security_schemes = dict(security_schemes or {})
         self.security: Requirements = read_requirements(security)
         self.responses = dict(responses or {})

@@ -269,7 +269,7 @@ def allows(schema: Schema, plain: Any) -> bool:
     kind = schema.get("type")
     if kind in TYPES and (not isinstance(plain, TYPES[kind]) or (isinstance(plain, bool) and kind != "boolean")):
         return False
-    if schema.get("format") == "date-time" and re.search(r"(Z|[+-]\d\d:\d\d)$", plain) is None:
+    if schema.get("format") == "date-time" and re.search(r"(Z|[+-]\d\d:\d\d)$", str(plain)) is None:
         return False  # RFC 3339 has no moment without a zone.
     size: float
     if isinstance(plain, str):

@@ -47,5 +47,7 @@ def project(tmp_path):
         os.environ.update(environ)
         sys.path[:] = path
         for name in set(sys.modules) - modules:
-            if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            # A folder without __init__.py has a path only.
+            module = sys.modules[name]
+            if str(tmp_path) in f"{getattr(module, '__file__', '')} {[*getattr(module, '__path__', ())]}":
                 del sys.modules[name]

@@ -75,6 +75,28 @@ def test_a_group_made_by_click_runs_in_the_apps_context_with_what_it_was_given_l
     assert run(app, "users", "count").output == "shop\n"
 
 
+def test_a_group_that_finds_its_commands_lazily_runs_them_in_the_apps_context():
+    app = App("shop")
+
+    class Lazy(click.Group):
+        def list_commands(self, ctx):
+            return ["count"]
+
+        def get_command(self, ctx, cmd_name):
+            return count if cmd_name == "count" else None
+
+    @click.command()
+    async def count():
+        """Count the users."""
+        click.echo(current_app.import_name)
+
+    app.cli.add_command(Lazy("users"))
+
+    assert run(app, "users", "count").output == "shop\n"
+    assert "count  Count the users." in run(app, "users", "--help").output
+    assert run(app, "users", "nobody").exit_code == 2
+
+
 def test_a_command_without_a_context_has_none():
     app = App("shop")
 

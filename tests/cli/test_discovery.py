@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -249,6 +250,38 @@ def test_an_exit_while_importing_is_told(project):
     project.write("app.py", "import sys\nsys.exit(3)\n")
 
     assert failure().message == "importing 'app' ended the program: it called sys.exit(3)"
+
+
+def test_an_exit_in_a_factory_is_told(project):
+    project.write("app.py", "import sys\ndef create_app(): sys.exit('no key')\n")
+
+    assert failure().message == "the factory app:create_app() ended the program: it called sys.exit('no key')"
+
+
+def test_an_attribute_that_cannot_be_read_is_shown_with_the_frames_of_the_program(project):
+    project.write("app.py", "class Site:\n    @property\n    def app(self): return 1 / 0\nsite = Site()\n")
+
+    error = failure("app:site.app")
+
+    assert error.message == "reading app:site.app failed: ZeroDivisionError: division by zero"
+    assert 'app.py", line 3, in app' in error.frames
+    assert "discovery.py" not in error.frames
+
+
+def test_a_folder_that_is_no_package_is_called_so(project):
+    project.write("shop/app.py", APP)
+
+    assert failure("shop").message.startswith("'shop' (a folder without __init__.py) has no app")
+    assert failure("shop:app").message == "'shop' (a folder without __init__.py) has no 'app'"
+
+
+def test_a_working_directory_that_is_gone_is_told(project):
+    gone = project.folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+
+    assert failure().message.startswith("the working directory cannot be read: ")
 
 
 def test_app_run_does_nothing_while_the_program_is_imported(project, capsys):

@@ -230,7 +230,7 @@ def test_what_is_no_package_name_is_refused_with_one_that_is(project, name, hint
     assert list_files(project.folder) == set()
 
 
-@pytest.mark.parametrize("name", ["class", "match", "json", "tests", "asgi", "microweb", "click"])
+@pytest.mark.parametrize("name", ["class", "match", "json", "test", "tests", "conftest", "asgi", "microweb", "click"])
 def test_a_name_that_would_hide_another_package_is_refused(project, name):
     result = project.run("new", name)
 

@@ -162,6 +162,31 @@ def test_a_setup_error_is_one_sentence(project):
 # Plugins -------------------------------------------------------------------------------------------
 
 
+def test_a_lifespan_that_fails_is_one_sentence_below_its_log_record(project):
+    project.write(
+        "app.py",
+        """
+        from microweb import App
+
+        app = App(__name__)
+
+        @app.lifespan
+        async def pool(app):
+            raise ConnectionError("no database")
+            yield
+
+        @app.cli.command()
+        async def greet():
+            print("hello")
+        """,
+    )
+
+    result = project.run("greet")
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the app could not start: ConnectionError: no database\n"
+
+
 def test_a_plugin_command_works_without_an_app(project):
     install(project, "brush", "hats:brush")
 

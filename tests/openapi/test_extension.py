@@ -117,7 +117,7 @@ async def test_one_extension_describes_several_apps():
             assert list((await client.get("/openapi.json")).json()["paths"]) == [f"/{number}"]
 
 
-@pytest.mark.parametrize("options", [{"title": ""}, {"version": ""}, {"url": None}, {"security": [1]}])
+@pytest.mark.parametrize("options", [{"title": ""}, {"version": ""}, {"url": None}, {"security": [1]}, {"tags": [{}]}])
 def test_options_that_cannot_be_are_a_setup_error(options):
     with pytest.raises(SetupError, match=r"test_extension\.py:\d+"):
         make_app(**options)

@@ -1,6 +1,7 @@
 """A program as it is written in an editor; never run. ``test_editor.py`` has it checked by pyright and mypy."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
 from microweb import (
@@ -15,6 +16,7 @@ from microweb import (
     abort,
     current_app,
     g,
+    get_flashed_messages,
     jsonify,
     redirect,
     render_template,
@@ -54,6 +56,9 @@ assert_type(redirect("/"), Response)
 assert_type(jsonify(a=1), Response)
 assert_type(send_file("a.txt"), FileResponse)
 
+assert_type(get_flashed_messages(), list[str])
+assert_type(get_flashed_messages(with_categories=True), list[tuple[str, str]])
+
 g.user = "ada"
 session["user"] = "ada"
 session.permanent = True
@@ -62,6 +67,8 @@ session.permanent = True
 @app.get("/<int:number>")
 async def view(number: int) -> str:
     assert_type(await request.json(type=Point), Point)
+    assert_type(await request.json(type=Point, silent=True), Point | None)
+    assert_type(await request.json(type=Point | int), Any)
     assert_type((await request.form())["name"], str)
     await (await request.files())["photo"].save("photos/")
     if number:
@@ -72,8 +79,31 @@ async def view(number: int) -> str:
 @app.post("/")
 def sync_view() -> dict[str, Any]:
     assert_type(sync_request.form["name"], str)
+    assert_type(sync_request.get_data(), bytes)
+    assert_type(sync_request.get_data(as_text=True), str)
     sync_request.files["photo"].save("photos/")
     return {"sent": sync_request.json}
+
+
+@app.put("/limited", timeout=5, max_content_length=None, max_form_parts=3, forbid_unknown=True, openapi=False)
+async def limited() -> str:
+    return "within its limits"
+
+
+@app.lifespan
+async def pool(app: App) -> AsyncIterator[None]:
+    app.state.pool = "open"
+    yield
+
+
+@app.on("request_finished")
+async def count(response: Response) -> None:
+    """Count the answers."""
+
+
+@app.cli.command("fill")
+async def fill() -> None:
+    """Fill the database."""
 
 
 @app.template_filter()
@@ -87,6 +117,7 @@ class Entry(MethodView):
 
 
 app.add_route("/entry", Entry.as_view("entry"))
+assert_type(pool(app), AsyncIterator[None])
 assert_type(shout("a decorated function keeps its type"), str)
 
 response = Response("a,b", mimetype="text/csv")

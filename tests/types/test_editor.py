@@ -46,3 +46,20 @@ def test_a_body_that_is_not_awaited_is_found(check, tmp_path):
     path.write_text('from microweb import request\n\n\nasync def view() -> str:\n    return request.text()["a"]\n')
 
     assert check(path)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'get("/", timeout="5")',
+        'get("/", timout=5)',
+        'post("/", methods=["GET"])',
+        'websocket("/", max_content_length=5)',
+        'on("request_strated")',
+    ],
+)
+def test_a_wrong_registration_is_found(check, tmp_path, call):
+    path = tmp_path / "wrong.py"
+    path.write_text(f"from microweb import App\n\nApp(__name__).{call}\n")
+
+    assert check(path)

@@ -1,6 +1,6 @@
 """``Api``: where resources are registered, and what they have in common."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from inspect import isclass, iscoroutinefunction
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -15,6 +15,7 @@ __all__ = ["Api"]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Kind = TypeVar("Kind", bound=type[Resource])
+Writer = TypeVar("Writer", bound=Output)
 
 
 class Registration(NamedTuple):
@@ -125,6 +126,8 @@ class Api:
             raise SetupError(f"{resource.__name__} needs paths that start with a slash, not {paths!r}")
         if not resource.methods:
             raise SetupError(f"{resource.__name__} has no method for any verb; give it get, post, ...")
+        # SECURITY: test_layers_from_an_iterator_stand_around_every_path: the first route would take all that is in it.
+        options = {name: [*value] if isinstance(value, Iterator) else value for name, value in options.items()}
         registration = Registration(
             resource,
             paths,
@@ -146,14 +149,14 @@ class Api:
 
         return register
 
-    def representation(self, media_type: str) -> Callable[[Output], Output]:
+    def representation(self, media_type: str) -> Callable[[Writer], Writer]:
         """Write answers in ``media_type`` with ``function(data, status, headers)``, which gives a ``Response``.
 
         Raises:
             SetupError: it is a coroutine function.
         """
 
-        def register(function: Output) -> Output:
+        def register(function: Writer) -> Writer:
             if iscoroutinefunction(function):
                 raise SetupError(
                     f"the representation {media_type!r} is a plain def: it only turns data into a Response"
@@ -191,7 +194,7 @@ class Api:
         try:
             return url_for(f".{endpoints[0]}", **values)
         except BuildError:
-            if isinstance(self._targets[0], App):
+            if not self._targets or isinstance(self._targets[0], App):
                 raise
             return url_for(f"{self._targets[0].name}.{endpoints[0]}", **values)
 

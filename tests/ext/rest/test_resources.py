@@ -398,3 +398,14 @@ def test_one_endpoint_for_two_classes_is_refused():
 
     with pytest.raises(SetupError, match="names two views"):
         app.url_for("same")
+
+
+async def test_layers_from_an_iterator_stand_around_every_path():
+    async def refuse(request, call_next):
+        return "refused", 403
+
+    app = App(__name__)
+    Api(app).add_resource(Echo, "/here", "/there", middleware=iter([refuse]))
+
+    async with Client(app) as client:
+        assert [(await client.get(path)).status_code for path in ("/here", "/there")] == [403, 403]
