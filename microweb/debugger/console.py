@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from microweb.asgi import Receive, Scope, Send
 from microweb.debugger.access import COOKIE, Access, is_for_other_site, is_local, is_same_origin
-from microweb.debugger.page import draw_page, make_csp
+from microweb.debugger.page import draw_page
 from microweb.debugger.records import ErrorRecord
 from microweb.errorhandlers import PROBLEM, default_answer, wants_html
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, MethodNotAllowed, NotFound
 from microweb.headers import find_header
 from microweb.incoming import below_root
+from microweb.pagepolicy import make_policy
 from microweb.quoting import quote_path
 from microweb.requests import Request
 from microweb.responses import JSONResponse, Response
@@ -111,7 +112,7 @@ class Debugger:
             while len(self.kept) > MOST_ERRORS:
                 self.kept.popitem(last=False)
             nonce = token_urlsafe(16)
-            headers["content-security-policy"] = make_csp(nonce)
+            headers["content-security-policy"] = make_policy(nonce)
             headers["referrer-policy"] = "no-referrer"
             url = quote_path(find_root(request)) + PATH
             page = draw_page(record, nonce, url=url, token=self.access.token, has_consoles=self.has_consoles)

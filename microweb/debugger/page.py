@@ -10,7 +10,7 @@ from pathlib import Path
 
 from microweb.debugger.records import ErrorRecord, ExceptionRecord, FrameRecord
 
-__all__ = ["draw_page", "make_csp"]
+__all__ = ["draw_page"]
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -46,15 +46,6 @@ WITHOUT_CONSOLES = (
     "This page is there because <code>DEBUG</code> is on. For a console in each frame: "
     "<code>pip install 'microweb-asgi[dev]'</code>"
 )
-
-
-def make_csp(nonce: str) -> str:
-    """The Content-Security-Policy of a page: its own style and script, requests to its own origin, nothing else."""
-    # SECURITY: test_the_page_has_a_strict_policy
-    return (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 def draw_page(record: ErrorRecord, nonce: str, *, url: str, token: str, has_consoles: bool) -> str:

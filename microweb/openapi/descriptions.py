@@ -109,7 +109,7 @@ def describe(
     security: str | Iterable[str | Mapping[str, Iterable[str]]] | None = None,
     examples: Mapping[str, Any] | None = None,
 ) -> Description:
-    """Say of an operation what its code does not; a decorator for views, ``MethodView`` classes, dependencies and routers.
+    """Say of an operation what its code does not; decorates views, ``MethodView`` classes, dependencies and routers.
 
     ``responses`` are its answers by status: a type (the JSON in the body), a text (what it means), both in a tuple, a
     dict (a Response Object as it is), or None: the type that the view is annotated to return. ``security`` names

@@ -8,7 +8,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-__all__ = ["draw_page", "make_policy"]
+__all__ = ["draw_page"]
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -26,15 +26,6 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-
-
-def make_policy(nonce: str) -> str:
-    """The Content-Security-Policy of the page: its own style and script, requests to its own origin, nothing else."""
-    # SECURITY: test_the_page_has_a_strict_policy_with_a_nonce_of_its_own
-    return (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 def draw_page(title: str, url: str, nonce: str) -> str:

@@ -12,7 +12,8 @@ from microweb.app import App
 from microweb.errors import SetupError
 from microweb.openapi.descriptions import Requirements, read_requirements
 from microweb.openapi.document import make_document
-from microweb.openapi.explorer import draw_page, make_policy
+from microweb.openapi.explorer import draw_page
+from microweb.pagepolicy import make_policy
 from microweb.registrations import find_place
 from microweb.requests import Request
 from microweb.responses import Response
