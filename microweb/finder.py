@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
 from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
-from microweb.headers import find_header
 from microweb.hosts import parse_host
 from microweb.incoming import below_root
 from microweb.limits import Limits
@@ -97,7 +96,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
 
 def find_host(scope: Scope) -> str | None:
     """The host that was asked for, in lower case without its port; None when it is missing or malformed."""
-    header = find_header(scope["headers"], b"host")
+    header = next((value for name, value in scope["headers"] if name.lower() == b"host"), None)
     parsed = parse_host(header.decode("latin-1")) if header is not None else None
     return parsed[0] if parsed is not None else None
 
@@ -116,7 +115,8 @@ def make_host_check(trusted: Collection[str]) -> Callable[[Scope], bool]:
 
     def is_trusted(scope: Scope) -> bool:
         # SECURITY: test_a_host_that_is_not_listed_is_refused: it would get into the links that the app sends by mail.
-        lines = [value for name, value in scope["headers"] if name == b"host"]
+        # ASGI asks servers for names in lower case, and lets them send others; the request reads them in any.
+        lines = [value for name, value in scope["headers"] if name.lower() == b"host"]
         server = scope.get("server")
         if lines:
             asked = parse_host(lines[0].decode("latin-1")) if len(lines) == 1 else None

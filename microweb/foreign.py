@@ -14,7 +14,7 @@ from microweb.incoming import Incoming
 from microweb.requests import Request
 from microweb.responses import Response
 
-__all__ = ["ASGIResponse"]
+__all__ = ["ASGIResponse", "told_by"]
 
 StartHook = Callable[[int, Headers], None]
 Answer = Callable[[Any, Exception], Awaitable[Response]]
@@ -77,6 +77,7 @@ class ASGIResponse(Response):
         """Run the app. An error before its start is answered by our error handlers, later it is raised.
 
         Raises:
+            ClientDisconnect: the server has said so, and the app let it through.
             Exception: what the app raised after its answer had started.
         """
         assert isinstance(request, Request)
@@ -85,20 +86,27 @@ class ASGIResponse(Response):
             root = root.parent
         receive = root.connection.replay("the mounted app")
         started = False
+        refusal: OSError | None = None
 
         async def forward(message: Message) -> None:
-            nonlocal started
+            nonlocal started, refusal
             if message["type"] == "http.response.start":
                 message = {**message, "headers": self._merge(message)}
                 started = True
                 request._started = True
-            await send(message)
+            try:
+                await send(message)
+            except OSError as error:
+                refusal = error  # The client left (ASGI HTTP 2.4).
+                raise
 
         try:
             await self.app(self.scope, receive, forward)
         except ClientDisconnect:
             raise
         except Exception as error:
+            if refusal is not None and told_by(error, refusal):
+                raise ClientDisconnect("the client left before the end of the answer") from None
             if started:
                 raise
             response = await self._answer(request, error)
@@ -132,3 +140,10 @@ class ASGIResponse(Response):
                 headers.remove(name)
             for value in values:
                 headers.add(name, value)
+
+
+def told_by(error: Exception, refusal: OSError) -> bool:
+    """Whether an app raised what ``send`` had told it: as it is, or under the names that Starlette has for it."""
+    return error is refusal or (
+        error.__context__ is refusal and type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
+    )

@@ -108,6 +108,7 @@ class Incoming:
     _cookies: MultiDict[str] | None = None
     _url: URL | None = None
     _g: Globals | None = None
+    _state: MutableMapping[str, Any] | None = None
     _session: "Session | None" = None
     _stored_session: "Session | None" = None
     """What the walk loaded from the store, for the first touch to find."""
@@ -192,7 +193,8 @@ class Incoming:
     @property
     def query_string(self) -> bytes:
         """What follows the ``?``, undecoded."""
-        query: bytes = self.scope.get("query_string", b"")
+        # A websocket's may be missing or None.
+        query: bytes = self.scope.get("query_string") or b""
         return query
 
     @property
@@ -208,6 +210,10 @@ class Incoming:
             if not server:
                 return "localhost"
             name, port = server
+            if ":" in name:
+                name = f"[{name}]"
+            if parse_host(name) is None:
+                return "localhost"  # It is the path of a unix socket.
             return f"{name}:{port}" if port and port != DEFAULT_PORTS.get(self.scheme) else str(name)
         if len(header) > 1 or parse_host(header[0]) is None:
             raise BadRequest("The Host header is malformed.")
@@ -366,10 +372,13 @@ class Incoming:
     @property
     def state(self) -> MutableMapping[str, Any]:
         """This request's copy of what the lifespans put into the server's state (``scope["state"]``)."""
-        state: MutableMapping[str, Any] | None = self.scope.get("state")
+        state = self._state
         if state is None:
-            # Without lifespan events there is no server's copy: this one is ours.
-            state = self.scope["state"] = dict(self.app.lifespan_state)
+            state = self._state = self.scope.setdefault("state", {})
+            # Without lifespan events nothing of ours is in it: there is no server's copy, or it is that of the
+            # framework's app that this one is mounted in.
+            for key, value in self.app.lifespan_state.items():
+                state.setdefault(key, value)
         return state
 
     @property

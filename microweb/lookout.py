@@ -114,4 +114,4 @@ def needs_lookout(scope: Scope) -> bool:
     """Whether the server may be quiet when something is sent to a client that has left."""
     version: str = scope.get("asgi", {}).get("spec_version", "2.0")
     # PERF(websockets.connect): what nearly every server says is not taken apart.
-    return version not in ("2.4", "2.5") and tuple(int(part) for part in version.split(".")) < (2, 4)
+    return version not in ("2.4", "2.5") and tuple(int(part) for part in version.split(".") if part.isdigit()) < (2, 4)

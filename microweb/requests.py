@@ -290,12 +290,15 @@ class SyncRequest(HTTPIncoming):
     def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
         """The whole body, as text if asked (``bytes`` otherwise).
 
-        It is kept in any case; ``cache`` and ``parse_form_data`` are there for calls written for Flask.
+        It is kept in any case; ``cache`` and ``parse_form_data`` are there for calls written for Flask. A multipart
+        form that was read before has taken the body, and leaves nothing of it, as in Flask.
 
         Raises: as ``Request.body`` and ``Request.text``.
         """
         connection = self.connection
         body = connection.cached
+        if body is None and self._form is not None and self._form.is_complete:
+            body = b""
         if body is None:
             read: bytes = self._await(connection.read, "request.data")
             body = read

@@ -3,6 +3,7 @@
 import pytest
 
 from microweb import App, WebSocket
+from microweb.requestcontext import make_receive, make_scope
 from microweb.testing import Client, SyncClient
 from microweb.testing.websocketsession import WebSocketDenied
 
@@ -107,3 +108,18 @@ def test_the_list_may_be_changed_between_requests():
         after = client.get("/").status_code
 
     assert (before, after) == (200, 400)
+
+
+@pytest.mark.parametrize(("host", "status"), [(b"example.org", 200), (b"evil.example", 400)])
+async def test_the_name_of_the_host_header_may_be_in_any_case(host, status):
+    # ASGI lets a server keep the case; hypercorn has `h11_pass_raw_headers` for it.
+    app, sent = make_app(TRUSTED_HOSTS=LISTED), []
+    scope = make_scope("/", "GET", None, b"", "http://example.org")
+    scope["headers"] = [(b"Host", host)]
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, make_receive(b""), send)
+
+    assert sent[0]["status"] == status

@@ -50,6 +50,8 @@ BROKEN = {
     "bare line feeds": FIELD.replace(b"\r\n", b"\n") + b"hello\n--xyz--\n",
     "a bare LF in a header": b'--xyz\r\nX: a\nY: b\r\nContent-Disposition: form-data; name="a"\r\n\r\nhello\r\n' + END,
     "a bare CR in a header": b'--xyz\r\nX: a\rY: b\r\nContent-Disposition: form-data; name="a"\r\n\r\nhello\r\n' + END,
+    "a bare LF before a header": FIELD.replace(b"Content", b"\nContent") + b"hello\r\n" + END,
+    "a bare LF behind a header name": FIELD[:-2] + b"X-Odd\n: v\r\n\r\nhello\r\n" + END,
     "a NUL in a header": b'--xyz\r\nX: \0\r\nContent-Disposition: form-data; name="a"\r\n\r\nhello\r\n' + END,
     "a folded header": b'--xyz\r\nContent-Disposition: form-data;\r\n name="a"\r\n\r\nhello\r\n' + END,
     "no UTF-8 in a header": FIELD.replace(b'"a"', b'"\xff"') + b"hello\r\n" + END,

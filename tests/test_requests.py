@@ -620,3 +620,15 @@ async def test_a_class_derived_from_app_may_set_the_request_class():
 
     async with Client(app) as client:
         assert (await client.get("/")).text == "hey"
+
+
+async def test_a_multipart_form_leaves_nothing_of_the_body_as_in_flask():
+    app = App(__name__)
+
+    @app.post("/")
+    def view(request):
+        return [request.form["a"], request.get_data(as_text=True), request.get_json(force=True, silent=True)]
+
+    async with Client(app) as client:
+        assert (await client.post("/", files={"a": (None, "1")})).json() == ["1", "", None]
+        assert (await client.post("/", data={"a": "1"})).json() == ["1", "a=1", None]

@@ -4,7 +4,7 @@ A ``Conversation`` stands between ``receive`` and ``send`` and has a method for 
 that says what is wrong with it. The three protocols are in files of their own; ``lint.py`` picks one of them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -128,11 +128,11 @@ class Connection(Conversation):
         """Check addresses, target and headers."""
         super().check_scope()
         scope, fault = self.scope, self.server_fault
-        check_type(scope, "http_version", str, fault)
         check_type(scope, "scheme", str, fault, default="http")
+        if scope.get("scheme") == "":
+            fault("scope['scheme'] must not be empty")
         check_type(scope, "path", str, fault)
         check_type(scope, "raw_path", bytes | None, fault, default=None)
-        check_type(scope, "query_string", bytes, fault)
         check_type(scope, "root_path", str, fault, default="")
         if scope.get("raw_path") is not None and b"?" in scope["raw_path"]:
             fault(f"scope['raw_path'] holds the query: {scope['raw_path']!r}")
@@ -140,7 +140,10 @@ class Connection(Conversation):
             address = scope.get(name)
             if address is not None and not is_address(address):
                 fault(f"scope[{name!r}] must be (host, port), not {address!r}")
-        self.check_headers(scope.get("headers"), fault)
+        headers = scope.get("headers")
+        if isinstance(headers, Iterator):
+            headers = scope["headers"] = list(headers)
+        self.check_headers(headers, fault)
 
     def has_extension(self, name: str) -> bool:
         """Whether the server offers the extension ``name``."""

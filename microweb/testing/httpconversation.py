@@ -47,8 +47,10 @@ class HTTPConversation(Connection):
             raise
 
     def check_scope(self) -> None:
-        """Check the method too."""
+        """Check what only requests must have."""
         super().check_scope()
+        check_type(self.scope, "http_version", str, self.server_fault)
+        check_type(self.scope, "query_string", bytes, self.server_fault)
         check_type(self.scope, "method", str, self.server_fault)
         if self.scope["method"] != self.scope["method"].upper():
             self.server_fault(f"scope['method'] must be upper case, not {self.scope['method']!r}")
@@ -62,8 +64,8 @@ class HTTPConversation(Connection):
 
     @property
     def bodiless(self) -> bool:
-        """Whether this answer has no body, whatever its headers say (RFC 9110 §6.4.1)."""
-        return self.scope["method"] == "HEAD" or self.status in (204, 304)
+        """Whether this answer has no body, whatever its headers say (RFC 9110 §6.4.1, §15.3.6)."""
+        return self.scope["method"] == "HEAD" or self.status in (204, 205, 304)
 
     def received_http_request(self, message: Message) -> None:
         """A chunk of the request's body."""

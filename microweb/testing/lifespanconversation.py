@@ -13,6 +13,11 @@ class LifespanConversation(Conversation):
         super().__init__(scope, receive, send, faults)
         self.stage = "none"
 
+    def check_end(self) -> None:
+        """A shutdown must be answered; an app that returns at its start is one without a lifespan."""
+        if self.stage == "stopping":
+            self.app_fault("the app returned without answering lifespan.shutdown")
+
     def received_lifespan_startup(self, message: Message) -> None:
         """The server starts."""
         self.advance("none", "starting", message, self.server_fault)

@@ -29,8 +29,10 @@ class WebSocketConversation(Connection):
         self.disconnected = False
 
     def check_scope(self) -> None:
-        """Check the offered subprotocols too."""
+        """Check the offered subprotocols too; a websocket's scope may leave out more than a request's."""
         super().check_scope()
+        check_type(self.scope, "http_version", str, self.server_fault, default="1.1")
+        check_type(self.scope, "query_string", bytes | None, self.server_fault, default=None)
         offered = self.scope.get("subprotocols", [])
         if not isinstance(offered, list | tuple) or not all(isinstance(name, str) for name in offered):
             self.server_fault(f"scope['subprotocols'] must be a list of str, not {offered!r}")
@@ -80,6 +82,7 @@ class WebSocketConversation(Connection):
         """A message of the app."""
         self.require("open", "websocket.send")
         self.check_payload(message, self.app_fault)
+        self.measure(message.get("text"))
 
     def sent_websocket_close(self, message: Message) -> None:
         """The app closes, or refuses the handshake."""
@@ -89,7 +92,7 @@ class WebSocketConversation(Connection):
         code = message.get("code", 1000)
         if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
             self.app_fault(f"the close code {code} must not be sent (RFC 6455 §7.4)")
-        if len((message.get("reason") or "").encode()) > 123:
+        if self.measure(message.get("reason")) > 123:
             self.app_fault("a close reason has at most 123 bytes (RFC 6455 §5.5)")
         self.handshake = "closed"
 
@@ -98,6 +101,8 @@ class WebSocketConversation(Connection):
         self.require_extension("websocket.http.response")
         self.require("none", "connecting", "websocket.http.response.start")
         check_type(message, "status", int, self.app_fault)
+        if not 200 <= message["status"] <= 599:
+            self.app_fault(f"the status must be one of 200 to 599, not {message['status']!r} (RFC 9110 §15)")
         self.check_headers(message.get("headers", []), self.app_fault)
         self.handshake = "denying"
 
@@ -108,6 +113,13 @@ class WebSocketConversation(Connection):
         check_type(message, "more_body", bool, self.app_fault, default=False)
         if not message.get("more_body", False):
             self.handshake = "closed"
+
+    def measure(self, text: str | None) -> int:
+        """The bytes of a text on the wire, which must be UTF-8 (RFC 6455 §8.1)."""
+        try:
+            return len((text or "").encode())
+        except UnicodeEncodeError:
+            self.app_fault(f"{text!r} holds half a surrogate pair, which no text message can")
 
     def require(self, *states_and_kind: str) -> None:
         """The handshake must be in one of the states; the last argument is the message's type."""

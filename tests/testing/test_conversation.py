@@ -15,6 +15,14 @@ async def test_headers_that_can_be_read_once_become_a_list():
     assert sent[0]["headers"] == [(b"a", b"b")]
 
 
+async def test_headers_of_a_scope_that_can_be_read_once_become_a_list():
+    scope = http_scope(headers=iter([(b"a", b"b")]))
+
+    await check(scope, START, BODY)
+
+    assert scope["headers"] == [(b"a", b"b")]
+
+
 async def test_the_app_must_return_none():
     with pytest.raises(LintError, match="must return None, it returned 'text'"):
         await check(http_scope(), START, BODY, result="text")
@@ -113,6 +121,7 @@ async def test_neither_side_is_called_after_the_apps_end():
         ({"method": None}, "`method`"),
         ({"method": "get"}, "must be upper case"),
         ({"scheme": None}, "`scheme`"),
+        ({"scheme": ""}, "must not be empty"),
         ({"path": b"/"}, "`path`"),
         ({"raw_path": "/"}, "`raw_path`"),
         ({"raw_path": b"/?a"}, "holds the query"),

@@ -103,6 +103,7 @@ async def test_an_answer_to_head_may_promise_a_length():
         ([START, {**BODY, "more_body": 1}], "`more_body` of http.response.body must be bool"),
         ([{**START, "status": 204}, body(b"x")], "the answer to a 204 has no body, but 1 bytes were sent"),
         ([{**START, "status": 304}, body(b"x")], "the answer to a 304 has no body"),
+        ([{**START, "status": 205}, body(b"x")], "the answer to a 205 has no body"),
         ([{**START, "trailers": 1}], "`trailers` of http.response.start must be bool"),
         ([{**START, "trailers": True}], "does not offer it"),
         ([{"type": "http.response.pathsend", "path": "/"}], "does not offer it"),

@@ -58,6 +58,14 @@ async def test_a_shutdown_is_answered_after_it_was_sent_and_once():
         await check(LIFESPAN, RECEIVE, {"type": "lifespan.startup.complete"}, RECEIVE, failed, failed, server=server)
 
 
+async def test_a_shutdown_without_an_answer_is_the_apps_fault():
+    start = [RECEIVE, {"type": "lifespan.startup.complete"}]
+    server = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    with pytest.raises(LintError, match="^app: lifespan: the app returned without answering"):
+        await check(LIFESPAN, *start, RECEIVE, server=server)
+
+
 async def test_a_stop_before_the_start_is_the_servers_fault():
     with pytest.raises(LintError, match="^server: .*wrong time"):
         await check(LIFESPAN, RECEIVE, server=[{"type": "lifespan.shutdown"}])

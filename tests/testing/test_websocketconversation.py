@@ -69,10 +69,13 @@ async def test_a_sound_denial_passes():
         ([{"type": "websocket.close", "code": 5000}], "must not be sent"),
         ([{"type": "websocket.close", "reason": b"x"}], "must be str"),
         ([{"type": "websocket.close", "reason": "ü" * 62}], "at most 123 bytes"),
+        ([{"type": "websocket.close", "reason": "\ud800"}], "half a surrogate pair"),
+        ([RECEIVE, ACCEPT, {"type": "websocket.send", "text": "x\udc80"}], "half a surrogate pair"),
         ([RECEIVE, ACCEPT, DENY], "websocket.http.response.start was sent after websocket.accept"),
         ([DENY], "without answering the handshake"),
         ([DENY, {"type": "websocket.close"}], "after the start of a denial"),
         ([{**DENY, "status": "403"}], "must be int"),
+        ([{**DENY, "status": 101}], "must be one of 200 to 599"),
         ([{**DENY, "headers": [("a", "b")]}], "pair of bytes"),
         ([{"type": "websocket.http.response.body"}], "before websocket.connect was received"),
         ([DENY, {"type": "websocket.http.response.body", "body": "x"}], "must be bytes"),
@@ -127,6 +130,13 @@ async def test_a_fault_in_a_message_is_the_servers(messages, reason):
 async def test_the_scope_of_a_websocket_is_checked_like_any_other():
     with pytest.raises(LintError, match=r"server: .*`path`"):
         await check(websocket_scope(path=None), {"type": "websocket.close"})
+
+
+async def test_what_a_request_must_have_may_be_missing_from_a_websocket():
+    scope = websocket_scope(query_string=None)
+    del scope["http_version"]
+
+    await check(scope, {"type": "websocket.close"})
 
 
 async def test_subprotocols_are_a_list_of_str():
