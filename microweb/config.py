@@ -8,7 +8,6 @@ Which keys the framework has and what they may hold is in ``limits``; the two na
 import os
 import types
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from microweb.errors import SetupError
@@ -22,8 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PLAIN = frozenset({str, bytes, int, float, bool, timedelta, type(None)})
-"""Types whose values cannot change, so that an equal one is no news."""
+PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+"""Types whose values cannot change, so that an equal one is no news; a timedelta is another, see ``is_plain``."""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value cannot change. A timedelta is known without loading its module."""
+    kind = type(value)
+    return kind in PLAIN or (kind.__module__ == "datetime" and hasattr(value, "total_seconds"))
 
 
 class Config(dict[str, Any]):
@@ -69,7 +74,7 @@ class Config(dict[str, Any]):
         before = self.get(key, self)
         super().__setitem__(key, value)
         # A hook that sets a key to what it is (`app.permanent_session_lifetime = ...`) composes no app anew.
-        if type(value) not in PLAIN or type(value) is not type(before) or value != before:
+        if not is_plain(value) or type(value) is not type(before) or value != before:
             self.changed()
 
     def __delitem__(self, key: str) -> None:

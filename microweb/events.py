@@ -90,6 +90,9 @@ class EventStream(StreamingResponse):
     ...         for number in range(last_event_id, 3):
     ...             yield Event(f"tick {number}", id=number)
     ...     return EventStream(count())
+
+    Raises:
+        ValueError: ``ping`` is not more than 0.
     """
 
     watches_disconnect = True

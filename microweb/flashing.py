@@ -1,7 +1,7 @@
 """Flashed messages: words for the next page, kept in the session until it shows them."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, overload
 
 from microweb.proxies import find_incoming
 
@@ -20,6 +20,14 @@ def flash(message: str, category: str = "message") -> None:
     session[KEY] = [*session.get(KEY, ()), (category, message)]
 
 
+@overload
+def get_flashed_messages(with_categories: Literal[False] = False, category_filter: Iterable[str] = ()) -> list[str]: ...
+@overload
+def get_flashed_messages(
+    with_categories: Literal[True], category_filter: Iterable[str] = ()
+) -> list[tuple[str, str]]: ...
+@overload
+def get_flashed_messages(with_categories: bool, category_filter: Iterable[str] = ()) -> list[Any]: ...
 def get_flashed_messages(with_categories: bool = False, category_filter: Iterable[str] = ()) -> list[Any]:
     """The messages flashed since they were last asked for; asked again in one request, the same ones.
 

@@ -28,6 +28,7 @@ from microweb.errors import SetupError
 from microweb.filewatch import FileWatch, find_source_folders
 from microweb.limits import Limits
 from microweb.loops import find_current_loop
+from microweb.redaction import shown
 from microweb.router import Router
 from microweb.serverlog import log_errors_once
 from microweb.supervisor import Child, Supervisor, can_run_again, command_line, say
@@ -157,14 +158,13 @@ def serve(
     app, name = load()
     check(app)
     listener = child.listener if child is not None else None
-    if listener is None and not brings_address:
+    if brings_address:
+        check_address(options.get("uds"), options.get("fd"))
+    elif listener is None:
         listener = bind(host, port)
-    limits = Limits.of(app.config)
-    grace = limits.graceful_timeout
+    grace = Limits.of(app.config).graceful_timeout
     if reload:
         grace = min(grace, RELOAD_GRACE)
-    if limits.websocket_max_message is not None:
-        options.setdefault("ws_max_size", limits.websocket_max_message)
     try:
         server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
         with log_errors_once():
@@ -270,6 +270,22 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def check_address(uds: Any, fd: Any) -> None:
+    """Refuse a Unix socket or a descriptor that cannot be there: uvicorn finds out after the app has started.
+
+    Raises:
+        ServeError: there is no such folder, or no such descriptor.
+    """
+    try:
+        if uds is not None:
+            os.stat(os.path.dirname(os.path.abspath(uds)))  # noqa: PTH100, PTH116, PTH120 - as uvicorn reads it
+        else:
+            os.fstat(fd)
+    except (OSError, TypeError) as error:
+        where = f"the Unix socket {uds!r}" if uds is not None else f"the descriptor {fd!r}"
+        raise ServeError(f"cannot serve on {where}: {reason_of(error)}") from None
+
+
 def reason_of(error: Exception) -> str:
     """What the system says, without the number."""
     return str(getattr(error, "strerror", None) or error)
@@ -293,7 +309,7 @@ def make_server(
     """A server that is ready to run, with our defaults where they differ from uvicorn's.
 
     Raises:
-        ServeError: uvicorn has no such option.
+        ServeError: uvicorn has no such option, or cannot use what it holds.
     """
     import uvicorn  # here: whoever is only the parent of servers, or lists routes, does not need it
 
@@ -307,10 +323,19 @@ def make_server(
         "timeout_graceful_shutdown": math.ceil(grace),
         # Nothing from a proxy is trusted unless listed; the middleware ProxyHeaders takes the list.
         "proxy_headers": False,
-        **options,
     }
+    limit = Limits.of(app.config).websocket_max_message
+    if limit is not None:
+        settings["ws_max_size"] = limit
+    settings |= options
     served = refreshing(app) if reload and child is not None else app
-    config = uvicorn.Config(served, host=host, port=port, **settings)
+    try:
+        config = uvicorn.Config(served, host=host, port=port, **settings)
+        config.load()  # reads certificates and the like; uvicorn's server would do it as it starts
+    except Exception as error:  # noqa: BLE001 - what comes of a wrong value is uvicorn's, and may be anything
+        given = ", ".join(f"{option}={shown(option, value)}" for option, value in sorted(options.items()))
+        described = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ServeError(f"the server cannot be made with {given or 'its defaults'}: {described}") from None
 
     class AppServer(uvicorn.Server):
         """uvicorn's server, which tells the app of the shutdown when the signal comes, and us of the start.

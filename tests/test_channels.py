@@ -152,6 +152,17 @@ async def test_what_has_no_json_form_is_the_publishers_error():
         await Channels().publish("a", object())
 
 
+@pytest.mark.parametrize("options", [{"history": -1}, {"history_channels": -1}])
+def test_channels_keep_no_less_than_nothing(options):
+    with pytest.raises(ValueError, match="0 or more messages"):
+        Channels(**options)
+
+
+def test_nobody_asks_for_less_history_than_none():
+    with pytest.raises(ValueError, match="a history of 0 messages or more, not -1"):
+        Channels().subscribe("a", history=-1)
+
+
 @pytest.mark.parametrize("options", [{"size": 0}, {"on_full": "wait"}])
 def test_options_are_checked(options):
     with pytest.raises(ValueError, match="on_full"):

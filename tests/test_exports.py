@@ -16,7 +16,7 @@ MODULES = sorted(
     ".".join(("microweb", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
 )
-HEAVY = ["anyio", "click", "httpx", "jinja2", "trio", "uvicorn"]
+HEAVY = ["anyio", "click", "datetime", "httpx", "jinja2", "trio", "uvicorn"]
 PROXIES = ["current_app", "g", "request", "session", "websocket"]
 
 

@@ -276,6 +276,10 @@ def test_a_port_that_is_not_ours_is_one_sentence():
         ({"workers": 2, "reload": True}, "reloading works with one worker"),
         ({"workers": 2, "uds": "x"}, "share a host and port"),
         ({"workers": 2, "fd": 3}, "share a host and port"),
+        ({"ssl_certfile": "gone.pem"}, "cannot be made with ssl_certfile='gone.pem' (str): FileNotFoundError"),
+        ({"ssl_keyfile_password": "hush", "log_level": "loud"}, "log_level='loud' (str), ssl_keyfile_password=a value"),
+        ({"uds": "/gone/shop.sock"}, "cannot serve on the Unix socket '/gone/shop.sock': No such file or directory"),
+        ({"fd": 999}, "cannot serve on the descriptor 999: Bad file descriptor"),
     ],
 )
 def test_options_that_do_not_fit_are_one_sentence(options, sentence):

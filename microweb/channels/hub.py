@@ -28,9 +28,17 @@ class Channels:
     ...             return message
     >>> anyio.run(main, Channels())
     {'text': 'hello'}
+
+    Raises:
+        ValueError: ``history`` or ``history_channels`` is negative.
     """
 
     def __init__(self, *, history: int = 100, history_channels: int = 1000) -> None:
+        if history < 0 or history_channels < 0:
+            raise ValueError(
+                f"Channels keeps the last 0 or more messages of 0 or more channels, "
+                f"not {history!r} of {history_channels!r}"
+            )
         self.history = history
         self.history_channels = history_channels
         self.dropped = 0
@@ -47,13 +55,15 @@ class Channels:
         the oldest is dropped, or with ``on_full="disconnect"`` the iteration raises ``TooSlow``.
 
         Raises:
-            ValueError: ``size`` is less than 1, or ``on_full`` is neither of the two.
+            ValueError: ``size`` is less than 1, ``history`` less than 0, or ``on_full`` neither of the two.
         """
         if size < 1 or on_full not in get_args(OnFull):
             raise ValueError(
                 f'subscribe() takes a size of at least 1 and on_full="drop_oldest" or "disconnect", '
                 f"not {size!r} and {on_full!r}"
             )
+        if history < 0:
+            raise ValueError(f"subscribe() takes a history of 0 messages or more, not {history!r}")
         return Subscription(self, channel, size, on_full, history)
 
     async def publish(self, channel: str, message: Any) -> None:

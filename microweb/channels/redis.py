@@ -54,6 +54,9 @@ class RedisChannels(Channels):
     >>> from microweb import App
     >>> app = App(__name__)
     >>> app.channels = RedisChannels("redis://localhost:6379/0")
+
+    Raises:
+        ValueError: ``history`` is negative.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class RedisChannels(Channels):
         lifetime: int = 86_400,
     ) -> None:
         super().__init__(history=0)
+        if history < 0:
+            raise ValueError(f"RedisChannels keeps the last 0 or more messages of a channel, not {history!r}")
         self.url = url
         self.prefix = prefix
         self.kept = history

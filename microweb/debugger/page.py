@@ -44,7 +44,7 @@ PAGE = """<!doctype html>
 WITH_CONSOLES = "This page, and a console in each frame behind a PIN, are there because <code>DEBUG</code> is on."
 WITHOUT_CONSOLES = (
     "This page is there because <code>DEBUG</code> is on. For a console in each frame: "
-    "<code>pip install 'microweb-asgi[dev]'</code>"
+    "<code>pip install werkzeug</code>"
 )
 
 

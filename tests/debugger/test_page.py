@@ -361,7 +361,7 @@ async def test_without_werkzeug_the_page_says_how_to_get_consoles(monkeypatch):
     page = await get(app_that_raises(ValueError("no hat")))
 
     assert "no hat" in page.text
-    assert "pip install 'microweb-asgi[dev]'" in page.text
+    assert "pip install werkzeug" in page.text
     assert 'class="open"' not in page.text
 
 
