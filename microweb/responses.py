@@ -451,7 +451,7 @@ def redirect(
     """
     status = status if code is None else code
     if status not in (300, 301, 302, 303, 305, 307, 308):
-        raise ValueError(f"a redirect has status 301, 302, 303, 307 or 308, not {status!r}")
+        raise ValueError(f"a redirect has status 300 to 303, 305, 307 or 308, not {status!r}")
     address = location(target)
     from markupsafe import escape
 

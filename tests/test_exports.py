@@ -115,6 +115,20 @@ def order(name: str) -> tuple[int, str]:
     return kind, name
 
 
+def test_redis_channels_without_redis_say_what_to_install():
+    program = """if True:
+        import sys
+
+        sys.modules["redis"] = None
+        try:
+            from microweb.channels.redis import RedisChannels
+        except ModuleNotFoundError as error:
+            print(error)
+    """
+
+    assert "install microweb-asgi with the extra [redis]" in run_python(program)
+
+
 def run_python(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return done.stdout

@@ -11,16 +11,21 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from redis import exceptions
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-
 from microweb import json
 from microweb.channels.crossing import Crossing
 from microweb.channels.hub import Channels, last
 from microweb.channels.subscription import Subscription
 from microweb.errors import BadRequest
 from microweb.loops import in_trio
+
+try:
+    from redis import exceptions
+    from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "RedisChannels needs redis-py: install microweb-asgi with the extra [redis]", name="redis"
+    ) from error
 
 __all__ = ["RedisChannels"]
 

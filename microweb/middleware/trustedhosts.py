@@ -33,6 +33,9 @@ class TrustedHosts:
         listed = [hosts] if isinstance(hosts, str) else list(hosts)
         if not listed:
             raise SetupError("TrustedHosts needs the hosts that the app answers for; none came")
+        given: list[object] = [*listed]
+        if not all(isinstance(host, str) for host in given):
+            raise SetupError(f"TrustedHosts takes hosts such as 'example.org', not {listed!r}")
         bare = [host_of(host.removeprefix("*." if host.startswith("*") else ".")) for host in listed]
         for written, host in zip(listed, bare, strict=True):
             if not host or "*" in host:
