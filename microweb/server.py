@@ -45,8 +45,9 @@ __all__ = ["ServeError", "ignore_runs", "run", "serve"]
 RELOAD_GRACE = 2.0
 """Seconds that requests have to end when the files have changed: somebody waits at the keyboard."""
 
-LAST_MOMENT = 3.0
-"""Seconds beyond the grace for what was cancelled; after a second Ctrl-C the lifespans end only then."""
+LAST_MOMENT = 7.0
+"""Seconds beyond the grace: for what was cancelled, and the five that worker threads have (``WorkerPool.close``), which
+then tells which view is left behind. After a second Ctrl-C the lifespans end only in them."""
 
 
 class ServeError(Exception):

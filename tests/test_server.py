@@ -536,6 +536,7 @@ def test_what_stands_after_run_is_done_when_it_was_stopped(tmp_path, number):
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.wire
 def test_a_generator_that_keeps_its_thread_does_not_keep_the_process(tmp_path, port):
     program = """
