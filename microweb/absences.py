@@ -89,7 +89,11 @@ OF_A_COROUTINES_REQUEST = {
 }
 
 OF_A_SYNC_REQUEST = {
+    "body": "data",
+    "is_disconnected": "await request.is_disconnected() in an async def view",
+    "parts": "form and files, or `async for part in request.parts()` in an async def view",
     "stream": "data or files, or `async for chunk in request.stream()` in an async def view",
+    "text": "get_data(as_text=True)",
 }
 
 OF_A_RESPONSE = {

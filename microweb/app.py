@@ -256,6 +256,8 @@ class App(Router):
                 keep_headers(failed, response)
             try:
                 await response.send(request, send)
+            except ClientDisconnect:
+                pass  # As in the walk: nobody is left to answer.
             finally:
                 response._error = None
         finally:
@@ -715,7 +717,7 @@ class App(Router):
         try:
             signature(function).bind(self)
             fits = isasyncgenfunction(function)
-        except TypeError:
+        except (TypeError, ValueError):  # ValueError: a builtin without a signature
             fits = False
         if not fits:
             raise SetupError(
@@ -838,8 +840,8 @@ class App(Router):
 
     def run(
         self,
-        host: str = "127.0.0.1",
-        port: int = 8000,
+        host: str | None = "127.0.0.1",
+        port: int | str | None = 8000,
         *,
         debug: bool | None = None,
         reload: bool | None = None,
@@ -847,6 +849,8 @@ class App(Router):
         **options: Any,
     ) -> None:
         """Serve the app with uvicorn until Ctrl-C or SIGTERM; further ``options`` are ``uvicorn.Config``'s.
+
+        As in Flask ``host`` and ``port`` may be what ``os.environ.get`` gives: a text, or None for the default.
 
         ``debug`` sets ``app.debug``. ``reload`` runs the same command line again whenever a source file or a
         template changes, and defaults to ``debug``; ``reload_dirs`` and ``reload_includes`` (``["*.toml"]``)

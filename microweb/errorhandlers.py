@@ -131,9 +131,12 @@ def add_allow(response: Response, error: MethodNotAllowed) -> None:
 
 
 OF_THE_CONTENT = frozenset(
-    (b"accept-ranges", b"age", b"allow", b"cache-control", b"content-disposition", b"content-encoding")
-    + (b"content-language", b"content-length", b"content-location", b"content-range", b"content-type", b"etag")
-    + (b"expires", b"last-modified", b"link", b"location", b"retry-after", b"set-cookie", b"www-authenticate")
+    (b"accept-ranges", b"age", b"allow", b"cache-control", b"content-digest", b"content-disposition")
+    + (b"content-encoding", b"content-language", b"content-length", b"content-location", b"content-md5")
+    + (b"content-range", b"content-type", b"digest", b"etag", b"expires", b"last-modified", b"link", b"location")
+    + (b"refresh", b"repr-digest", b"retry-after", b"set-cookie", b"www-authenticate")
+    # Proxies send the file that these name, whatever the status.
+    + (b"x-accel-redirect", b"x-sendfile")
 )
 """Headers that speak of one answer, and are wrong on the answer that stands in for it."""
 

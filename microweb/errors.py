@@ -116,6 +116,8 @@ class HTTPException(Exception):
     >>> (error.status, error.title, error.description)
     (404, 'Not Found', 'no such entry')
 
+    A class of one's own may fix the status with ``code = 418``, as in Flask.
+
     Raises:
         ValueError: the status is not one of 400 to 599.
     """
@@ -125,12 +127,14 @@ class HTTPException(Exception):
     default_description: ClassVar[str] = ""
     by_status: ClassVar[dict[int, type["StatusError"]]] = {}
     """The class of each known status, for ``abort`` and for handlers registered by class."""
+    _code: ClassVar[int | None] = None
+    """The status of a class that says so with ``code``."""
 
     def __init_subclass__(cls) -> None:
         # Flask's way to an error of one's own: a class with `code` and `description`, raised without arguments.
         own = vars(cls)
         if isinstance(own.get("code"), int):
-            cls.status = own["code"]
+            cls.status = cls._code = own["code"]
             if cls.__init__ is HTTPException.__init__:
                 cls.__init__ = StatusError.__init__  # type: ignore[method-assign, assignment]  # takes no status either
         if isinstance(own.get("description"), str):
@@ -138,14 +142,16 @@ class HTTPException(Exception):
 
     def __init__(
         self,
-        status: int,
+        status: int | None = None,
         description: str | None = None,
         headers: Mapping[str, str] | None = None,
         *,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
+        if status is None:
+            status = self._code
         given: object = status
-        if not isinstance(given, int) or not 400 <= given <= 599:
+        if status is None or not isinstance(given, int) or not 400 <= given <= 599:
             raise ValueError(
                 f"an HTTPException needs a status from 400 to 599, not {status!r}; "
                 "any other answer is returned by the view"

@@ -251,6 +251,16 @@ class FileResponse(StreamingResponse):
         except OSError as error:
             raise answer_to(error) from error
 
+    def _replace(self, body: bytes) -> None:
+        super()._replace(body)
+        # What was said of the file, or of a part of it, is not so of these bytes.
+        self._makes_etag = self._makes_last_modified = self._conditional = False
+        if self._status == 206:
+            self._status = 200
+            self.content_type = self._whole_type
+        for name in ("accept-ranges", "content-range", "etag", "last-modified"):
+            self.headers.remove(name)
+
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: what tag a file has is said when its answer is made."""
 

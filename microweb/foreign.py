@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from microweb.asgi import ASGIApp, Message, Scope, Send
-from microweb.errors import ClientDisconnect
+from microweb.errors import ClientDisconnect, leaf_of
 from microweb.headers import Headers
 from microweb.incoming import Incoming
 from microweb.requests import Request
@@ -65,6 +65,17 @@ class ASGIResponse(Response):
         raise AttributeError(f"the body of the answer {NOT_OURS}")
 
     data = body
+
+    @property
+    def content_type(self) -> str | None:
+        """None as long as none was set: the app's own is not known yet."""
+        return self.headers.get("content-type")
+
+    @content_type.setter
+    def content_type(self, value: str | None) -> None:
+        if value is None:
+            raise AttributeError(f"the content type of the answer {NOT_OURS}")
+        self.headers["content-type"] = value
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: the app knows its content, we do not."""
@@ -144,6 +155,7 @@ class ASGIResponse(Response):
 
 def told_by(error: Exception, refusal: OSError) -> bool:
     """Whether an app raised what ``send`` had told it: as it is, or under the names that Starlette has for it."""
+    error = leaf_of(error)  # A task group of the app's own may stand around it.
     return error is refusal or (
         error.__context__ is refusal and type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
     )

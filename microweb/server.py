@@ -56,8 +56,8 @@ class ServeError(Exception):
 
 def run(
     app: App,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    host: str | None = "127.0.0.1",
+    port: int | str | None = 8000,
     *,
     debug: bool | None = None,
     reload: bool | None = None,
@@ -282,7 +282,7 @@ def check_address(uds: Any, fd: Any) -> None:
             os.stat(os.path.dirname(os.path.abspath(uds)))  # noqa: PTH100, PTH116, PTH120 - as uvicorn reads it
         else:
             os.fstat(fd)
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, ValueError, OverflowError) as error:
         where = f"the Unix socket {uds!r}" if uds is not None else f"the descriptor {fd!r}"
         raise ServeError(f"cannot serve on {where}: {reason_of(error)}") from None
 
@@ -390,10 +390,12 @@ def make_server(
 
 def give_up() -> None:
     """End the process as it is."""
-    say("something in a thread does not end; the process ends without it")
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(1)
+    try:
+        say("something in a thread does not end; the process ends without it")
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:
+        os._exit(1)  # Also when nobody reads the output any more.
 
 
 def refreshing(app: App) -> "App | BrowserRefresh":

@@ -75,10 +75,31 @@ class StreamingResponse(Response):
 
     @body.setter
     def body(self, value: str | bytes) -> None:
-        self._body = encode_chunk(value)
-        self.iterable = only(self._body)
+        self._replace(encode_chunk(value))
 
-    data = body
+    @property
+    def data(self) -> bytes:
+        """As ``get_data``."""
+        data: bytes = self.get_data()
+        return data
+
+    @data.setter
+    def data(self, value: str | bytes) -> None:
+        self.body = value
+
+    def get_data(self, as_text: bool = False) -> Any:
+        """The bytes that were set in the stream's place.
+
+        Raises:
+            RuntimeError: none were: what a hook makes of nothing would be sent for the stream.
+        """
+        if self.iterable is self._first_iterable:
+            raise RuntimeError("a stream has no bytes to read before it is sent; look at response.is_streamed first")
+        return super().get_data(as_text)
+
+    def _replace(self, body: bytes) -> None:
+        self._body = body
+        self.iterable = only(body)
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: the bytes that a tag would stand for are not there yet. Set one with ``set_etag``."""

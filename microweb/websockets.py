@@ -323,15 +323,30 @@ class WebSocket(Incoming):
         try:
             await self._send(message)
         except (OSError, RuntimeError) as error:
+            if "Expected ASGI message" in str(error) and await self._has_left():
+                self._lose(OSError())
             self._lose(error)
+
+    async def _has_left(self) -> bool:
+        """Whether the end of the connection is the next that was received.
+
+        uvicorn takes the answer to a client that left during its handshake for a second one. That may as well be
+        the mistake of a layer that has accepted by itself, which has to be told.
+        """
+        from anyio import move_on_after
+
+        with move_on_after(0):
+            message = await self._receive()
+            return bool(message["type"] == "websocket.disconnect")
+        return False
 
     def _lose(self, error: Exception) -> NoReturn:
         """Raise what an error of the server's ``send`` means: that the client has left, if it says so.
 
         OSError says that from ASGI websockets 2.4 on. A server that has closed by itself, for a frame that is none
-        or a client that left during its handshake, may take our next message for a mistake of ours.
+        for instance, takes our next message for one too many.
         """
-        if isinstance(error, RuntimeError) and "ASGI" not in str(error):
+        if isinstance(error, RuntimeError) and "Unexpected ASGI message" not in str(error):
             raise error
         self._end(self.close_code or 1006, self.close_reason)
         raise WebSocketDisconnect(self.close_code or 1006, self.close_reason) from None

@@ -36,7 +36,7 @@ class WSGI:
     def __init__(self, app: WSGIApp, *, workers: int = 10) -> None:
         if not callable(app):
             raise SetupError(f"WSGI takes an app to be called, not {type(app).__name__} ({find_place()})")
-        if workers < 1:
+        if type(workers) is not int or workers < 1:
             raise SetupError(f"WSGI takes workers=1 or more threads, not {workers!r} ({find_place()})")
         try:
             from a2wsgi import WSGIMiddleware

@@ -18,6 +18,7 @@ from microweb import (
     session,
 )
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
+from microweb.requestcontext import make_receive, make_scope
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -564,7 +565,7 @@ async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
     @app.get("/unsaved")
     async def unsaved():
         session["cart"] = "".join(map(str, range(9999)))
-        return Response("saved", headers={"etag": '"1"', "location": "/cart"})
+        return Response("saved", headers={"etag": '"1"', "location": "/cart", "x-accel-redirect": "/files/cart"})
 
     @app.get("/afterwards")
     async def afterwards():
@@ -575,4 +576,43 @@ async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
         answer = await client.get(path)
 
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "7")
-    assert not {"etag", "location"} & set(answer.headers)
+    assert not {"etag", "location", "x-accel-redirect"} & set(answer.headers)
+
+
+async def test_an_error_of_ones_own_may_have_a_code_and_its_own_arguments():
+    app = App(__name__)
+
+    class TooBitter(HTTPException):
+        code = 498
+
+        def __init__(self, tea):
+            super().__init__(description=f"{tea} is too bitter")
+
+    @app.get("/")
+    async def view():
+        raise TooBitter("sencha")
+
+    async with Client(app) as client:
+        answer = await client.get("/")
+
+    assert (answer.status_code, answer.json()["detail"]) == (498, "sencha is too bitter")
+    with pytest.raises(ValueError, match="needs a status"):
+        HTTPException(description="of nothing")
+
+
+async def test_a_client_that_leaves_before_the_answer_to_a_late_error_is_no_error():
+    app, scope = App(__name__), make_scope("/", "GET", None, b"", "http://localhost")
+
+    @app.get("/")
+    async def view(request):
+        response = Response("never sent")
+        response.send = fail
+        return response
+
+    async def fail(request, send):
+        raise ValueError("late")
+
+    async def send(message):
+        raise OSError("gone")
+
+    await app(scope, make_receive(b""), send)

@@ -1295,3 +1295,26 @@ async def test_a_client_gets_the_file_by_either_way(large):
         response = await client.get("/")
 
     assert response.content == large.read_bytes()
+
+
+@pytest.mark.parametrize("when", ["in the view", "afterwards"])
+async def test_of_a_body_that_is_set_on_a_file_nothing_is_said_that_holds_for_the_file(path, when):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        response = FileResponse(path)
+        if when == "in the view":
+            response.body = "replaced"
+        return response
+
+    @app.after_request
+    async def replace(response):
+        if when == "afterwards":
+            response.body = "replaced"
+
+    async with Client(app) as client:
+        response = await client.get("/", headers={"range": "bytes=0-3"})
+
+    assert (response.status_code, response.text) == (200, "replaced")
+    assert not {"accept-ranges", "content-range", "etag", "last-modified"} & set(response.headers)

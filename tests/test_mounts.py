@@ -485,6 +485,26 @@ async def test_a_client_that_leaves_a_foreign_app_is_no_error(own, caplog):
     assert caplog.records == []
 
 
+async def test_a_client_that_leaves_a_task_group_of_a_foreign_app_is_no_error(caplog):
+    caplog.set_level("ERROR", "microweb")
+    outer = App("outer")
+
+    async def endless(scope, receive, send):
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        async with anyio.create_task_group():
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    outer.mount("/foreign", endless)
+    with anyio.fail_after(10):
+        async with Client(outer) as client, client.stream("GET", "/foreign/") as response:
+            assert await anext(response.aiter_raw()) == b"x"
+
+    assert caplog.records == []
+
+
 async def test_lifespans_of_mounted_apps_run_in_ours():
     inner, outer = App("inner"), App("outer")
     events = []
@@ -670,6 +690,22 @@ async def test_a_mounted_apps_teardown_is_told_of_a_cancellation_while_its_answe
         group.cancel_scope.cancel()
 
     assert events == [True]
+
+
+async def test_the_content_type_of_a_foreign_answer_can_be_set():
+    app = App(__name__)
+
+    async def foreign(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    app.mount("/foreign", foreign)
+
+    @app.after_request
+    def after(response):
+        response.content_type = "application/json"
+
+    assert (await get(app, "/foreign/")).headers["content-type"] == "application/json"
 
 
 async def test_a_body_of_a_mounted_app_that_fails_is_told_to_its_teardown():

@@ -546,6 +546,21 @@ async def test_def_views_and_templates_have_what_a_request_class_of_ones_own_add
         assert (await client.get("/template")).text == "/TEMPLATE"
 
 
+@pytest.mark.parametrize("name", ["body", "is_disconnected", "parts", "stream", "text"])
+async def test_def_code_has_nothing_to_await_whatever_the_request_class(name):
+    class Mine(Request):
+        pass
+
+    app = App(__name__, request_class=Mine)
+
+    @app.get("/")
+    def view(request):
+        return [hasattr(request, name)]
+
+    async with Client(app) as client:
+        assert (await client.get("/")).json() == [False]
+
+
 async def test_full_path_is_the_path_with_its_query():
     assert await see(lambda request: request.full_path, "/books?page=2") == "/books?page=2"
     assert await see(lambda request: request.full_path, "/books") == "/books?"

@@ -796,3 +796,26 @@ def scope(spec_version: str) -> dict:
         "query_string": b"",
         "headers": [(b"host", b"testserver")],
     }
+
+
+async def test_a_hook_cannot_make_something_of_a_stream_that_is_not_there_yet():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        yield "chunk"
+
+    @app.after_request
+    def shout(response):
+        response.set_data(response.get_data(as_text=True).upper())
+
+    async with Client(app, raise_errors=False) as client:
+        assert (await client.get("/")).status_code == 500
+
+
+def test_what_was_set_in_the_place_of_a_stream_can_be_read():
+    response = StreamingResponse(iter(["chunk"]))
+
+    response.data = "instead"
+
+    assert (response.get_data(as_text=True), response.data) == ("instead", b"instead")

@@ -117,6 +117,7 @@ MISTAKES = {
     "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
     "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
     "taking the app": lambda app: app.lifespan(forgets_the_app),
+    "a lifespan is an": lambda app: app.lifespan(dict),
     "the url_defaults function": lambda app: app.url_defaults(fill_in_later),
     "the url_value_preprocessor function": lambda app: app.url_value_preprocessor(fill_in_later),
     "must take two arguments, (endpoint, values)": lambda app: app.url_value_preprocessor(lambda values: None),

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -564,6 +565,21 @@ def test_a_generator_that_keeps_its_thread_does_not_keep_the_process(tmp_path, p
 
         assert program.wait() == 1
     assert "something in a thread does not end" in program.output
+
+
+@posix
+def test_a_process_that_gives_up_ends_though_nobody_reads_its_output():
+    giving_up = (
+        "import threading, microweb.server as s; threading.Timer(0, s.give_up).start(); threading.Event().wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", giving_up], stdout=-1, stderr=-1) as process:
+        process.stdout.close()
+        process.stderr.close()
+
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
 
 
 @posix

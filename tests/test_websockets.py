@@ -649,6 +649,33 @@ async def test_any_other_error_of_sending_is_an_error_of_the_view(caplog):
     assert [str(record.exc_info[1]) for record in caplog.records] == ["a middleware's own"]
 
 
+@pytest.mark.parametrize("has_left", [True, False])
+async def test_an_answer_that_the_server_takes_for_a_second_one_is_an_error_unless_the_client_has_left(
+    has_left, caplog
+):
+    app, sent = App(__name__), []
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+
+    async def receive():
+        if len(messages) == 1 and not has_left:
+            await anyio.sleep_forever()
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message["type"])
+        if message["type"] == "websocket.accept":
+            raise RuntimeError("Expected ASGI message 'websocket.send' or 'websocket.close', but got another.")
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert sent == ["websocket.accept"] + ["websocket.close"] * (not has_left)
+    assert len(caplog.records) == (0 if has_left else 1)
+
+
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, "1000", None])
 async def test_a_code_that_may_not_be_sent_is_a_value_error(code):
     app = App(__name__)

@@ -140,8 +140,9 @@ def put_in_app(command: click.Command) -> click.Command:
             found = find(ctx, cmd_name)
             return None if found is None else put_in_app(found)
 
-        # Not `commands`: a group of a class of its own may look elsewhere, as one that imports its commands lazily.
+        # A group of a class of its own may not look into `commands`, as one that imports its commands lazily.
         copied.__dict__["get_command"] = get_command
+        copied.__dict__["commands"] = {name: put_in_app(inner) for name, inner in command.commands.items()}
     return copied
 
 

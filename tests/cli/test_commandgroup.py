@@ -75,6 +75,24 @@ def test_a_group_made_by_click_runs_in_the_apps_context_with_what_it_was_given_l
     assert run(app, "users", "count").output == "shop\n"
 
 
+def test_a_group_made_by_click_may_invoke_one_of_its_own_commands():
+    app = App("shop")
+
+    @click.group(invoke_without_command=True)
+    @click.pass_context
+    def users(ctx):
+        if ctx.invoked_subcommand is None:
+            ctx.invoke(ctx.command.commands["count"])
+
+    @users.command()
+    async def count():
+        click.echo(current_app.import_name)
+
+    app.cli.add_command(users)
+
+    assert run(app, "users").output == run(app, "users", "count").output == "shop\n"
+
+
 def test_a_group_that_finds_its_commands_lazily_runs_them_in_the_apps_context():
     app = App("shop")
 

@@ -104,7 +104,8 @@ class RequestParser:
         if isinstance(req, Mapping):
             return self._parse_nested(req, strict, http_error_code)
         current: Any = req if req is not None else request
-        if isinstance(current, Request):
+        # The face of a request of the program's own class is both.
+        if not isinstance(current, SyncRequest) and isinstance(current, Request):
             raise TypeError("parse_args() reads the body in a thread; in an async def write `await parse_args_async()`")
         return self._parse(collect(current, self._find_locations()), strict, http_error_code)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microweb import App, SetupError, SyncUploadFile, UploadFile
+from microweb import App, Request, SetupError, SyncUploadFile, UploadFile
 from microweb.ext.rest import Api, Resource, inputs, reqparse
 from microweb.testing import Client, SyncClient
 
@@ -312,6 +312,21 @@ async def test_coroutine_code_is_told_to_await():
     async with Client(app) as client:
         with pytest.raises(TypeError, match="await parse_args_async"):
             await client.get("/")
+
+
+async def test_a_def_method_parses_a_request_of_the_programs_own_class():
+    class Mine(Request):
+        pass
+
+    app = App(__name__, request_class=Mine)
+
+    @Api(app).resource("/")
+    class Plain(Resource):
+        def post(self):
+            return parser_of("a").parse_args()
+
+    async with Client(app) as client:
+        assert (await client.post("/", json={"a": "1"})).json() == {"a": "1"}
 
 
 async def test_an_argument_that_makes_no_sense_is_a_setup_error():
