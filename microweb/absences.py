@@ -112,7 +112,7 @@ OF_A_RESPONSE = {
 
 
 class Absence:
-    """Stands for an attribute that is not there; whoever reads or sets it is told what to use."""
+    """Stands for an attribute that is not there; whoever reads it is told what to use."""
 
     def __init__(self, instead: str) -> None:
         self.instead = instead
@@ -123,12 +123,18 @@ class Absence:
     def __get__(self, instance: object, owner: type) -> NoReturn:
         raise AttributeError(f"{owner.__name__} has no {self.name}; use {self.instead}")
 
+
+class SettingAbsence(Absence):
+    """The same for whoever sets it: the setting would be passed over."""
+
     def __set__(self, instance: object, value: Any) -> None:
         raise AttributeError(f"{type(instance).__name__} has no {self.name} to be set; use {self.instead}")
 
 
-def without(names: Mapping[str, str]) -> Callable[[Class], Class]:
+def without(names: Mapping[str, str], *, may_be_set: bool = False) -> Callable[[Class], Class]:
     """Let a class say what to use in place of each of ``names``.
+
+    With ``may_be_set`` a program may have them for itself, as what a hook puts on a request.
 
     >>> @without({"colour": "color"})
     ... class Paint: ...
@@ -151,9 +157,11 @@ def without(names: Mapping[str, str]) -> Callable[[Class], Class]:
                     )
 
         for name, instead in names.items():
-            absence = Absence(instead)
+            absence = Absence(instead) if may_be_set else SettingAbsence(instead)
             absence.__set_name__(owner, name)
             setattr(owner, name, absence)
+        if may_be_set:
+            return owner
         owner.__init_subclass__ = classmethod(check)  # type: ignore[assignment]  # mypy wants a method of `owner` itself
         return owner
 

@@ -5,6 +5,7 @@ texts take names and places from here.
 """
 
 import inspect
+import typing
 from collections.abc import Callable
 from functools import partial
 from typing import Any, get_type_hints
@@ -95,6 +96,14 @@ class Unresolved:
         return self.text.strip("'\"").rpartition(".")[2] in classes
 
 
+OF_TYPING: dict[str, Any] = {
+    name: getattr(typing, name)
+    for name in ("Annotated", "Any", "Literal", "Optional", "Union", "Iterable", "Iterator", "Generator")
+    + ("AsyncIterable", "AsyncIterator", "AsyncGenerator", "Mapping", "Sequence")
+}
+"""Known in every annotation: linters move their imports under ``TYPE_CHECKING``. No names of a program's classes."""
+
+
 def find_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as objects, each one resolved if it can be; one that cannot is an ``Unresolved``."""
     inner = unwrapped(function)
@@ -109,6 +118,7 @@ def find_hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(inner, names, local, include_extras=True)
     except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything; now each one by itself
+        names = OF_TYPING | names
         return {name: find_hint(annotation, names, local) for name, annotation in annotations.items()}
 
 

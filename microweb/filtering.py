@@ -13,6 +13,7 @@ from operator import or_
 from typing import Any, get_args, get_origin
 
 from microweb import json
+from microweb.errors import SetupError
 from microweb.responses import Response
 from microweb.structs import (
     LISTS,
@@ -39,12 +40,22 @@ def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
 
     It leaves responses and streams alone, and looks at the body in ``(body, status, headers)``. With
     ``validates`` it raises TypeError, naming ``source``, when what leaves does not fit.
+
+    Raises:
+        SetupError: a class in there speaks of what cannot be found.
     """
-    hint = body_of(returns)
-    if not has_structs(hint):
-        return None
-    keep = make_value_filter(hint, {}, source)
+    try:
+        hint = body_of(returns)
+        if not has_structs(hint):
+            return None
+        keep = make_value_filter(hint, {}, source)
+    except NameError as error:
+        raise SetupError(
+            f"{source} is annotated to return {returns}, and nobody can tell what is in there: {error}; it decides "
+            "what leaves, so import that name where it is found at run time"
+        ) from error
     check = make_check(hint, source) if validates else None
+    answers = (tuple, *filter(is_named_tuple, choices(returns)))
 
     def filter_body(value: Any) -> Any:
         if (
@@ -60,7 +71,7 @@ def make_filter(returns: Any, source: str, *, validates: bool) -> Filter | None:
         return value
 
     def filter_answer(value: Any) -> Any:
-        if value.__class__ is tuple and value:
+        if value.__class__ in answers and value:
             return (filter_body(value[0]), *value[1:])
         return filter_body(value)
 
@@ -71,7 +82,9 @@ def body_of(returns: Any) -> Any:
     """What an annotation says of bodies: no responses, which are left alone, and of ``(body, status)`` the first."""
     bodies = []
     for choice in choices(returns):
-        if get_origin(choice) is tuple and get_args(choice)[1:] != (...,):
+        if is_named_tuple(choice):
+            bodies += [*find_hints(choice).values()][:1]
+        elif get_origin(choice) is tuple and get_args(choice)[1:] != (...,):
             bodies.append(get_args(choice)[0])
         elif not (isinstance(choice, type) and issubclass(choice, Response)):
             bodies.append(choice)

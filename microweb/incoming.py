@@ -97,7 +97,7 @@ class Notes:
 new = object.__new__
 
 
-@without(OF_A_REQUEST)
+@without(OF_A_REQUEST, may_be_set=True)
 class Incoming:
     """A scope and what belongs to it; see ``Request``, ``SyncRequest`` and ``WebSocket``."""
 

@@ -93,7 +93,8 @@ def read_whole(name: str, kind: Any, marker: Source, default: Any, read: Callabl
     convert = make_text_converter(kind)
     assert convert is not None
     for field in find_fields(kind):
-        if field.required and has_structs(field.hint) and not is_pydantic(kind):
+        needs_struct = has_structs(field.hint) and all(map(has_structs, choices(field.hint)))
+        if field.required and needs_struct and not is_pydantic(kind):
             raise TypeError(f"its field {field.name!r} is a struct, and no text can be one")
     to_key: Callable[[str], str] = header_name if place == "header" else str
     fields = [

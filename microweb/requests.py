@@ -116,7 +116,7 @@ class HTTPIncoming(Incoming):
         return self.connection.read_on(reader, rest)
 
 
-@without(OF_A_COROUTINES_REQUEST)
+@without(OF_A_COROUTINES_REQUEST, may_be_set=True)
 class Request(HTTPIncoming):
     """One HTTP request, in coroutine code.
 
@@ -238,7 +238,7 @@ class Request(HTTPIncoming):
         return await self.connection.is_disconnected()
 
 
-@without(OF_A_SYNC_REQUEST)
+@without(OF_A_SYNC_REQUEST, may_be_set=True)
 class SyncRequest(HTTPIncoming):
     """A request as ``def`` code sees it, with Flask's attributes: values, nothing to await.
 

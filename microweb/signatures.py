@@ -103,7 +103,8 @@ def read_signature(
 
 def find_parameters_of_decorator(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """Those of the function that a decorator put around another (``functools.wraps``); None if it is none."""
-    if not hasattr(function, "__wrapped__"):
+    # The methods of a MethodView say themselves what they take: what wraps them provides nothing.
+    if not hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
         return None
     try:
         return inspect.signature(function, follow_wrapped=False).parameters

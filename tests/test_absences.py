@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from microweb import App, Response, Router, request, session
+from microweb import App, Request, Response, Router, request, session
 from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
 from microweb.testing import SyncClient
 
@@ -101,3 +101,18 @@ def test_the_lifetime_of_sessions_can_be_set_on_the_app():
     with SyncClient(app) as client:
         assert "Max-Age=300" in client.get("/").headers["set-cookie"]
     assert app.permanent_session_lifetime == timedelta(minutes=5)
+
+
+def test_a_hook_may_put_what_is_not_there_on_a_request():
+    app = App(__name__)
+
+    @app.before_request
+    async def load(request: Request):
+        request.values = await request.json()
+
+    @app.post("/")
+    async def view(request: Request):
+        return request.values
+
+    with SyncClient(app) as client:
+        assert client.post("/", json={"a": 1}).json() == {"a": 1}

@@ -1102,6 +1102,19 @@ def test_what_no_text_can_be_is_an_error_that_says_so():
     assert "no text can be a dict" in refusal(mapping)
 
 
+async def test_a_field_that_is_a_text_or_a_struct_is_read_as_a_text():
+    class Wide(msgspec.Struct):
+        point: str | Point
+
+    async def view(wide: Annotated[Wide, Query()]):
+        return wide.point
+
+    app = App(__name__)
+    app.add_route("/", view)
+    async with Client(app) as client:
+        assert (await client.get("/?point=here")).text == "here"
+
+
 def test_two_markers_are_an_error_that_names_both():
     async def view(user: Annotated[Point, Body(), Depends(print)]): ...
 

@@ -103,6 +103,16 @@ class Bare(msgspec.Struct, Generic[P]):
     content: P
 
 
+class Unknown(NamedTuple):
+    person: "Missing"  # noqa: F821
+
+
+class Answer(NamedTuple):
+    body: Person
+    status: int
+    headers: dict[str, str]
+
+
 class Row(NamedTuple):
     number: int
     person: Person
@@ -312,6 +322,24 @@ async def test_a_named_tuple_leaves_as_a_list_of_what_its_fields_name():
     ]
 
 
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("returns", [Answer, Answer | Response])
+async def test_a_named_tuple_may_stand_for_body_status_and_headers(returns, debug):
+    answered = await answer(returns, Answer(Admin("ada"), 201, {"x-kind": "person"}), debug=debug)
+
+    assert (answered.status_code, answered.headers["x-kind"]) == (201, "person")
+    assert answered.json() == {"name": "ada", "age": 0}
+
+
+async def test_a_named_tuple_with_the_attributes_of_a_struct_is_one():
+    class Record(NamedTuple):
+        name: str
+        age: int
+        password: str
+
+    assert (await answer(Person, Record("ada", 3, "secret"))).json() == {"name": "ada", "age": 3}
+
+
 @pytest.mark.parametrize("returns", [Late, LateWithExtensions])
 async def test_a_key_that_is_not_required_may_be_left_out_where_annotations_are_texts(returns):
     assert (await answer(returns, {"name": "ada", "secret": 1})).json() == {"name": "ada"}
@@ -344,6 +372,29 @@ def test_an_annotation_that_cannot_be_resolved_is_an_error_for_it_would_filter_n
     with pytest.raises(SetupError, match=r"view .*view is annotated to return 'list\[Missing\]', .* is not defined"):
         make_plan(view, what="view")
     assert make_plan(response, what="view").returns.text == "MissingResponse"
+
+
+async def test_names_of_typing_that_only_type_checkers_import_are_known_and_filter():
+    app = App(__name__)
+
+    @app.get("/")
+    async def view() -> "AsyncGenerator[str, None]":  # noqa: F821 - not imported here
+        yield "a piece"
+
+    @app.get("/people")
+    async def people() -> "Optional[list[Person]]":  # noqa: F821 - not imported here
+        return [Admin("ada")]
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "a piece"
+        assert (await client.get("/people")).json() == [{"name": "ada", "age": 0}]
+
+
+def test_a_field_that_cannot_be_resolved_is_an_error_for_it_would_filter_nothing():
+    async def view() -> list[Unknown]: ...
+
+    with pytest.raises(SetupError, match=r"view .*view is annotated to return .*Unknown.* 'Missing' is not defined"):
+        make_plan(view, what="view")
 
 
 async def test_debug_checks_nothing_of_what_only_leaves():

@@ -310,3 +310,16 @@ async def test_layers_from_an_iterator_stand_around_every_verb():
 
     async with Client(app) as client:
         assert [(await client.request(verb, "/")).status_code for verb in ("GET", "DELETE")] == [403, 403]
+
+
+async def test_a_parameter_of_a_method_that_nothing_provides_stops_the_start():
+    class Entry(MethodView):
+        async def get(self, number, user):
+            return "never"
+
+    app = App(__name__)
+    app.add_route("/<int:number>", Entry.as_view("entry"))
+
+    with pytest.raises(SetupError, match="Entry.get has a parameter 'user' that nothing provides"):
+        async with Client(app):
+            pass
