@@ -130,7 +130,9 @@ def parse_disposition(value: str) -> tuple[bool, str, str | None]:
     kind, parameters = parse_media_type(value)
     if kind != "form-data":
         return False, "", None
-    if "name" not in parameters or UNQUOTED.sub("", value).count('"') % 2:
+    # Open however backslashes are read: browsers mean themselves by them, others escape quotes with them.
+    is_open = value.count('"') % 2 and UNQUOTED.sub("", value).count('"') % 2
+    if "name" not in parameters or is_open:
         # SECURITY: test_a_part_whose_disposition_is_malformed_is_refused: a file would pass for a field.
         raise BadRequest("A part of the form has no name, or a quote in its Content-Disposition is not closed.")
     filename = parameters.get("filename")
