@@ -124,15 +124,13 @@ def parse_disposition(value: str) -> tuple[bool, str, str | None]:
             return True, unescape(pieces[1]), None
         if len(pieces) == 5 and pieces[2] == "; filename=" and not pieces[4]:
             return True, unescape(pieces[1]), unescape(pieces[3])
-    if "\\" in value and '\\"' not in value:
-        # No quote is escaped: the backslashes are those of a Windows path.
+    if "\\" in value and ('\\"' not in value or UNQUOTED.sub("", value).count('"') % 2):
+        # No quote is escaped, or one would stay open: the backslashes mean themselves, as in a Windows path.
         value = value.replace("\\", "\\\\")
     kind, parameters = parse_media_type(value)
     if kind != "form-data":
         return False, "", None
-    # Open however backslashes are read: browsers mean themselves by them, others escape quotes with them.
-    is_open = value.count('"') % 2 and UNQUOTED.sub("", value).count('"') % 2
-    if "name" not in parameters or is_open:
+    if "name" not in parameters or UNQUOTED.sub("", value).count('"') % 2:
         # SECURITY: test_a_part_whose_disposition_is_malformed_is_refused: a file would pass for a field.
         raise BadRequest("A part of the form has no name, or a quote in its Content-Disposition is not closed.")
     filename = parameters.get("filename")

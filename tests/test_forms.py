@@ -141,7 +141,7 @@ def test_a_part_whose_disposition_is_malformed_is_refused(disposition):
 
 
 def test_a_name_that_ends_with_a_backslash_is_taken():
-    assert part('form-data; name="a\\"').name
+    assert part('form-data; name="a\\"').name == "a\\"
 
 
 def test_a_part_with_two_dispositions_is_a_400():
