@@ -274,8 +274,9 @@ class Router:
     @property
     def static_folder(self) -> str | None:
         """The folder of static files as a whole path, as in Flask; one that was given relative is in ``root_path``."""
-        # Not pathlib: as above.
-        return None if self._static_folder is None else os.path.join(self.root_path, self._static_folder)  # noqa: PTH118
+        if self._static_folder is None:
+            return None
+        return os.path.join(self.root_path, self._static_folder)  # noqa: PTH118 - pathlib is slow to import, as above
 
     @static_folder.setter
     def static_folder(self, folder: str | os.PathLike[str] | None) -> None:

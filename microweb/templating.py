@@ -86,7 +86,7 @@ class Templates:
             # Else it stays what the program may have made it: `app.jinja_env.auto_reload = True`.
             self._auto_reload = self.environment.auto_reload = wanted
         self.loader.searchpath = [
-            os.path.join(placement.router.root_path, placement.router.template_folder)  # noqa: PTH118
+            os.path.join(placement.router.root_path, placement.router.template_folder)  # noqa: PTH118 - jinja2 wants text
             for placement in placements
             if placement.router.template_folder is not None
         ]

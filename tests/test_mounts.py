@@ -637,6 +637,18 @@ async def test_an_app_behind_asgi_middleware_is_mounted_as_a_foreign_one():
     assert (response.text, response.headers["x-wrapped"]) == ("inner", "1")
 
 
+async def cancel_when(reached: anyio.Event, app: App, send=None):
+    """Ask for ``/inner/`` and cancel the request as soon as it is so far."""
+    scope = {
+        "type": "http", "asgi": {"spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": "/inner/", "raw_path": b"/inner/", "query_string": b"", "headers": [],
+    }  # fmt: skip
+    async with anyio.create_task_group() as group:
+        group.start_soon(app, scope, anyio.sleep_forever, send)
+        await reached.wait()
+        group.cancel_scope.cancel()
+
+
 async def test_a_cancelled_request_in_a_mounted_app_is_torn_down():
     inner, outer = App("inner"), App("outer")
     entered, events = anyio.Event(), []
@@ -651,14 +663,7 @@ async def test_a_cancelled_request_in_a_mounted_app_is_torn_down():
         events.append(isinstance(error, anyio.get_cancelled_exc_class()))
 
     outer.mount("/inner", inner)
-    scope = {
-        "type": "http", "asgi": {"spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
-        "path": "/inner/", "raw_path": b"/inner/", "query_string": b"", "headers": [],
-    }  # fmt: skip
-    async with anyio.create_task_group() as group:
-        group.start_soon(outer, scope, anyio.sleep_forever, None)
-        await entered.wait()
-        group.cancel_scope.cancel()
+    await cancel_when(entered, outer, None)
 
     assert events == [True]
 
@@ -680,14 +685,7 @@ async def test_a_mounted_apps_teardown_is_told_of_a_cancellation_while_its_answe
         await anyio.sleep_forever()
 
     outer.mount("/inner", inner)
-    scope = {
-        "type": "http", "asgi": {"spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
-        "path": "/inner/", "raw_path": b"/inner/", "query_string": b"", "headers": [],
-    }  # fmt: skip
-    async with anyio.create_task_group() as group:
-        group.start_soon(outer, scope, anyio.sleep_forever, send)
-        await sending.wait()
-        group.cancel_scope.cancel()
+    await cancel_when(sending, outer, send)
 
     assert events == [True]
 
