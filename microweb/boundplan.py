@@ -18,11 +18,11 @@ from microweb.formreading import read_form
 from microweb.markers import Depends
 from microweb.parameters import Parameter, Refused, refuse_invalid
 from microweb.plan import Change, Plan, change_call
+from microweb.problems import Invalid
 from microweb.requests import is_json, not_json
 from microweb.resolving import READER, Resolution, Run, close_after
 from microweb.responses import Response
 from microweb.signatures import Signature
-from microweb.validation import Invalid
 
 __all__ = ["BoundPlan", "make_bound_plan", "make_chain", "make_guard"]
 

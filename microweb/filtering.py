@@ -98,7 +98,8 @@ def make_check(hint: Any, source: str) -> Callable[[Any], None] | None:
     """A function that raises TypeError when a filtered value does not fit its type; None where that cannot be told."""
     if is_pydantic(hint):
         return None  # The dump below has already looked.
-    from microweb.validation import Invalid, make_body_decoder
+    from microweb.problems import Invalid
+    from microweb.validation import make_body_decoder
 
     try:
         decode = make_body_decoder(hint)

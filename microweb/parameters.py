@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from microweb.validation import Invalid
+from microweb.problems import Invalid
 
 __all__ = ["MISSING", "Parameter", "Refused", "refuse_invalid", "refuse_value"]
 

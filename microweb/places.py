@@ -13,8 +13,11 @@ from microweb.headers import find_header
 from microweb.markers import Body, Cookie, Form, Header, Query, Source
 from microweb.multidict import MultiDict
 from microweb.parameters import MISSING, Parameter, Refused, refuse_invalid, refuse_value
+from microweb.problems import MOST_PROBLEMS, Invalid, find_problems, find_unknown
+from microweb.pydanticvalues import make_pydantic_converter
 from microweb.requests import is_json, not_json
 from microweb.structs import (
+    MAPPINGS,
     choices,
     find_fields,
     flatten,
@@ -27,16 +30,10 @@ from microweb.structs import (
 )
 from microweb.uploads import SyncUploadFile, UploadFile
 from microweb.validation import (
-    MAPPINGS,
-    MOST_PROBLEMS,
     SWITCHES,
-    Invalid,
     check_type,
-    find_problems,
-    find_unknown,
     make_body_decoder,
     make_completer,
-    make_pydantic_converter,
     make_quick_decoder,
     make_text_converter,
 )

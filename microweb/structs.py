@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 __all__ = [
     "LISTS",
+    "MAPPINGS",
     "Field",
     "bare",
     "choices",
@@ -25,6 +26,7 @@ __all__ = [
     "is_list",
     "is_named_tuple",
     "is_pydantic",
+    "is_row",
     "is_struct",
     "is_switch",
     "is_typed_dict",
@@ -34,6 +36,7 @@ __all__ = [
 ABSTRACT = (abc.Collection, abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
 LISTS = frozenset((list, set, frozenset, tuple, *ABSTRACT))
 """The types whose values are made of several, each of one type; msgspec reads the abstract ones as lists and sets."""
+MAPPINGS = frozenset((dict, abc.Mapping, abc.MutableMapping))
 
 
 def bare(hint: Any) -> Any:
@@ -231,3 +234,8 @@ def fill_variables(hint: Any, arguments: dict[Any, Any]) -> Any:
 
 def has_no_default(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def is_row(choice: Any) -> bool:
+    """Whether it is a tuple with a type for each place, of which a list has one for all."""
+    return get_origin(choice) is tuple and get_args(choice)[-1:] != (...,)

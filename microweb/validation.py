@@ -1,53 +1,32 @@
-"""From text and JSON to typed values, and what is wrong with those that do not fit, all of it.
+"""From text and JSON to typed values.
 
-msgspec does the converting: Structs, dataclasses, TypedDicts, attrs classes and every type that it knows. It
-stops at the first mistake; ``find_problems`` then goes through the value again and finds the others. Types
-that hold pydantic models are left to pydantic. Sans-I/O: it sees values and types, never a request;
-``places.py`` calls it, and with it msgspec is loaded.
+msgspec does the converting: Structs, dataclasses, TypedDicts, attrs classes and every type that it knows. What is
+wrong with a value is found in ``problems.py``; types that hold pydantic models go to ``pydanticvalues.py``.
+Sans-I/O: it sees values and types, never a request; ``places.py`` calls it, and with it msgspec is loaded.
 """
 
-import inspect
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from microweb import json
 from microweb.errors import BadRequest
-from microweb.structs import LISTS, choices, find_fields, is_pydantic, is_struct, is_switch
+from microweb.problems import MOST_PROBLEMS, Invalid, find_problems, find_unknown
+from microweb.pydanticvalues import make_pydantic_converter, make_pydantic_decoder
+from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_pydantic, is_row, is_struct, is_switch
 from microweb.wholenumbers import rewrite_whole_numbers
 
 __all__ = [
-    "Invalid",
     "check_type",
-    "find_problems",
-    "find_unknown",
     "make_body_decoder",
     "make_completer",
-    "make_pydantic_converter",
     "make_quick_decoder",
     "make_text_converter",
 ]
 
-MOST_PROBLEMS = 100
-"""Mistakes listed at most: a longer list helps nobody, and the body may hold millions."""
-
 SWITCHES = {"on": True, "yes": True, "off": False, "no": False}
 """What browsers send for a checked box, and its relatives, beside msgspec's true, false, 1 and 0."""
-
-Problem = tuple[str, str]
-"""Where inside the value (``lines[0].price``, or ``""`` for all of it), and why it is refused."""
-
-
-class Invalid(ValueError):
-    """A value that is refused; ``problems`` are its mistakes."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
 
 # Types ---------------------------------------------------------------------------------------------
 
@@ -124,11 +103,6 @@ def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], Non
     return make_items_completer(kind, make_completer(arguments[1 if kind in MAPPINGS else 0], known))
 
 
-def is_row(choice: Any) -> bool:
-    """Whether it is a tuple with a type for each place, of which a list has one for all."""
-    return get_origin(choice) is tuple and get_args(choice)[-1:] != (...,)
-
-
 def make_row_completer(completers: list[Callable[[Any], None] | None]) -> Callable[[Any], None] | None:
     if not any(completers):
         return None
@@ -154,7 +128,6 @@ def make_items_completer(kind: Any, complete_item: Callable[[Any], None] | None)
     return complete_items
 
 
-MAPPINGS = frozenset((dict, Mapping, MutableMapping))
 ITEMS = LISTS | MAPPINGS
 
 
@@ -271,218 +244,3 @@ def make_quick_decoder(hint: Any) -> Callable[[bytes], Any]:
         return value
 
     return decode_whole
-
-
-def find_unknown(value: Any, hint: Any, path: str = "") -> list[str]:
-    """The keys in plain JSON ``value`` that a type of ``hint`` has no field for, on every level."""
-    found = [unknown for choice in choices(hint) if (unknown := find_unknown_of(value, choice, path)) is not None]
-    # Of several classes it is the one that knows most of it.
-    return min(found, key=len) if found else []
-
-
-def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
-    """The unknown keys if ``value`` is meant as a ``choice``; None if it cannot be one."""
-    unknown: list[str] = []
-    arguments = get_args(choice)
-    if is_struct(choice):
-        config = getattr(get_origin(choice) or choice, "__struct_config__", None)
-        tag, tag_value = (config.tag_field, config.tag) if config is not None else (None, None)
-        if not isinstance(value, Mapping) or (tag_value is not None and value.get(tag) != tag_value):
-            return None
-        fields = {field.key: field for field in find_fields(choice)}
-        for key, item in value.items():
-            if key in fields:
-                unknown += find_unknown(item, fields[key].hint, join(path, key))
-            elif key != tag:
-                unknown.append(join(path, key))
-        return unknown
-    if isinstance(value, list) and get_origin(choice) in LISTS:
-        hints = arguments if is_row(choice) else arguments[:1] * len(value)
-        for index, (item, hint) in enumerate(zip(value, hints, strict=False)):
-            unknown += find_unknown(item, hint, f"{path}[{index}]")
-        return unknown
-    if isinstance(value, Mapping) and (get_origin(choice) or choice) in MAPPINGS:
-        for key, item in value.items():
-            unknown += find_unknown(item, arguments[1], join(path, key)) if arguments else []
-        return unknown
-    return None
-
-
-# What is wrong ---------------------------------------------------------------------------------------
-
-
-def find_problems(value: Any, hint: Any, said: str, *, strict: bool) -> list[Problem]:
-    """Everything for which ``value``, plain JSON or text, is no ``hint``; ``said`` is what msgspec said of it."""
-    problems: list[Problem] = []
-    search(value, hint, "", strict, problems)
-    if not problems:
-        problems.append(explain(said, "", strict))
-    return problems
-
-
-def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Problem]) -> None:
-    if len(problems) >= MOST_PROBLEMS:
-        return
-    before = len(problems)
-    options = choices(hint)
-    choice = options[0] if len(options) == 1 else None
-    if value is None:
-        choice = None
-    if choice is not None and is_walkable(choice) and isinstance(value, Mapping):
-        fields = find_fields(choice)
-        for field in fields:
-            if field.key in value:
-                search(value[field.key], field.hint, join(path, field.key), strict, problems)
-            elif field.required:
-                problems.append((join(path, field.key), "is missing"))
-        if forbids_unknown(choice):
-            unknown = value.keys() - {field.key for field in fields}
-            problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
-    elif isinstance(value, list) and get_origin(choice) in LISTS and get_args(choice):
-        if is_row(choice):
-            for index, (item, item_hint) in enumerate(zip(value, get_args(choice), strict=False)):
-                search(item, item_hint, f"{path}[{index}]", strict, problems)
-        else:
-            search_all(value, range(len(value)), get_args(choice)[0], path, strict, problems)
-    elif isinstance(value, Mapping) and get_origin(choice) in MAPPINGS:
-        search_all([*value.values()], [*value], get_args(choice)[1], path, strict, problems)
-    if len(problems) == before:
-        # Nothing is wrong further inside: is it this value, or the whole of it (a length, a check of the class)?
-        said = find_fault(value, hint, strict)
-        if said is not None:
-            problems.append(explain(said, path, strict))
-
-
-SLICE = 200
-"""Items that msgspec looks at together, before each is looked at by itself."""
-
-
-def search_all(
-    items: list[Any], keys: Sequence[Any], hint: Any, path: str, strict: bool, problems: list[Problem]
-) -> None:
-    """Search all items of a list, or of a dict, by their keys."""
-    for start in range(0, len(items), SLICE):
-        part = items[start : start + SLICE]
-        # By itself each takes microseconds, and a body may hold millions.
-        # SECURITY: test_binding.py::test_one_mistake_among_very_many_values_is_found_at_once
-        if len(items) > SLICE and find_fault(part, list[hint], strict) is None:
-            continue
-        for key, item in zip(keys[start : start + SLICE], part, strict=True):
-            place = f"{path}[{key}]" if isinstance(keys, range) else join(path, str(key))
-            search(item, hint, place, strict, problems)
-        if len(problems) >= MOST_PROBLEMS:
-            return
-
-
-def find_fault(value: Any, hint: Any, strict: bool) -> str | None:
-    """What msgspec says of a value that is no ``hint``; None if it is one."""
-    try:
-        msgspec.convert(value, hint, strict=strict, str_keys=True)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def is_walkable(hint: Any) -> bool:
-    """Whether a value is an object with one key for each field: no array, no choice by tag."""
-    if not is_struct(hint):
-        return False
-    config = getattr(get_origin(hint) or hint, "__struct_config__", None)
-    return config is None or not (config.array_like or config.tag is not None)
-
-
-def forbids_unknown(hint: Any) -> bool:
-    config = getattr(get_origin(hint) or hint, "__struct_config__", None)
-    return config is not None and bool(config.forbid_unknown_fields)
-
-
-def explain(said: str, path: str, strict: bool) -> Problem:
-    """msgspec's words as a place below ``path`` and a reason: ``expected int, got str``.
-
-    From a place where everything is text (not ``strict``), that it is goes without saying.
-    """
-    text, separator, inside = said.rpartition(" - at `")
-    if not separator:
-        text, inside = said, "$`"
-    is_key = inside.startswith("key` in `")  # Of a dict: what is wrong is not what it holds.
-    inside = inside.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix(".")
-    text = text.replace("`", "")
-    if not strict:
-        text = text.removesuffix(", got str")
-    reason = ("a key: " if is_key else "") + text[:1].lower() + text[1:]
-    return (join(path, inside) if inside else path, reason)
-
-
-def join(path: str, key: str) -> str:
-    if not path or key.startswith("["):
-        return path + key
-    return f"{path}.{key}"
-
-
-# pydantic --------------------------------------------------------------------------------------------
-
-
-def make_pydantic_converter(hint: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
-    """A function from plain values to a type with pydantic models in it; it raises ``Invalid``.
-
-    Raises:
-        TypeError: unknown keys are to be refused, and this pydantic cannot.
-    """
-    from pydantic import ValidationError
-
-    validate = make_pydantic_validator("validate_python", hint, forbid_unknown)
-
-    def convert(value: Any) -> Any:
-        try:
-            return validate(value)
-        except ValidationError as error:
-            raise Invalid(list(explain_pydantic(error.errors()))) from None
-
-    return convert
-
-
-def make_pydantic_validator(method: str, hint: Any, forbid_unknown: bool) -> Callable[[Any], Any]:
-    from pydantic import TypeAdapter
-
-    validate: Callable[..., Any] = getattr(TypeAdapter(hint), method)
-    if not forbid_unknown:
-        return validate
-    if "extra" not in inspect.signature(validate).parameters:
-        raise TypeError("forbid_unknown needs pydantic 2.12 here; with an older one the model says extra='forbid'")
-    return partial(validate, extra="forbid")
-
-
-def make_pydantic_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[bytes, int], Any]:
-    from pydantic import ValidationError
-
-    validate = make_pydantic_validator("validate_json", hint, forbid_unknown)
-
-    def decode(body: bytes, max_depth: int) -> Any:
-        # pydantic reads NaN and Infinity, which are no JSON, and knows no byte order mark.
-        json.loads(body, msgspec.Raw, max_depth=max_depth)
-        body = body.removeprefix(BOM_UTF8)
-        try:
-            return validate(body)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-        if found[0]["type"] == "json_invalid":
-            # Ours says where, in the same words for every view.
-            json.loads(body, max_depth=max_depth)
-            raise BadRequest(f"The JSON cannot be read: {found[0]['msg']}.")
-        raise Invalid(list(explain_pydantic(found)))
-
-    return decode
-
-
-PYDANTIC_REASONS = {"missing": "is missing", "extra_forbidden": "is not a known field"}
-
-
-def explain_pydantic(errors: Iterable[Any]) -> Iterable[Problem]:
-    for error in list(errors)[:MOST_PROBLEMS]:
-        path = ""
-        for step in error["loc"]:
-            path = f"{path}[{step}]" if isinstance(step, int) else join(path, str(step))
-        kind: str = error["type"]
-        message: str = error["msg"]
-        reason = PYDANTIC_REASONS.get(kind, message)
-        yield path, reason[:1].lower() + reason[1:]

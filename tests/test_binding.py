@@ -34,8 +34,9 @@ from microweb import (
 )
 from microweb.binding import make_plan
 from microweb.errors import InvalidParameters
+from microweb.problems import Invalid
 from microweb.testing import Client
-from microweb.validation import Invalid, make_body_decoder
+from microweb.validation import make_body_decoder
 
 pytestmark = pytest.mark.anyio
 
@@ -270,8 +271,9 @@ async def test_unknown_query_parameters_are_refused_where_that_is_asked_for():
 
 @given(st.text(), st.sampled_from([int, float, bool, Decimal, datetime.date, uuid.UUID, int | None, list[int], Colour]))
 def test_what_is_bound_is_what_msgspec_decodes(text, kind):
+    from microweb.problems import Invalid
     from microweb.structs import is_list
-    from microweb.validation import SWITCHES, Invalid, make_text_converter
+    from microweb.validation import SWITCHES, make_text_converter
 
     value = [text] if is_list(kind) else text
     try:
@@ -299,7 +301,8 @@ def test_what_is_bound_is_what_msgspec_decodes(text, kind):
     st.sampled_from([Order, list[Order], Point, Named, Box, dict[str, int], Order | None, list[int]]),
 )
 def test_a_body_is_what_msgspec_decodes(value, kind):
-    from microweb.validation import Invalid, make_body_decoder
+    from microweb.problems import Invalid
+    from microweb.validation import make_body_decoder
 
     body = msgspec.json.encode(value)
     try:
