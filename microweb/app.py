@@ -589,21 +589,6 @@ class App(Router):
 
             self._lifespans.append(keep_channels_open)
 
-    async def load_session_for_test(self, cookies: Mapping[str, str]) -> "Session":
-        """The session that a request with these cookies would have."""
-        value = cookies.get(self.sessions.name)
-        if self._session_store is not None:
-            with self.app_context():  # A store may ask ``current_app`` for what it needs.
-                return await self.sessions.load_stored(value)
-        return self.sessions.read_cookie(value)
-
-    async def dump_session_for_test(self, session: "Session") -> list[str]:
-        """Save a session; the values of the Set-Cookie headers that carry it."""
-        response = Response()
-        with self.app_context():
-            await self.sessions.save(session, response, secure=False)
-        return response.headers.getlist("set-cookie")
-
     # What composition and requests ask for --------------------------------------------------------
 
     @property

@@ -12,9 +12,10 @@ from typing import Any, Self
 import httpx
 
 from microweb.asgi import ASGIApp
+from microweb.sessions import Session
 from microweb.testing.exchange import Exchange
 from microweb.testing.lifecycle import Lifecycle
-from microweb.testing.sessiontransaction import Session, SessionTransaction
+from microweb.testing.sessiontransaction import SessionTransaction
 from microweb.testing.transport import ASGITransport
 from microweb.testing.websocketsession import WebSocketSession
 

@@ -4,40 +4,25 @@ The app knows how its sessions are stored and signed; the client only carries co
 ``SyncClient`` for ``session_transaction()``.
 """
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Protocol, runtime_checkable
-
 import httpx
 
+from microweb.app import App
 from microweb.cookies import parse_cookies
+from microweb.responses import Response
+from microweb.sessions import Session
 
-__all__ = ["SessionApp", "SessionTransaction"]
-
-Session = MutableMapping[str, Any]
-
-
-@runtime_checkable
-class SessionApp(Protocol):
-    """What an app offers so that a test can look into its sessions."""
-
-    async def load_session_for_test(self, cookies: Mapping[str, str]) -> Session:
-        """The session that a request with these cookies would have; a new one if there is none."""
-        ...
-
-    async def dump_session_for_test(self, session: Session) -> list[str]:
-        """Save the session; the values of the ``Set-Cookie`` headers that carry it."""
-        ...
+__all__ = ["SessionTransaction"]
 
 
 class SessionTransaction:
     """One session, loaded from the cookies that ``request`` carries and saved into ``jar``.
 
     Raises:
-        TypeError: the app offers no sessions to tests.
+        TypeError: the app is not one of microweb's.
     """
 
     def __init__(self, app: object, request: httpx.Request, jar: httpx.Cookies) -> None:
-        if not isinstance(app, SessionApp):
+        if not isinstance(app, App):
             name = type(app).__name__
             raise TypeError(f"session_transaction() needs a microweb App; it knows no sessions of {name}")
         self._app = app
@@ -45,11 +30,18 @@ class SessionTransaction:
         self._jar = jar
 
     async def load(self) -> Session:
-        """The session of the client."""
-        return await self._app.load_session_for_test(parse_cookies(self._request.headers.get("cookie", "")))
+        """The session that a request with these cookies would have; a new one if there is none."""
+        sessions = self._app.sessions
+        cookie = parse_cookies(self._request.headers.get("cookie", "")).get(sessions.name)
+        if sessions.store is None:
+            return sessions.read_cookie(cookie)
+        with self._app.app_context():  # A store may ask ``current_app`` for what it needs.
+            return await sessions.load_stored(cookie)
 
     async def save(self, session: Session) -> None:
         """Save the session and put its cookies into the jar."""
-        values = await self._app.dump_session_for_test(session)
-        headers = [("set-cookie", value) for value in values]
+        response = Response()
+        with self._app.app_context():
+            await self._app.sessions.save(session, response, secure=False)
+        headers = [("set-cookie", value) for value in response.headers.getlist("set-cookie")]
         self._jar.extract_cookies(httpx.Response(200, headers=headers, request=self._request))

@@ -14,10 +14,11 @@ import httpx
 
 from microweb.asgi import ASGIApp
 from microweb.errors import WebSocketDisconnect
+from microweb.sessions import Session
 from microweb.testing.client import OpenRequest, build_handshake
 from microweb.testing.lifecycle import Lifecycle
 from microweb.testing.loopthread import LoopThread
-from microweb.testing.sessiontransaction import Session, SessionTransaction
+from microweb.testing.sessiontransaction import SessionTransaction
 from microweb.testing.transport import ASGITransport
 from microweb.testing.websocketsession import ENDS, WebSocketSession
 

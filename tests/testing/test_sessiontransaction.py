@@ -1,52 +1,70 @@
 import pytest
 
+from microweb import App, current_app, session
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client, SyncClient
 
 
-class CountingApp:
-    """An app whose session is a number in a cookie."""
+def make_app():
+    app = App("sample", secret_key="a key that is long enough", static_folder=None)
+    app.config["SESSION_COOKIE_SECURE"] = False
 
-    def __init__(self):
-        self.saved = []
+    @app.get("/")
+    async def show():
+        return dict(session)
 
-    async def __call__(self, scope, receive, send):
-        assert scope["type"] == "http"
-        cookie = dict(scope["headers"]).get(b"cookie", b"")
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": cookie})
-
-    async def load_session_for_test(self, cookies):
-        return {"visits": int(cookies.get("visits", "0"))}
-
-    async def dump_session_for_test(self, session):
-        self.saved.append(dict(session))
-        return [f"visits={session['visits']}; Path=/; HttpOnly", "other=1; Path=/"]
+    return app
 
 
 @pytest.mark.anyio
-async def test_a_session_is_loaded_changed_and_saved():
-    app = CountingApp()
+@pytest.mark.parametrize("in_store", [False, True])
+async def test_a_session_is_loaded_changed_and_saved(in_store):
+    app = make_app()
+    if in_store:
+        app.session_store = MemorySessionStore()
 
-    async with Client(app, lifespan=False, cookies={"visits": "4"}) as client:
+    async with Client(app) as client:
         async with client.session_transaction() as session:
-            assert session == {"visits": 4}
+            assert dict(session) == {}
+            session["visits"] = 4
+        async with client.session_transaction() as session:
             session["visits"] += 1
         response = await client.get("/")
 
-    assert "visits=5" in response.text
-    assert "other=1" in response.text
+    assert response.json() == {"visits": 5}
 
 
 @pytest.mark.anyio
 async def test_a_block_that_fails_saves_nothing():
-    app = CountingApp()
-
-    async with Client(app, lifespan=False) as client:
+    async with Client(make_app()) as client:
         with pytest.raises(KeyError):
             async with client.session_transaction() as session:
-                raise KeyError(session["visits"])
+                session["visits"] = 1
+                raise KeyError
+        response = await client.get("/")
 
-    assert app.saved == []
+    assert response.json() == {}
+    assert not client.cookies
+
+
+@pytest.mark.anyio
+async def test_a_store_may_ask_for_the_current_app():
+    class AskingStore(MemorySessionStore):
+        async def load(self, id):
+            asked.append(current_app.import_name)
+            return await super().load(id)
+
+    asked = []
+    app = make_app()
+    app.session_store = AskingStore()
+
+    async with Client(app) as client:
+        async with client.session_transaction() as session:
+            session["visits"] = 1
+        async with client.session_transaction() as session:
+            assert session["visits"] == 1
+
+    assert set(asked) == {"sample"}
 
 
 @pytest.mark.anyio
@@ -61,8 +79,8 @@ async def test_another_app_has_no_sessions():
 
 
 def test_it_works_in_plain_tests():
-    with SyncClient(CountingApp(), lifespan=False) as client:
+    with SyncClient(make_app()) as client:
         with client.session_transaction() as session:
             session["visits"] = 7
         with client.session_transaction() as session:
-            assert session == {"visits": 7}
+            assert session["visits"] == 7
