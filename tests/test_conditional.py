@@ -522,6 +522,7 @@ def test_any_text_is_slices_or_the_whole_or_a_416(header: str) -> None:
 # Costs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "make"),
     [

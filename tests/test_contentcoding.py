@@ -94,6 +94,7 @@ def test_what_was_never_encoded_is_a_400(coding, body):
         decode(coding, body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 def test_a_bomb_comes_out_in_small_pieces(coding):
     bomb = ENCODERS[coding](bytes(50_000_000))
@@ -103,6 +104,7 @@ def test_a_bomb_comes_out_in_small_pieces(coding):
     assert max(len(piece) for piece in decoder.feed(bomb)) <= PIECE * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
 def test_a_bomb_is_decoded_in_linear_time(growth, coding):
     small, large = (ENCODERS[coding](bytes(size)) for size in (10_000_000, 20_000_000))

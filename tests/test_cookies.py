@@ -263,6 +263,7 @@ def test_a_cookie_too_large_for_browsers_is_warned_of():
         dump_cookie("name", "v" * 4093)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeated", ["\\", "é", "a", '"', " "])
 def test_writing_takes_linear_time(growth, repeated):
     def write(value):

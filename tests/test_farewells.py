@@ -159,6 +159,7 @@ async def test_exits_run_when_websockets_have_ended_whatever_the_server_says_to_
     assert caplog.records == []
 
 
+@pytest.mark.slow
 async def test_a_view_that_stays_is_waited_for_as_long_as_a_background_task():
     app, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.4}), []
     note_exit(app, seen)

@@ -32,6 +32,7 @@ def changed(watch, after=lambda: None):
 # Waiting -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_new_a_changed_and_a_removed_file_are_told(tmp_path, polls):
     path = write(tmp_path / "app.py", "one")
     watch = begin(tmp_path, polls)
@@ -49,6 +50,7 @@ def test_nothing_is_told_while_nothing_changes(tmp_path, polls):
     assert watch.wait() == set()
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_count_is_not_told(tmp_path, polls):
     (tmp_path / "views").mkdir()
     watch = begin(tmp_path, polls)
@@ -58,6 +60,7 @@ def test_a_file_that_does_not_count_is_not_told(tmp_path, polls):
     assert changed(watch, lambda: write(tmp_path / "views" / "page.html", "page")) == {"page.html"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_ignored_is_not_looked_into(tmp_path, polls):
     write(tmp_path / "node_modules" / "x.py", "x")
     watch = begin(tmp_path, polls)
@@ -67,6 +70,7 @@ def test_a_folder_that_is_ignored_is_not_looked_into(tmp_path, polls):
     assert changed(watch, lambda: write(tmp_path / "app.py", "app")) == {"app.py"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_there_makes_the_watch_poll(tmp_path):
     watch = begin(tmp_path / "later", False)
 

@@ -173,6 +173,7 @@ def test_the_headers_of_a_part_are_read_in_any_case():
     assert found.headers is found.headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [';a="', "\\", '"', "; filename=x", "%22", ";"])
 def test_reading_a_disposition_takes_linear_time(growth, unit):
     def read(value):

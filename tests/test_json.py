@@ -306,6 +306,7 @@ def test_the_decoder_of_a_type_is_made_once() -> None:
 # Costs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

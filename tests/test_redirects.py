@@ -151,6 +151,7 @@ def test_a_safe_target_stays_on_its_site_as_a_location(target: str) -> None:
     assert URL("https://home.example/login").join(location(target)).host == "home.example"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "make"),
     [

@@ -129,6 +129,7 @@ async def test_who_waits_for_one_that_is_cancelled_while_joining_joins_all_the_s
         await channels.publish("together", "hello")
 
 
+@pytest.mark.slow
 async def test_all_who_join_while_redis_is_gone_are_told(tmp_path, caplog):
     port, failures = find_free_port(), []
 
@@ -157,6 +158,7 @@ async def test_all_who_join_while_redis_is_gone_are_told(tmp_path, caplog):
     assert failures == ["told"] * 3
 
 
+@pytest.mark.slow
 async def test_a_lost_connection_is_made_again(url, client, caplog):
     async with RedisChannels(url) as channels, channels.subscribe("lost") as messages:
         client.client_kill_filter(_type="pubsub", skipme=True)
@@ -176,6 +178,7 @@ async def test_a_lost_connection_is_made_again(url, client, caplog):
     assert got == ["again"]
 
 
+@pytest.mark.slow
 async def test_a_redis_that_comes_back_is_found_again(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("microweb.channels.redis.RETRY", 0.05)
     port = find_free_port()

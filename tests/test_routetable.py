@@ -1157,6 +1157,7 @@ def realistic(count):
     return made.freeze()
 
 
+@pytest.mark.slow
 def test_matching_costs_the_same_with_ten_and_with_ten_thousand_routes():
     few, many = realistic(10), realistic(10_000)
 
@@ -1189,6 +1190,7 @@ def test_a_thousand_ways_that_lead_nowhere_are_each_tried_once():
     assert count_steps(lambda: ask(table, "/a/7/none")) < 60_000
 
 
+@pytest.mark.slow
 def test_matching_leaves_nothing_for_the_garbage_collector():
     table = sites("/a", "/<int:n>", "/m/<a>-<int:b>-<c>.x", "/p/<path:p>.<x>", "/b/").own("/m", "m").freeze()
     paths = ("/a", "/7", "/x", "/m/a-b-7-c.x", "/m/a-b-c.x", "/p/a/b.c", "/b", "//a")

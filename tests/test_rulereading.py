@@ -139,6 +139,7 @@ def test_any_text_is_a_pattern_or_a_setup_error(rule):
     assert pattern.rule == rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1000, 100_000])
 def test_long_rules_are_read_in_linear_time(size):
     with pytest.raises(SetupError):

@@ -444,6 +444,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.wire
 def test_a_script_reloads_after_a_change_and_after_a_mistake(tmp_path):
@@ -473,6 +474,7 @@ def test_a_script_reloads_after_a_change_and_after_a_mistake(tmp_path):
     assert not is_running(last)
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.wire
 def test_a_factory_in_a_package_reloads_when_a_template_changes(tmp_path):
@@ -499,6 +501,7 @@ def test_a_factory_in_a_package_reloads_when_a_template_changes(tmp_path):
     assert "page.txt changed; starting again" in program.output
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.wire
 def test_two_workers_serve_one_port_and_a_killed_one_is_replaced(tmp_path):
@@ -522,6 +525,7 @@ def test_two_workers_serve_one_port_and_a_killed_one_is_replaced(tmp_path):
     assert program.output.count("http://") == 1
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.wire
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -595,6 +599,7 @@ def test_a_taken_port_ends_the_program_with_one_sentence(tmp_path, port, mode):
     )
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.wire
 def test_workers_that_cannot_start_end_the_program(tmp_path):

@@ -62,6 +62,7 @@ def ask(port, path):
         assert answer.status == 500, "what was sent before the error must not end like a whole answer"
 
 
+@pytest.mark.slow
 @pytest.mark.wire
 @pytest.mark.parametrize(
     "arguments",

@@ -88,6 +88,7 @@ while True:
 # Several workers -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_other_workers_are_started_when_the_first_has(tmp_path, monkeypatch):
     with family(tmp_path, monkeypatch, SERVING, workers=3) as found:
         pids = found.wait_for("started", 3)
@@ -104,6 +105,7 @@ def test_a_worker_that_cannot_start_ends_all_with_code_1(tmp_path, monkeypatch):
     assert len(found.pids("failed")) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_later_is_replaced(tmp_path, monkeypatch, capfd):
     with family(tmp_path, monkeypatch, SERVING, workers=2) as found:
         pids = found.wait_for("started", 2)
@@ -127,6 +129,7 @@ def test_a_child_that_does_not_stop_is_killed_when_its_time_is_over(tmp_path, mo
 # Following changes ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_change_starts_the_child_again(tmp_path, monkeypatch, capfd):
     write(tmp_path / "app.py", "one")
     watch = FileWatch([tmp_path])
@@ -142,6 +145,7 @@ def test_a_change_starts_the_child_again(tmp_path, monkeypatch, capfd):
     assert " changed; starting again" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_child_that_fails_is_started_again_after_a_change(tmp_path, monkeypatch, capfd):
     write(tmp_path / "app.py", "sys.exit(3)")
     script = "tell('began')\nexec(open('app.py').read())\n"
@@ -156,6 +160,7 @@ def test_a_child_that_fails_is_started_again_after_a_change(tmp_path, monkeypatc
     assert "ended with code 3; waiting for a change" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_child_that_ends_well_ends_the_parent(tmp_path, monkeypatch):
     with family(tmp_path, monkeypatch, "tell('ended')", watch=FileWatch([tmp_path])) as found:
         assert found.join() == 0
@@ -201,6 +206,7 @@ def test_the_child_ends_when_the_parent_is_killed(tmp_path):
         wait_until(lambda: not is_running(pid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_parent_and_the_children(tmp_path, number):
     write_child(tmp_path, SERVING)

@@ -51,6 +51,7 @@ def without_times(printed):
     return re.sub(r"[\d.]+s|=+|0x\w+", "", printed)
 
 
+@pytest.mark.slow
 def test_it_prints_what_a_pytest_that_was_just_started_prints(tmp_path, warm_pytest):
     write(tmp_path / "sizes.py", "")
     write(tmp_path / "test_hats.py", HATS)

@@ -61,6 +61,7 @@ def test_the_new_project_answers(project, monkeypatch):
         assert "<h1>Hello, Ada!</h1>" in client.post("/", data={"visitor": "Ada"}).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), EVERYTHING_OUT], ids=["whole", "small"])
 def test_the_new_projects_own_tests_pass(project, warm_pytest, options):
     project.run("new", "shop", *options)

@@ -78,6 +78,7 @@ def test_options_that_do_not_fit_are_usage_errors(project, arguments):
     assert project.run("run", *arguments).exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_program_reloads_and_survives_mistakes(tmp_path):
     path = write(tmp_path / "app.py", APP)
     good = path.read_text()
@@ -98,6 +99,7 @@ def test_a_program_reloads_and_survives_mistakes(tmp_path):
     assert "Traceback" not in program.output
 
 
+@pytest.mark.slow
 def test_a_program_that_begins_with_a_mistake_comes_when_it_is_mended(tmp_path):
     path = write(tmp_path / "shop.py", "from microweb import Ap")
     with Program("-m", "microweb", "run", "--app", "shop", "--reload", "--port", "0", cwd=tmp_path) as program:
@@ -109,6 +111,7 @@ def test_a_program_that_begins_with_a_mistake_comes_when_it_is_mended(tmp_path):
     assert "cannot import name 'Ap'" in program.output
 
 
+@pytest.mark.slow
 def test_a_changed_env_file_counts_after_the_reload(tmp_path):
     pytest.importorskip("dotenv")
     write(tmp_path / "app.py", APP)
@@ -121,6 +124,7 @@ def test_a_changed_env_file_counts_after_the_reload(tmp_path):
         wait_until(lambda: get(f"{program.url}/debug") == "False caps")
 
 
+@pytest.mark.slow
 def test_workers_share_the_port(tmp_path):
     write(tmp_path / "app.py", APP)
     with Program("-m", "microweb", "run", "--workers", "2", "--port", "0", cwd=tmp_path) as program:

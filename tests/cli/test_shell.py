@@ -81,6 +81,7 @@ def test_the_startup_file_is_run(shell, project):
     assert "8" in shell("size + 1", env={"PYTHONSTARTUP": str(startup)}).output
 
 
+@pytest.mark.slow
 def test_ipython_is_used_where_it_is_installed(shell, monkeypatch, tmp_path):
     pytest.importorskip("IPython")
     from tests.programs import Program

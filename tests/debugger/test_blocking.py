@@ -32,6 +32,7 @@ def watches() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "microweb loop watch"]
 
 
+@pytest.mark.slow
 async def test_a_view_that_blocks_is_named_with_file_and_line(caplog):
     app = App(__name__, debug=True)
 
@@ -50,6 +51,7 @@ async def test_a_view_that_blocks_is_named_with_file_and_line(caplog):
     assert f"{__file__}:{hold.__code__.co_firstlineno + 2} in hold" in line
 
 
+@pytest.mark.slow
 async def test_a_view_of_a_mounted_app_is_named_by_its_request(caplog):
     inner, outer = App("inner"), App("outer", debug=True)
 
@@ -66,6 +68,7 @@ async def test_a_view_of_a_mounted_app_is_named_by_its_request(caplog):
     assert "<Request GET /inner/> held the event loop" in line
 
 
+@pytest.mark.slow
 async def test_code_outside_of_any_view_is_told_too(caplog):
     async with Client(App(__name__, debug=True)):
         hold(0.4)
@@ -88,6 +91,7 @@ async def test_without_debug_nothing_watches():
         assert watches() == []
 
 
+@pytest.mark.slow
 async def test_a_line_that_waits_in_a_library_is_named_with_where_it_waits(caplog):
     app = App(__name__, debug=True)
 
@@ -103,6 +107,7 @@ async def test_a_line_that_waits_in_a_library_is_named_with_where_it_waits(caplo
     assert f"{__file__}:{waiting_home.__code__.co_firstlineno + 2} in waiting_home (which waits for wait, " in line
 
 
+@pytest.mark.slow
 async def test_what_the_program_has_no_part_in_is_not_told(caplog):
     with LoopWatch(App.__call__):
         find_loop()(partial(time.sleep, 0.4))
@@ -114,6 +119,7 @@ async def test_what_the_program_has_no_part_in_is_not_told(caplog):
     assert caplog.text.count("held the event loop") == 1
 
 
+@pytest.mark.slow
 async def test_a_converter_is_no_view(caplog):
     class Slow(Converter):
         def to_python(self, value):
@@ -134,6 +140,7 @@ async def test_a_converter_is_no_view(caplog):
     assert line.startswith("a task outside of any view held")
 
 
+@pytest.mark.slow
 async def test_a_watch_that_is_left_while_the_loop_is_held_ends(caplog):
     with LoopWatch(App.__call__):
         (thread,) = watches()

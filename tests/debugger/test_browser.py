@@ -7,7 +7,7 @@ import pytest
 from tests.programs import Program, write
 from tests.services import is_of_policy, open_page
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 PROGRAM = """
     from microweb import App, Request

@@ -218,6 +218,7 @@ async def test_the_stream_tells_the_state_that_the_page_was_made_in():
     served.app.shutting_down.set()
 
 
+@pytest.mark.slow
 async def test_a_changed_static_file_is_a_new_state(tmp_path):
     (tmp_path / "site.css").write_text("p {}")
     app = App(__name__, debug=True, static_folder=str(tmp_path))
@@ -284,6 +285,7 @@ def test_without_debug_or_switched_off_the_app_is_served_as_it_is(config):
     assert refreshing_app(app) is app
 
 
+@pytest.mark.slow
 @pytest.mark.wire
 def test_an_open_stream_is_ended_by_the_reload_and_does_not_hold_it_up(tmp_path):
     path = write(

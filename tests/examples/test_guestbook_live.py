@@ -160,6 +160,7 @@ async def test_nobody_chats_without_a_name(app):
 # Processes ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.wire
 async def test_everything_is_there_again_after_a_restart(tmp_path):
     data = tmp_path / "data"
@@ -178,6 +179,7 @@ async def test_everything_is_there_again_after_a_restart(tmp_path):
         assert "Good night." in client.get("/chat").text
 
 
+@pytest.mark.slow
 @pytest.mark.wire
 async def test_processes_that_start_at_the_same_time_share_a_new_book(tmp_path):
     data = tmp_path / "data"
@@ -192,6 +194,7 @@ async def test_processes_that_start_at_the_same_time_share_a_new_book(tmp_path):
                 assert client.get(f"{url}/api/entries").json()["entries"][0]["own"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.wire
 async def test_two_processes_ring_for_each_other_through_redis(tmp_path, redis_url):
     data = tmp_path / "data"

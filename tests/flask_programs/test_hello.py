@@ -22,6 +22,7 @@ HELLO = """
 """
 
 
+@pytest.mark.slow
 def test_the_program_serves_and_shows_an_edit(tmp_path):
     path = write(tmp_path / "app.py", HELLO)
     with Program("app.py", cwd=tmp_path) as program:

@@ -16,6 +16,7 @@ import microweb
 from tests.programs import DEADLINE, Program, find_free_port, get, wait_until, write
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.wire,
     pytest.mark.skipif(os.name != "posix", reason="gunicorn and the signals are POSIX's"),
 ]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.programs import Program, find_free_port, get, write
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 PROGRAM = """
 import sys

@@ -121,6 +121,7 @@ def client():
         yield client
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(["GET", "POST", "OPTIONS", "HEAD"]),

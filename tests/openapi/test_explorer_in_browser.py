@@ -5,7 +5,7 @@ import pytest
 from tests.programs import Program, write
 from tests.services import open_page
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 PROGRAM = '''
 from typing import Annotated

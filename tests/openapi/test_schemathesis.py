@@ -15,7 +15,7 @@ import pytest
 from tests.openapi.awkward import TOKEN
 from tests.programs import Program, fetch, find_free_port, wait_until
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = "from tests.openapi.awkward import make_app\napp = make_app()"
@@ -68,7 +68,6 @@ def test_nothing_is_found_at_the_edges_of_what_is_allowed(tmp_path):
     assert sent >= 40
 
 
-@pytest.mark.slow
 def test_a_document_that_lies_is_found_out(tmp_path):
     is_clean, said, _ = attack(tmp_path, LIAR, "--max-examples=2")
 
@@ -80,7 +79,6 @@ def test_a_document_that_lies_is_found_out(tmp_path):
 EXAMPLES = [100, pytest.param(1000, marks=pytest.mark.exhaustive)]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("part", ["paths|answers|shop|inner|several", "texts", "bodies", "forms"])
@@ -94,7 +92,6 @@ def test_nothing_is_found_in_an_app_of_everything(tmp_path, part, examples):
     assert sent > examples
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_nothing_is_found_in_the_guest_book(tmp_path, examples):

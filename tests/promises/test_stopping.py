@@ -9,7 +9,7 @@ import pytest
 
 from tests.programs import Program, find_free_port, write
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 GRACE = 0.4
 SLACK = 15.0

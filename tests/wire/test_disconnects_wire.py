@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from tests.programs import Program, fetch, find_free_port, wait_until
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 UVICORN = ["-m", "uvicorn", "abandoned:app", "--no-access-log", "--port", "{port}"]
 SERVERS = {

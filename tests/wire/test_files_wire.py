@@ -17,7 +17,7 @@ import uvicorn
 from microweb import App, FileResponse
 from microweb.filebody import CHUNK
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 SIZE = 40 * CHUNK + 17
 

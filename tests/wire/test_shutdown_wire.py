@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from tests.programs import Program, find_free_port
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.wire, pytest.mark.slow]
 
 DRILLED = Path(__file__).with_name("drilled.py")
 

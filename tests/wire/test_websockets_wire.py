@@ -84,6 +84,7 @@ def test_an_error_closes_with_1011(site):
     assert closed.value.rcvd.code == 1011
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("websockets", ["websockets-sansio", "wsproto"])
 def test_a_sender_waits_for_a_client_that_does_not_read(websockets):
     app, began = App(__name__), []
@@ -107,6 +108,7 @@ def test_a_sender_waits_for_a_client_that_does_not_read(websockets):
             assert client.recv(100_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("websockets", ["websockets-sansio", "wsproto"])
 def test_a_client_that_the_server_itself_closes_is_no_error_of_the_view(websockets, caplog):
     app, ends = App(__name__), []

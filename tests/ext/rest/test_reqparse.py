@@ -280,6 +280,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_no_json_value_is_a_500(picky, value):
     response = picky.post("/", content=json.dumps({"a": value}), headers={"content-type": "application/json"})
@@ -287,6 +288,7 @@ def test_no_json_value_is_a_500(picky, value):
     assert response.status_code in (200, 400)
 
 
+@pytest.mark.slow
 @given(st.text() | st.from_regex("[PTYMDHWS0-9/:.+-]{1,40}"), st.text(max_size=3))
 def test_no_text_is_a_500(picky, value, name):
     assert picky.post("/", params={"a": value, name: "x"}).status_code in (200, 400)
