@@ -1,7 +1,12 @@
 """Channels through a real Redis, started for these tests."""
 
+import contextlib
+from urllib.parse import urlsplit
+
 import anyio
+import anyio.abc
 import pytest
+import sniffio
 
 from microweb import App
 from microweb.testing import Client
@@ -233,3 +238,56 @@ async def test_a_redis_that_is_not_there_stops_the_start():
     with pytest.raises(Exception, match=r"(?i)start|connect"):
         async with Client(app):
             pass
+
+
+async def test_what_the_history_holds_is_not_delivered_a_second_time(url):
+    """The message is published between the subscription and the reading of the history, and comes late."""
+    async with RedisChannels(url) as here, anyio.create_task_group() as tasks:
+        answered = anyio.Event()
+        channel = f"late on {sniffio.current_async_library()}"
+
+        async def forward(source, destination, change):
+            async with source, destination:
+                with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                    while True:
+                        data = await source.receive()
+                        await change(data)
+                        await destination.send(data)
+
+        async def serve(visitor):
+            server = await anyio.connect_tcp("127.0.0.1", urlsplit(url).port)
+            asks_history = False
+
+            async def ask(data):
+                nonlocal asks_history
+                if b"LRANGE" in data:
+                    asks_history = True
+                    await here.publish(channel, "hello")
+
+            async def answer(data):
+                if asks_history:
+                    tasks.start_soon(delay)
+                elif b"hello" in data:
+                    await answered.wait()
+
+            async def delay():
+                await anyio.sleep(0.05)
+                answered.set()
+
+            async with anyio.create_task_group() as both:
+                both.start_soon(forward, visitor, server, ask)
+                both.start_soon(forward, server, visitor, answer)
+
+        async def listen(*, task_status):
+            async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+                task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))
+                await listener.serve(serve)
+
+        port = await tasks.start(listen)
+        async with (
+            RedisChannels(f"redis://127.0.0.1:{port}") as there,
+            there.subscribe(channel, history=10) as messages,
+        ):
+            await here.publish(channel, "goodbye")
+            assert await take(messages, 2) == ["hello", "goodbye"]
+        tasks.cancel_scope.cancel()

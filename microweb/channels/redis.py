@@ -5,6 +5,8 @@ Needs redis-py (``pip install microweb-asgi[redis]``). That runs on asyncio alon
 this is done a second time on an asyncio loop beside it, behind a ``Crossing``.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
@@ -86,6 +88,8 @@ class RedisChannels(Channels):
         self._confirmed: dict[str, asyncio.Event] = {}
         self._joining: dict[Subscription, int | None] = {}
         """The subscriptions that wait for their history, with the number of the first message after it."""
+        self._marks: dict[str, asyncio.Event] = {}
+        """Set when the listener has read all that Redis had sent it before the mark was asked for."""
 
     async def __aenter__(self) -> Self:
         if in_trio():
@@ -156,6 +160,7 @@ class RedisChannels(Channels):
             if not subscription.history:
                 return []
             lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
+            await self._catch_up(listener)
             first = self._joining[subscription]
             numbered = [read_numbered(line) for line in lines]
             return last([message for number, message in numbered if first is None or number < first], subscription)
@@ -186,6 +191,21 @@ class RedisChannels(Channels):
             except LOST:
                 pass  # Redis has forgotten us with the connection.
 
+    async def _catch_up(self, listener: PubSub) -> None:
+        """Wait until what was published so far has been delivered here.
+
+        The history comes on another connection and may hold what the listener has yet to read. Redis answers in
+        order, so what comes after the answer to a ping is younger than both.
+        """
+        passed = asyncio.Event()
+        mark = str(id(passed))
+        self._marks[mark] = passed
+        try:
+            await listener.ping(mark)
+            await passed.wait()
+        finally:
+            del self._marks[mark]
+
     def _open_redis(self) -> Redis:
         if self._redis is None:
             raise RuntimeError("RedisChannels are opened when the app starts: set `app.channels` before that")
@@ -201,11 +221,19 @@ class RedisChannels(Channels):
                     self._take(message)
             except LOST as error:
                 logger.warning("the channels have lost Redis and try again in %g s: %s", RETRY, error)
+                self._pass_marks()
                 await asyncio.sleep(RETRY)
 
     def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "pong":
+            passed = self._marks.get(message["data"].decode())
+            if passed is not None:
+                passed.set()
+            return
         channel = message["channel"].decode().removeprefix(self.prefix)
-        if message["type"] == "subscribe" and channel in self._confirmed:
+        if message["type"] == "subscribe" and not channel:
+            self._pass_marks()  # A connection has begun; no answer of an earlier one will come.
+        elif message["type"] == "subscribe" and channel in self._confirmed:
             if not self._confirmed[channel].is_set():
                 self._forget_before(channel)
             self._confirmed[channel].set()
@@ -219,6 +247,10 @@ class RedisChannels(Channels):
                 if subscription.channel == channel and first is None:
                     self._joining[subscription] = number
             self.deliver(channel, value)
+
+    def _pass_marks(self) -> None:
+        for passed in self._marks.values():
+            passed.set()
 
     def _forget_before(self, channel: str) -> None:
         """What came before Redis confirmed is left from an earlier subscription; after it there is a gap."""
