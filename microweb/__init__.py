@@ -1,5 +1,7 @@
 """microweb: an async-first microframework on ASGI."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from microweb.app import App

@@ -5,6 +5,8 @@ part of the interface: ``hasattr`` says no, and type checkers do not see them. R
 ``incoming.py``, ``requests.py`` and ``responses.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 

@@ -5,6 +5,8 @@ Only words are compared here; which representation is sent is decided by the cal
 the first of them asks.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, overload

@@ -5,6 +5,8 @@ gives each target its handler, and the walk only looks up, awaits and sends. Eve
 how an app starts and stops, and what a program asks of it.
 """
 
+from __future__ import annotations
+
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
@@ -481,7 +483,7 @@ class App(Router):
         self._templates_version = -1
 
     @property
-    def websocket_targets(self) -> "Mapping[Target, WebSocketTarget]":
+    def websocket_targets(self) -> Mapping[Target, WebSocketTarget]:
         """What serves websockets: composed with the rest if there are routes for them, else when one comes."""
         if self._websocket_targets is None:
             from microweb.websocketcomposition import compose_websockets
@@ -516,7 +518,7 @@ class App(Router):
     # Templates -----------------------------------------------------------------------------------
 
     @property
-    def templates(self) -> "Templates":
+    def templates(self) -> Templates:
         """The app's templates; jinja2 is loaded with them."""
         # PERF(pages.template): nothing can be registered any more once the app is composed.
         version = self._templates_version
@@ -532,14 +534,14 @@ class App(Router):
         return self._templates
 
     @property
-    def jinja_env(self) -> "Environment":
+    def jinja_env(self) -> Environment:
         """The Jinja environment, to be configured before the app starts."""
         return self.templates.environment
 
     # Sessions ------------------------------------------------------------------------------------
 
     @property
-    def sessions(self) -> "Sessions":
+    def sessions(self) -> Sessions:
         """What opens and saves this app's sessions.
 
         Raises:
@@ -551,22 +553,22 @@ class App(Router):
             self._sessions = Sessions(self.config, self._session_store)
         return self._sessions
 
-    def open_session(self, incoming: Incoming) -> "Session":
+    def open_session(self, incoming: Incoming) -> Session:
         """The session of a request, at its first touch; ``Incoming.session`` asks for it."""
         return self.sessions.open(incoming)
 
     @property
-    def session_store(self) -> "SessionStore | None":
+    def session_store(self) -> SessionStore | None:
         """Where sessions are kept on the server; None keeps them in the cookie."""
         return self._session_store
 
     @session_store.setter
-    def session_store(self, store: "SessionStore | None") -> None:
+    def session_store(self, store: SessionStore | None) -> None:
         self._session_store = store
         self._config_changed()
 
     @property
-    def channels(self) -> "Channels":
+    def channels(self) -> Channels:
         """Publish and subscribe between views: within this process, unless ``RedisChannels`` were put here.
 
         Those of a mounted app are its own.
@@ -578,7 +580,7 @@ class App(Router):
         return self._channels
 
     @channels.setter
-    def channels(self, channels: "Channels") -> None:
+    def channels(self, channels: Channels) -> None:
         self._changed("set the channels")
         self._channels = channels
         if isinstance(channels, AbstractAsyncContextManager):
@@ -592,7 +594,7 @@ class App(Router):
     # What composition and requests ask for --------------------------------------------------------
 
     @property
-    def workers(self) -> "WorkerPool":
+    def workers(self) -> WorkerPool:
         """The threads for ``def`` callables, ``SYNC_THREADS`` at most; loaded with the first of them."""
         if self._workers is None:
             from microweb.workers import WorkerPool
@@ -666,7 +668,7 @@ class App(Router):
         return open_logger(self.import_name, debug=self.debug)
 
     @property
-    def permanent_session_lifetime(self) -> "timedelta":
+    def permanent_session_lifetime(self) -> timedelta:
         """``config["PERMANENT_SESSION_LIFETIME"]``; set it in seconds or as a ``timedelta``."""
         from datetime import timedelta
 
@@ -674,7 +676,7 @@ class App(Router):
         return lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
 
     @permanent_session_lifetime.setter
-    def permanent_session_lifetime(self, value: "timedelta | float") -> None:
+    def permanent_session_lifetime(self, value: timedelta | float) -> None:
         self.config["PERMANENT_SESSION_LIFETIME"] = value
 
     @property
@@ -849,7 +851,7 @@ class App(Router):
 
         run(self, host, port, debug=debug, reload=reload, workers=workers, **options)
 
-    def explain(self, method: str, path: str, *, host: str | None = None) -> "Explanation":
+    def explain(self, method: str, path: str, *, host: str | None = None) -> Explanation:
         """Tell what answers ``method`` (or ``"WEBSOCKET"``) and ``path``, and every layer on the way.
 
         ``str()`` of what comes back is the text that ``microweb explain`` prints.
@@ -864,13 +866,13 @@ class App(Router):
 
         return explain(self, method, path, host)
 
-    def test_client(self, **options: Any) -> "Client":
+    def test_client(self, **options: Any) -> Client:
         """A client for ``async def`` tests: ``async with app.test_client() as client``. Options: ``Client``'s."""
         from microweb.testing import Client
 
         return Client(self, **options)
 
-    def test_cli_runner(self, **options: Any) -> "CommandRunner":
+    def test_cli_runner(self, **options: Any) -> CommandRunner:
         """A runner for tests of commands: ``app.test_cli_runner().invoke(args=["hello"])``; the options are click's."""
         from microweb.cli.commandrunner import CommandRunner
 
@@ -884,7 +886,7 @@ class App(Router):
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         base_url: str = "http://localhost",
-    ) -> "RequestContext":
+    ) -> RequestContext:
         """A context with a request that came from nowhere: ``with app.test_request_context("/?page=2"): ...``
 
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
@@ -903,7 +905,7 @@ class App(Router):
         """The functions that stand in for dependencies now."""
         return self._overrides
 
-    def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> "Override":
+    def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> Override:
         """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.
 
         Handlers are composed anew at the next request.

@@ -6,6 +6,8 @@ mappings at run time: servers differ in which optional keys they send, so code r
 with ``.get``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 

@@ -5,6 +5,8 @@ mount becomes a ``Target`` in the table. ``composition.py`` then gives every tar
 makes an ``Assembly`` when it starts, and before that whenever a URL is built or a path explained.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
@@ -32,7 +34,7 @@ class Placement:
     def __init__(
         self,
         router: Router,
-        parent: "Placement | None",
+        parent: Placement | None,
         name: str,
         prefix: Pattern,
         host: HostPattern | None,

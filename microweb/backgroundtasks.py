@@ -1,5 +1,7 @@
 """Tasks that run beside the requests, for one start of the app: used by ``lifespan.py``."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -79,7 +81,7 @@ class BackgroundTasks:
         except anyio.get_cancelled_exc_class():
             pass  # asyncio, which knows no shields, has cancelled this task once more: no more waiting
 
-    async def _guard(self, task: "_BackgroundTask", function: Callable[[], Awaitable[object]]) -> None:
+    async def _guard(self, task: _BackgroundTask, function: Callable[[], Awaitable[object]]) -> None:
         import anyio
 
         task.handle = current_task()
@@ -93,12 +95,12 @@ class BackgroundTasks:
         except BaseException as error:  # noqa: BLE001 - logged; a cancellation ends here too
             self._report(task, error)
 
-    def _end(self, task: "_BackgroundTask") -> None:
+    def _end(self, task: _BackgroundTask) -> None:
         self._running.discard(task)
         if not self._running and self._idle is not None:
             self._idle.set()
 
-    def _report(self, task: "_BackgroundTask", error: BaseException) -> None:
+    def _report(self, task: _BackgroundTask, error: BaseException) -> None:
         if task.handle is not current_task():
             return  # its loop is gone; what it meets while it is collected is no failure of its own
         failure = without_cancellation(error)

@@ -1,5 +1,7 @@
 """Bells: what a worker thread without work sleeps on, and what wakes it. Used by ``threads.py`` only."""
 
+from __future__ import annotations
+
 import os
 from _thread import allocate_lock
 from collections.abc import Callable

@@ -6,6 +6,8 @@ of other functions. ``make_plan`` reads the signature at start-up and refuses wh
 ``Plan`` it gives then calls the function with nothing left to decide. Called by ``composition.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from inspect import Signature
 from typing import Any

@@ -4,6 +4,8 @@ A ``BoundPlan`` is called like any other plan. ``binding.py`` makes it where a s
 variables and the request; the endpoint makes a chain of several, whose dependencies are shared.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import iscoroutinefunction
@@ -27,7 +29,7 @@ from microweb.signatures import Signature
 __all__ = ["BoundPlan", "make_bound_plan", "make_chain", "make_guard"]
 
 
-def make_guard(dependencies: Sequence[Any], **options: Any) -> "BoundPlan":
+def make_guard(dependencies: Sequence[Any], **options: Any) -> BoundPlan:
     """A plan that calls dependencies for what they do, and gives no value: those of a router or a route.
 
     Raises:

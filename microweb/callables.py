@@ -4,6 +4,8 @@ Nothing is called here. ``binding.py`` decides from this how views, hooks and de
 texts take names and places from here.
 """
 
+from __future__ import annotations
+
 import inspect
 import typing
 from collections.abc import Callable

@@ -4,6 +4,8 @@ Works on asyncio (any loop) and trio, and imports neither trio nor anyio: whoeve
 them. Called by ``workers.py`` and ``iteration.py``, which ask ``call_of`` for a call of the running task.
 """
 
+from __future__ import annotations
+
 import asyncio
 import sys
 from asyncio import CancelledError

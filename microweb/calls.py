@@ -29,6 +29,8 @@ How a task waits is different in each async library, and is in ``callers.py``. C
 ``iteration.py``.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sized
 from contextvars import Context, ContextVar, Token, copy_context

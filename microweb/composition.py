@@ -5,6 +5,8 @@ hooks, handlers and layers (which finds every ``SetupError``), hooks are put in 
 around each endpoint. After it a request runs no set-up code.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 

@@ -8,6 +8,8 @@ A condition that is malformed is one that was not sent, as the RFC asks; only a 
 and lies wholly outside the content is an error.
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Iterator
@@ -38,7 +40,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
 
 
-def http_date(moment: "date | datetime | time.struct_time | float | None" = None) -> str:
+def http_date(moment: date | datetime | time.struct_time | float | None = None) -> str:
     """Write a moment, by default now, as in ``Last-Modified`` and ``Expires``.
 
     Fractions of a second are dropped. A number is seconds since the epoch. A ``datetime`` or
@@ -74,7 +76,7 @@ def seconds_of(fields: time.struct_time) -> int:
     return timegm(fields) - (fields.tm_gmtoff or 0)
 
 
-def parse_date(text: str) -> "datetime | None":
+def parse_date(text: str) -> datetime | None:
     """Read a date in any of the three forms of RFC 9110 §5.6.7, as a moment in UTC; None if it is no date.
 
     >>> str(parse_date("Sun Nov  6 08:49:37 1994"))
@@ -108,7 +110,7 @@ def parse_date(text: str) -> "datetime | None":
         return None
 
 
-def whole_seconds(moment: "datetime") -> "datetime":
+def whole_seconds(moment: datetime) -> datetime:
     """A moment as precise as a header can say it, in UTC if it knows no zone."""
     from datetime import UTC
 
@@ -204,7 +206,7 @@ def evaluate(
     method: str,
     *,
     etag: str | None = None,
-    last_modified: "datetime | None" = None,
+    last_modified: datetime | None = None,
     if_match: str | None = None,
     if_none_match: str | None = None,
     if_modified_since: str | None = None,
@@ -256,7 +258,7 @@ def holds_match(tags: ETags, etag: str | None, exists: bool) -> bool:
 # Ranges ------------------------------------------------------------------------------------------
 
 
-def if_range_holds(header: str | None, etag: str | None, last_modified: "datetime | None") -> bool:
+def if_range_holds(header: str | None, etag: str | None, last_modified: datetime | None) -> bool:
     """Say whether the ``Range`` beside this ``If-Range`` may be served (RFC 9110 §13.1.5).
 
     It may where there is no ``If-Range``. A tag must be the same and strong on both sides, a date the very

@@ -5,6 +5,8 @@ Which keys the framework has and what they may hold is in ``limits``; the two na
 ``settings``, behind ``Config.load``. The command line calls ``load_dotenv_file``.
 """
 
+from __future__ import annotations
+
 import os
 import types
 from collections.abc import Callable, Mapping
@@ -314,7 +316,7 @@ def imported(name: str) -> object:
     return found
 
 
-def read_data_file(path: "Path") -> Mapping[str, Any]:
+def read_data_file(path: Path) -> Mapping[str, Any]:
     """Read a TOML or JSON file.
 
     Raises:

@@ -5,6 +5,8 @@ of which kind stands in ``limits``, the only caller. The types of a program's ow
 ``settings``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +48,7 @@ class Kind:
         self.expected = expected
         self.read = read
 
-    def or_none(self, meaning: str) -> "Kind":
+    def or_none(self, meaning: str) -> Kind:
         """Give this kind with None allowed as well; ``meaning`` says what None stands for."""
         read = self.read
 

@@ -13,6 +13,8 @@ State of the body::
     any       --http.disconnect--> disconnected                    (final: ClientDisconnect, unless cached)
 """
 
+from __future__ import annotations
+
 from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from io import BytesIO
@@ -52,7 +54,7 @@ class Connection:
     """Whether the cached body is what came out of a content coding."""
     _refused: type[StatusError] | None = None
     _refusal = ""
-    _changed: "Event | None" = None
+    _changed: Event | None = None
 
     def __init__(self, receive: Receive, headers: RawHeaders, limit: int | None, timeout: float | None) -> None:
         self.limit = limit
@@ -126,7 +128,7 @@ class Connection:
             raise
         return await self._read_on(None, decoder)
 
-    async def _read_on(self, first: Awaitable[Message] | None, decoder: "Decoder | None" = None) -> bytes:
+    async def _read_on(self, first: Awaitable[Message] | None, decoder: Decoder | None = None) -> bytes:
         """The whole body, ``first`` being a receive() that is under way."""
         self._reading = True
         try:
@@ -262,12 +264,12 @@ class Connection:
                 return
             message = None
 
-    def _make_decoder(self, coding: bytes) -> "Decoder | None":
+    def _make_decoder(self, coding: bytes) -> Decoder | None:
         from microweb.contentcoding import make_decoder
 
         return make_decoder(coding.decode("latin-1"), enabled=self.decodes)
 
-    async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: "Decoder") -> AsyncGenerator[bytes, None]:
+    async def _decoded(self, chunks: AsyncGenerator[bytes, None], decoder: Decoder) -> AsyncGenerator[bytes, None]:
         # SECURITY: test_compressed_bodies.py::test_the_limit_counts_what_a_bomb_becomes
         decoded = 0
         try:

@@ -5,6 +5,8 @@ for it to stop in time. Only bodies that come in are decoded here; the answers t
 by ``middleware/compress.py``. ``connection.py`` calls it where ``DECODE_REQUEST_BODIES`` is on.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any

@@ -10,6 +10,8 @@ State of the variable in a task::
     Request  --background-->    AppContext with a new g, in a copied context
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -93,7 +95,7 @@ class AppContext:
         self.g = Globals()
         self.closed = False
 
-    def __enter__(self) -> "AppContext":
+    def __enter__(self) -> AppContext:
         self._token = current.set(self)
         return self
 

@@ -5,6 +5,8 @@ Called by calls of worker threads, by iterators that run there, and by helper lo
 request: that is ``context.py``.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable
 from contextvars import Context, ContextVar, copy_context

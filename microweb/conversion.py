@@ -5,6 +5,8 @@ else that may be returned: tuples, structs, generators, responses. The endpoint,
 handlers call it.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any

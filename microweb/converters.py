@@ -5,6 +5,8 @@ and weights. ``rulereading.py`` makes them while it reads a rule. What a rule lo
 which of several rules wins in ``routetable.py``.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable, Hashable, Mapping

@@ -5,6 +5,8 @@ is written is in ``cookies``. Called by ``limits``, which reports the reasons wh
 ``sessions``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

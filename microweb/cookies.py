@@ -5,6 +5,8 @@ stand in quotes, with ``\"`` for a quote and ``\303`` for a byte of UTF-8. Signi
 ``signing``), nor are sessions. Called by ``incoming``, ``responses`` and ``sessions``.
 """
 
+from __future__ import annotations
+
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -99,8 +101,8 @@ def dump_cookie(
     name: str,
     value: str = "",
     *,
-    max_age: "int | float | timedelta | None" = None,
-    expires: "datetime | str | int | float | None" = None,
+    max_age: int | float | timedelta | None = None,
+    expires: datetime | str | int | float | None = None,
     path: str | None = "/",
     domain: str | None = None,
     secure: bool = False,

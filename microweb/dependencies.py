@@ -5,6 +5,8 @@ function with. Nothing is called here: ``resolving.py`` walks the nodes for one 
 them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Hashable, Mapping
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any

@@ -7,6 +7,8 @@ Nothing is opened here: that is the business of ``filebody.py``. Called by ``fil
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
 # ruff: noqa: PTH114, PTH116, PTH118
 
+from __future__ import annotations
+
 import errno
 import os
 import stat

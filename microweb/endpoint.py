@@ -5,6 +5,8 @@ hooks gets one of a few short functions written for its shape; everything else g
 Consecutive ``def`` callables of one request share one hop to its worker thread.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Sequence
 from typing import Any
 

@@ -5,6 +5,8 @@ app; in each it looks for the exception's status, then along its MRO. Unhandled 
 one log record, the observers, the request's own note for teardown.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 

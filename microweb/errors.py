@@ -20,6 +20,8 @@ reaches the observers of unhandled exceptions. Class names are werkzeug's, so th
 handlers keep working; titles are RFC 9110's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, overload
 
@@ -125,7 +127,7 @@ class HTTPException(Exception):
     status: int = 500
     title: str = ""
     default_description: ClassVar[str] = ""
-    by_status: ClassVar[dict[int, type["StatusError"]]] = {}
+    by_status: ClassVar[dict[int, type[StatusError]]] = {}
     """The class of each known status, for ``abort`` and for handlers registered by class."""
     _code: ClassVar[int | None] = None
     """The status of a class that says so with ``code``."""

@@ -5,6 +5,8 @@ task, as any streamed body is; ``pulse.py`` sends pings meanwhile and waits for 
 notices a client that leaves.
 """
 
+from __future__ import annotations
+
 from asyncio import CancelledError, _get_running_loop
 from collections.abc import AsyncIterable, Iterable
 from functools import partial

@@ -1,5 +1,7 @@
 """The exits of an app, on a stack on which no exit disturbs another: used by ``lifespan.py``."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import partial
@@ -122,7 +124,7 @@ class ExitSteps(AsyncExitStack):
         except BaseException as error:  # noqa: BLE001 - kept; the other exits are to run
             self._failures.append(error)
 
-    def _limit(self, scope: "anyio.CancelScope") -> float:
+    def _limit(self, scope: anyio.CancelScope) -> float:
         """Half of what is left is kept for the exits that still wait, in equal parts; seconds given."""
         import anyio
 

@@ -5,6 +5,8 @@ every layer that the request would pass. It calls no view, hook or layer and fre
 which layers run is decided in ``composition.py``; here it is told.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher

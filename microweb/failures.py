@@ -3,6 +3,8 @@
 Called by the lifespan and what belongs to it. Errors of requests are in ``errors.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 __all__ = ["LifespanFailed", "as_one", "describe", "name_of"]

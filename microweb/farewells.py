@@ -5,6 +5,8 @@ shutdown; each costs its place in a set. ``shutdownevent.py`` begins the farewel
 is to get one.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 

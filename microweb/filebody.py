@@ -9,6 +9,8 @@ It knows files and slices, no headers and no requests; ``files.py`` decides what
     untouched --first read finds another file under the path--> untouched    (FileChanged)
 """
 
+from __future__ import annotations
+
 import io
 import os
 import stat
@@ -62,7 +64,7 @@ class FileBody:
 
     __slots__ = ("_ahead", "_file", "_path", "_position", "is_foreign", "pieces", "release", "run", "seen", "start")
 
-    def __init__(self, source: "str | BinaryFile", seen: os.stat_result | None = None) -> None:
+    def __init__(self, source: str | BinaryFile, seen: os.stat_result | None = None) -> None:
         self.pieces: deque[Piece] = deque()
         self.seen = seen
         self.start = 0
@@ -124,7 +126,7 @@ class FileBody:
         if self._ahead is None and self.pieces:
             self._ahead = self.read()
 
-    def __aiter__(self) -> "FileBody":
+    def __aiter__(self) -> FileBody:
         return self
 
     async def __anext__(self) -> bytes:

@@ -4,6 +4,8 @@ Only names are judged here; the disk is not asked. ``sendfile.py`` and ``static.
 before they look for a file, programs call ``secure_filename`` before they store an upload.
 """
 
+from __future__ import annotations
+
 import os
 
 __all__ = ["secure_filename", "split_filename"]

@@ -15,6 +15,8 @@ sent. It opens the file only when bytes are to be sent, and reads them in thread
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
 # ruff: noqa: PTH100, PTH117, PTH119
 
+from __future__ import annotations
+
 import io
 import os
 import stat
@@ -82,7 +84,7 @@ class FileResponse(StreamingResponse):
 
     def __init__(
         self,
-        path_or_file: "str | os.PathLike[str] | BinaryFile",
+        path_or_file: str | os.PathLike[str] | BinaryFile,
         *,
         status: int = 200,
         headers: HeaderItems | None = None,

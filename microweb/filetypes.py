@@ -1,5 +1,7 @@
 """The media type of a file, by the ending of its name. Called by ``files``."""
 
+from __future__ import annotations
+
 __all__ = ["guess_content_type"]
 
 # What the web serves, so that few programs load the standard library's table, which is also

@@ -5,6 +5,8 @@ has no more of them to give, a ``FileWatch`` looks at every file once a second. 
 ``supervisor.py`` asks it.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import sysconfig

@@ -5,6 +5,8 @@ annotation at start-up, and are exact for values that need nothing: those come b
 also checks that what is left fits. ``boundplan.py`` calls it.
 """
 
+from __future__ import annotations
+
 import typing
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping

@@ -5,6 +5,8 @@ length of its URL, and the host, if the app answers only for some. A refusal is 
 the app's hooks and middleware.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 

@@ -1,5 +1,7 @@
 """Flashed messages: words for the next page, kept in the session until it shows them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 

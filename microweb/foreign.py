@@ -4,6 +4,8 @@
 one wrapped ``send`` of the core, which merges the header edits that layers recorded into the app's own start.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 

@@ -10,6 +10,8 @@ protocol and act on its answers. ``app.py`` enters one for each mounted app on i
     any        --cancelled by its owner--> stopped
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import MutableMapping

@@ -9,6 +9,8 @@ State of a form::
                                   └-----any error---------> failed    (final: the same error again)
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +126,7 @@ async def read_multipart(request: Any, content_type: str) -> Form:
 
 
 async def collect(
-    request: Any, reader: "MultipartReader", opened: list[UploadFile]
+    request: Any, reader: MultipartReader, opened: list[UploadFile]
 ) -> tuple[MultiDict[str], MultiDict[UploadFile]]:
     """Everything in the body; every file is put into ``opened`` at once, complete or not."""
     limits = request.limits
@@ -220,7 +222,7 @@ class FormPart:
     otherwise whatever the client wrote.
     """
 
-    def __init__(self, part: Part, stream: "PartStream", most: int | None) -> None:
+    def __init__(self, part: Part, stream: PartStream, most: int | None) -> None:
         self._part = part
         self._stream: PartStream | None = stream
         self._most = most
@@ -280,7 +282,7 @@ class PartChunks:
     def __init__(self, part: FormPart) -> None:
         self._part = part
 
-    def __aiter__(self) -> "PartChunks":
+    def __aiter__(self) -> PartChunks:
         return self
 
     async def __anext__(self) -> bytes:
@@ -302,7 +304,7 @@ class PartStream:
         self._is_inside = False
         self._current: FormPart | None = None
 
-    def __aiter__(self) -> "PartStream":
+    def __aiter__(self) -> PartStream:
         return self
 
     async def __anext__(self) -> FormPart:
@@ -342,7 +344,7 @@ class PartStream:
 
 
 async def read_events(
-    chunks: AsyncGenerator[bytes, None], reader: "MultipartReader"
+    chunks: AsyncGenerator[bytes, None], reader: MultipartReader
 ) -> AsyncGenerator[Part | bytes | None, None]:
     try:
         async for chunk in chunks:
@@ -353,7 +355,7 @@ async def read_events(
         await chunks.aclose()
 
 
-def start_reader(request: Any, content_type: str) -> "MultipartReader":
+def start_reader(request: Any, content_type: str) -> MultipartReader:
     from microweb.multipart import MultipartReader
 
     limits = request.limits

@@ -4,6 +4,8 @@ The grammar only, bytes in and values out. ``multipart.py`` finds the parts, ``f
 from a request and stores what they find.
 """
 
+from __future__ import annotations
+
 import re
 
 from microweb.errors import BadRequest, RequestEntityTooLarge

@@ -4,6 +4,8 @@ The first message of an answer, its Content-Length line, and which header lines 
 sent here: responses, streams, files and the app's short way for a plain answer build their messages with this.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from microweb.asgi import RawHeaders

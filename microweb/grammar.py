@@ -4,6 +4,8 @@ Compiling the grammars of cookies, media types, rules and hosts takes a tenth of
 and most programs never use most of them. A ``Grammar`` has the methods of ``re.Pattern`` and its type.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 __all__ = ["Grammar"]

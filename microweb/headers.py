@@ -8,6 +8,8 @@ not here: see ``cookies``, ``mediatype``, ``conditional``.
 Used by ``requests``, ``responses``, ``websockets`` and every middleware.
 """
 
+from __future__ import annotations
+
 import re
 from abc import abstractmethod
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
@@ -234,7 +236,7 @@ class Headers(HeaderLines):
             self.raw = [(encode_name(name), encode_value(value, name)) for name, value in pairs]
 
     @classmethod
-    def from_raw(cls, raw: list[tuple[bytes, bytes]]) -> "Headers":
+    def from_raw(cls, raw: list[tuple[bytes, bytes]]) -> Headers:
         """Headers over this very list, unchecked: lower-case names, both sides fit for the wire."""
         headers = object.__new__(cls)
         headers.raw = raw
@@ -329,7 +331,7 @@ class Headers(HeaderLines):
         """Drop every line."""
         self.raw.clear()
 
-    def copy(self) -> "Headers":
+    def copy(self) -> Headers:
         """Headers of the same lines, in a list of their own."""
         return Headers.from_raw(self.raw.copy())
 

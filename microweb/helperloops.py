@@ -4,6 +4,8 @@ Not for worker threads, whose requests have a loop already: those have ``call_fr
 command line and by extensions (``run_sync``).
 """
 
+from __future__ import annotations
+
 import asyncio
 import atexit
 import os

@@ -5,6 +5,8 @@ That a host is well formed says nothing about whether the app answers for it: ``
 ASCII with ``write_idna``.
 """
 
+from __future__ import annotations
+
 from microweb.grammar import Grammar
 
 __all__ = ["parse_host", "write_idna"]

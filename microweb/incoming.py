@@ -5,6 +5,8 @@ and a websocket have in common. It never waits for anything; bodies and messages
 subclasses in ``requests.py`` and ``websockets.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,7 +57,7 @@ class Authorization:
         self.token = token
 
     @classmethod
-    def parse(cls, header: str) -> "Authorization | None":
+    def parse(cls, header: str) -> Authorization | None:
         """The credentials in ``header``, or None when they are malformed."""
         scheme, _, rest = header.strip().partition(" ")
         scheme, rest = scheme.lower(), rest.strip()
@@ -109,19 +111,19 @@ class Incoming:
     _url: URL | None = None
     _g: Globals | None = None
     _state: MutableMapping[str, Any] | None = None
-    _session: "Session | None" = None
-    _stored_session: "Session | None" = None
+    _session: Session | None = None
+    _stored_session: Session | None = None
     """What the walk loaded from the store, for the first touch to find."""
-    _worker: "Worker | None" = None
+    _worker: Worker | None = None
     _id: str | None = None
     _flashes: list[tuple[str, str]] | None = None
-    parent: "Incoming | None" = None
+    parent: Incoming | None = None
     """What came in for the app that this one's app is mounted in."""
     bubbles = False
     """Whether unhandled errors go to the app that this one's app is mounted in (``mount(errors="bubble")``)."""
 
     def __init__(
-        self, app: "App", scope: Scope, receive: Receive, target: Any = None, values: dict[str, Any] | None = None
+        self, app: App, scope: Scope, receive: Receive, target: Any = None, values: dict[str, Any] | None = None
     ) -> None:
         self.app = app
         self.scope = scope
@@ -143,7 +145,7 @@ class Incoming:
         return self._notes
 
     @property
-    def limits(self) -> "Limits":
+    def limits(self) -> Limits:
         """The limits that hold for it: those of its route, else of the app's config."""
         target = self._target
         limits: Limits = self.app.limits if target is None else target.limits or self.app.limits
@@ -347,7 +349,7 @@ class Incoming:
     # Where it arrived --------------------------------------------------------------------------
 
     @property
-    def route(self) -> "Route | None":
+    def route(self) -> Route | None:
         """The route that matched; None on a miss (404, 405, redirect, automatic OPTIONS)."""
         return self._target.route if self._target is not None else None
 
@@ -389,7 +391,7 @@ class Incoming:
         return self._g
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session:
         """The client's session, loaded at first touch.
 
         Raises:
@@ -426,7 +428,7 @@ class Incoming:
         self.notes.finishers.append(finish)
 
     @property
-    def worker(self) -> "Worker":
+    def worker(self) -> Worker:
         """The thread that runs the ``def`` callables of this request."""
         if self._worker is None:
             self._worker = self.parent.worker if self.parent is not None else self.app.workers.pick()
@@ -454,7 +456,7 @@ Kind = TypeVar("Kind", bound=Incoming)
 
 
 def make_incoming(
-    kind: type[Kind], app: "App", scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
+    kind: type[Kind], app: App, scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
 ) -> Kind:
     """What ``kind(...)`` gives, for a kind that keeps ``Incoming.__init__``.
 
@@ -473,7 +475,7 @@ def make_incoming(
 
 
 def construct(
-    kind: type[Kind], app: "App", scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
+    kind: type[Kind], app: App, scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
 ) -> Kind:
     """What ``kind(...)`` gives, for a kind with an ``__init__`` of its own."""
     return kind(app, scope, receive, target, values)

@@ -4,6 +4,8 @@ An iterator goes to the thread in trips, each of them a call (``calls.py``) that
 enough. Called by streamed bodies.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, Token, copy_context
@@ -57,7 +59,7 @@ class _Iteration(Generic[Value]):
         self._seen = Context()
         self._adopted: dict[ContextVar[Any], Token[Any]] = {}
 
-    def __aiter__(self) -> "_Iteration[Value]":
+    def __aiter__(self) -> _Iteration[Value]:
         return self
 
     async def __anext__(self) -> Value:

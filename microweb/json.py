@@ -10,6 +10,8 @@ msgspec takes 9 ms and 2 MB to import (``import asyncio``: 44 ms, 19 MB), and no
 it is imported with the first value written or read.
 """
 
+from __future__ import annotations
+
 import builtins
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
@@ -87,7 +89,7 @@ decode_any: Callable[[bytes], Any] | None = None
 
 
 @lru_cache(maxsize=512)
-def find_decoder(type: Any, strict: bool = True) -> "msgspec.json.Decoder[Any]":
+def find_decoder(type: Any, strict: bool = True) -> msgspec.json.Decoder[Any]:
     """Find the decoder of ``type``, made once.
 
     Raises:

@@ -22,6 +22,8 @@ In the first two the exits run; in the third nothing can run any more, and the r
 warning. A process that is killed first, as by uvicorn with ``--lifespan off`` at SIGTERM, runs no exits.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AsyncExitStack
@@ -238,7 +240,7 @@ class Lifespan:
         except RuntimeError:
             raise RuntimeError(f"background task {name} comes too late: the app's event loop has ended") from None
 
-    def _join(self, state: State, context: Context | None) -> "_Run":
+    def _join(self, state: State, context: Context | None) -> _Run:
         """The run of the current loop; made if there is none."""
         loop = get_current_loop()
         run = self._run
@@ -259,7 +261,7 @@ class Lifespan:
             raise RuntimeError("a lifespan used its own app before the app had started: it would wait for itself")
         return run
 
-    async def _release(self, run: "_Run") -> Sequence[BaseException]:
+    async def _release(self, run: _Run) -> Sequence[BaseException]:
         """Stop the app if no other server holds it; wait for the end also when cancelled."""
         import anyio
 
@@ -273,7 +275,7 @@ class Lifespan:
             return await current.wait_until_ended()
         return [TimeoutError("an exit does not end, even when cancelled")]
 
-    def _leave_dead_loop(self, run: "_Run") -> None:
+    def _leave_dead_loop(self, run: _Run) -> None:
         if is_running(run.loop):
             raise RuntimeError("the app is started on another event loop; an app runs on one loop at a time")
         run.abandon()
@@ -282,7 +284,7 @@ class Lifespan:
 class _Run:
     """One start of the app on one loop, up to its end."""
 
-    def __init__(self, lifespan: Lifespan, loop: "Loop", state: State) -> None:
+    def __init__(self, lifespan: Lifespan, loop: Loop, state: State) -> None:
         import anyio
 
         from microweb.backgroundtasks import BackgroundTasks
@@ -352,7 +354,7 @@ class _Run:
     async def wait_until_ended(self) -> Sequence[BaseException]:
         return await self._wait(self._end_watches)
 
-    async def _wait(self, watches: "set[_Watch]") -> Sequence[BaseException]:
+    async def _wait(self, watches: set[_Watch]) -> Sequence[BaseException]:
         watch = _Watch()
         watches.add(watch)
         try:
@@ -380,7 +382,7 @@ class _Run:
         if self.phase != "ended":
             self._conclude(_StartCancelled("the start was cancelled"), ())
 
-    async def _start_and_stop(self, scope: "anyio.CancelScope") -> None:
+    async def _start_and_stop(self, scope: anyio.CancelScope) -> None:
         import anyio
 
         from microweb.exitsteps import ExitSteps
@@ -412,7 +414,7 @@ class _Run:
         scope.deadline = deadline
         self._conclude(failure, await steps.unwind(deadline))
 
-    async def _enter(self, steps: "ExitSteps") -> BaseException | None:
+    async def _enter(self, steps: ExitSteps) -> BaseException | None:
         try:
             # Read before anything is entered: a bad value must not keep exits from running later.
             self.grace = max(0.0, float(self.lifespan.grace()))

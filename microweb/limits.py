@@ -6,6 +6,8 @@ checked once, typed, so that no request looks into a dict or meets a wrong type.
 every key does is explained in ``docs/howto/configuration.md``. Called by ``config`` and the app.
 """
 
+from __future__ import annotations
+
 import types
 from collections.abc import Mapping
 from typing import Any, Self

@@ -5,6 +5,8 @@ any name in the current app, then in the app that it is mounted in. An app's own
 apps that are mounted in it: ``shop.cart`` is the endpoint ``cart`` of the app mounted as ``shop``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

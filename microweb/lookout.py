@@ -5,6 +5,8 @@ when it sends twice in a row, a message is received ahead of its asking; a disco
 Used by ``websocketwalk.py``, for such servers alone.
 """
 
+from __future__ import annotations
+
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 

@@ -5,6 +5,8 @@ by connections, their watchers and channels, and by the server and the command l
 running.
 """
 
+from __future__ import annotations
+
 import asyncio
 import math
 import sys
@@ -42,7 +44,7 @@ def in_trio() -> bool:
     return trio is not None and trio.lowlevel.in_trio_task()
 
 
-def find_current_loop() -> "Loop | None":
+def find_current_loop() -> Loop | None:
     """The running asyncio loop, or the token of the running trio; None in a thread without either."""
     if in_trio():
         from trio.lowlevel import current_trio_token
@@ -51,7 +53,7 @@ def find_current_loop() -> "Loop | None":
     return find_running_loop()
 
 
-def get_current_loop() -> "Loop":
+def get_current_loop() -> Loop:
     """The same, where there has to be one."""
     loop = find_current_loop()
     if loop is None:
@@ -160,7 +162,7 @@ def find_running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def post(loop: "Loop", function: Callable[[], object]) -> None:
+def post(loop: Loop, function: Callable[[], object]) -> None:
     """Call a function soon on a loop, from any thread; a RuntimeError says that the loop has ended."""
     if isinstance(loop, asyncio.AbstractEventLoop):
         loop.call_soon_threadsafe(function)
@@ -168,7 +170,7 @@ def post(loop: "Loop", function: Callable[[], object]) -> None:
         loop.run_sync_soon(function)
 
 
-def is_running(loop: "Loop") -> bool:
+def is_running(loop: Loop) -> bool:
     """Whether a loop that has tasks of ours runs, here or in another thread; trio ends them before itself."""
     return loop.is_running() if isinstance(loop, asyncio.AbstractEventLoop) else True
 
@@ -204,6 +206,6 @@ class _TimerGuard:
         """Never called in the lifetime of a loop."""
 
 
-def watch_loop(loop: "Loop", closed: Callable[[], None]) -> LoopWatch | None:
+def watch_loop(loop: Loop, closed: Callable[[], None]) -> LoopWatch | None:
     """Watch for the end of a loop that cancels nothing; trio always cancels."""
     return LoopWatch(loop, closed) if isinstance(loop, asyncio.AbstractEventLoop) else None

@@ -3,6 +3,8 @@
 The words, and where in an annotation they stand; ``parameterreading.py`` reads them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NewType, get_args
 

@@ -4,6 +4,8 @@ Called by ``requests`` (content type), ``responses`` and ``files`` (Content-Disp
 ``accept``.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping
 

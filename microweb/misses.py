@@ -4,6 +4,8 @@ The table decides that a request misses and by which kind (``routetable.py``); `
 here inside the hooks and middleware of the miss's owner, and ``explanation.py`` asks which error it would be.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

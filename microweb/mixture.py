@@ -7,6 +7,8 @@ regex finds: each variable takes as much as it can, from the left; a path takes 
 ``patterns.py`` makes the functions, for segments and for the end of a rule behind a path converter.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator, Sequence
 

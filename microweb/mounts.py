@@ -4,6 +4,8 @@ The scope that a mounted app sees follows the ASGI specification: ``path`` is th
 the part of it up to where the app is mounted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 

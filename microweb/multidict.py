@@ -5,6 +5,8 @@ changes, so a cached request may hand the same one to everybody. Built by ``quer
 (arguments), ``forms`` and ``formreading`` (fields and files) and ``cookies``; read by views.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -119,7 +121,7 @@ class MultiDict(Mapping[str, V], Generic[V]):
             return {key: values[0] for key, values in self._lists.items()}
         return {key: list(values) for key, values in self._lists.items()}
 
-    def copy(self) -> "MultiDict[V]":
+    def copy(self) -> MultiDict[V]:
         """An equal one; as neither can change, it is the same one."""
         return self
 

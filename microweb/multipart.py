@@ -9,6 +9,8 @@ What ``feed`` gives, in this order for each part::
     Part    bytes (any number, none empty)    None
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any

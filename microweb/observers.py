@@ -14,6 +14,8 @@ An observer takes the details that it names. One that fails is logged and distur
 have listeners is known when handlers are composed, so nobody listening costs nothing.
 """
 
+from __future__ import annotations
+
 import inspect
 import logging
 from collections.abc import Callable

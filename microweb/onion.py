@@ -6,6 +6,8 @@ cancellation for instance, passes through. The guard is the only place that turn
 responses, together with the endpoint's own (``endpoint.py``).
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 

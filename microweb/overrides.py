@@ -1,5 +1,7 @@
 """Dependencies that are replaced for a while, for tests mostly. Called by ``App.override``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +33,7 @@ class Override:
             self._overrides[self._dependency] = self._before
         self._changed()
 
-    def __enter__(self) -> "Override":
+    def __enter__(self) -> Override:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

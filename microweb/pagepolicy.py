@@ -1,5 +1,7 @@
 """The Content-Security-Policy of microweb's own pages: the debugger's and that of the API documentation."""
 
+from __future__ import annotations
+
 __all__ = ["make_policy"]
 
 

@@ -4,6 +4,8 @@
 ``dependencies.py`` calls it for whatever is no path variable and not the request.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin

@@ -4,6 +4,8 @@ Made by ``parameterreading.py`` and ``places.py`` at start-up; ``dependencies.py
 request. Documents of the API are written from the same objects.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -6,6 +6,8 @@ of many rules wins is the route table's business (``routetable.py``), which one 
 (``urlmap.py``).
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeGuard
@@ -315,7 +317,7 @@ class Pattern:
         """Whether it has no variable."""
         return not self.variables
 
-    def joined(self, prefix: "Pattern") -> "Pattern":
+    def joined(self, prefix: Pattern) -> Pattern:
         """This pattern under a prefix, with one slash between the two.
 
         Raises:

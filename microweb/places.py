@@ -4,6 +4,8 @@
 takes a request to the value, or raises ``Refused``. Which place it is, is decided in ``parameterreading.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any, get_origin
 

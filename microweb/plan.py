@@ -4,6 +4,8 @@ The plain kind, for functions that take path variables, the request, or nothing;
 that fills parameters from all over the request. ``binding.py`` makes them, endpoints and hooks call them.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -80,7 +82,7 @@ class Plan:
     """Whether it fills parameters from all over the request (a ``BoundPlan``)."""
 
     @property
-    def parameters(self) -> "tuple[Parameter, ...]":
+    def parameters(self) -> tuple[Parameter, ...]:
         """Its parameters and where each comes from, for documents; ``leading`` ones left out."""
         from microweb.parameters import Parameter
 
@@ -90,7 +92,7 @@ class Plan:
         return tuple(found)
 
     @classmethod
-    def of_endpoint(cls, function: Callable[..., Any], label: str) -> "Plan":
+    def of_endpoint(cls, function: Callable[..., Any], label: str) -> Plan:
         """The plan of one of microweb's own coroutine functions, which takes the request and nothing else."""
         plan = cls(function, (), "request", first="request")
         plan.call = function

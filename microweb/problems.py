@@ -4,6 +4,8 @@ msgspec stops at the first one. ``find_problems`` goes through the value again a
 lists the keys that no field has. ``validation.py`` and ``pydanticvalues.py`` ask here before they refuse a value.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 

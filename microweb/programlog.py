@@ -4,6 +4,8 @@ What microweb has to say goes to the logger ``microweb`` instead. A program that
 alone. Called by ``app.py``.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 from pathlib import Path

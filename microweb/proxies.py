@@ -4,6 +4,8 @@ A proxy looks the current object up at each use and behaves as that object in ev
 real class. In ``def`` code, which runs in a worker thread, ``request`` is the ``SyncRequest`` face.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 from functools import partial, wraps
@@ -114,7 +116,7 @@ def find_app() -> Any:
 def forward(operation: Callable[..., Any]) -> Any:
     """A special method that does ``operation`` with the current object."""
 
-    def method(self: "Proxy", *args: Any) -> Any:
+    def method(self: Proxy, *args: Any) -> Any:
         return operation(self._find(), *args)
 
     return method

@@ -4,6 +4,8 @@ On asyncio that is a timer and a place among those who wait for the shutdown: a 
 only. Elsewhere it is one task beside the request's own. Used by ``events.py``.
 """
 
+from __future__ import annotations
+
 from asyncio import AbstractEventLoop, Task, TimerHandle
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -155,7 +157,7 @@ async def run_beside_pings(
     return events.cancelled_caught
 
 
-async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent, events: "CancelScope") -> None:
+async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent, events: CancelScope) -> None:
     """Send a ping whenever nothing was sent for a while, until the app shuts down."""
     from anyio import move_on_after, sleep
 

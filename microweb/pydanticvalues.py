@@ -3,6 +3,8 @@
 ``validation.py`` and ``places.py`` call it for such types alone; pydantic is loaded when the first of them comes.
 """
 
+from __future__ import annotations
+
 import inspect
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable

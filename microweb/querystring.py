@@ -3,6 +3,8 @@
 The request reads its arguments with this file, ``forms.py`` its fields; ``url_for`` and ``URL.replace`` write with it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -4,6 +4,8 @@ A thread of its own, which is there only while calls are queued: it works the sa
 of them, and also while the loop itself stands still. Called by ``threads.py``, which knows the queues and the words.
 """
 
+from __future__ import annotations
+
 import math
 import threading
 from collections.abc import Callable

@@ -7,6 +7,8 @@ segments with this file, routing decodes them, ``querystring.py`` and ``url.py``
 input, strips characters without a word, and takes as long to import as a tenth of our whole start.
 """
 
+from __future__ import annotations
+
 import re
 
 __all__ = [

@@ -6,6 +6,8 @@ prints and is no defence against a program that prints its own secrets. Called b
 whatever else tells of a setting.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

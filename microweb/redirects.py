@@ -4,6 +4,8 @@ Responses write their ``Location`` with this file, and views ask it about a ``?n
 statuses are for ``responses.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection
 
 from microweb.hosts import parse_host, write_idna

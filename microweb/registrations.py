@@ -4,6 +4,8 @@ Made by ``router.py``, which collects them; read by ``assembly.py`` and what com
 may be registered at all are here too.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -77,7 +79,7 @@ class RouteOptions(WebSocketOptions, total=False):
     """What may be said of one route, beside its methods. The sizes are the config keys of these names."""
 
     cancel_on_disconnect: bool | None
-    max_content_length: "int | EllipsisType | None"
+    max_content_length: int | EllipsisType | None
     openapi: object
     """False, or what ``describe(...)`` gives."""
     body_timeout: float | None
@@ -151,7 +153,7 @@ class Route:
         middleware: Iterable[Callable[..., Any]] = (),
         timeout: float | None = None,
         cancel_on_disconnect: bool | None = None,
-        max_content_length: "int | EllipsisType | None" = ...,
+        max_content_length: int | EllipsisType | None = ...,
         options: Mapping[str, Any] | None = None,
         source: View | None = None,
     ) -> None:

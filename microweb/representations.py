@@ -5,6 +5,8 @@ view's routers, and only where there are any: its ``answer`` turns a view's valu
 ``Accept`` header prefers, its ``read`` turns a body of another type than JSON into plain values for the parameters.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 

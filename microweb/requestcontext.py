@@ -3,6 +3,8 @@
 No server sent it and nothing answers it; its URL is matched, and proxies, ``url_for`` and the like work with it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from microweb.asgi import Message, Receive, Scope

@@ -7,6 +7,8 @@ worker threads: plain values everywhere. Both are faces of one state (they share
 Built by the walk in ``app.py``, once per request; mounted apps get a child that shares the body.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
@@ -39,8 +41,8 @@ class HTTPIncoming(Incoming):
     _json_value: Any = None
     _whole_body: bytes | None = None
     """The body, where it was read without a ``Connection``."""
-    _form: "Form | None" = None
-    _read_form_of: "ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None]" = None
+    _form: Form | None = None
+    _read_form_of: ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None] = None
 
     @property
     def method(self) -> str:
@@ -49,7 +51,7 @@ class HTTPIncoming(Incoming):
         return method
 
     @property
-    def accept(self) -> "Accept":
+    def accept(self) -> Accept:
         """What the client would like: ``request.accept.best(["application/json", "text/html"])``."""
         from microweb.accept import Accept
 
@@ -87,7 +89,7 @@ class HTTPIncoming(Incoming):
                 self._connection.cached = self._whole_body
         return self._connection
 
-    def read_whole(self, reader: str, declared: bytes | None) -> "bytes | Coroutine[Any, Any, bytes]":
+    def read_whole(self, reader: str, declared: bytes | None) -> bytes | Coroutine[Any, Any, bytes]:
         """The body if it is there at once in one message, else what to await for it.
 
         Only for who knows that there is no Content-Encoding; ``declared`` is the Content-Length.
@@ -212,7 +214,7 @@ class Request(HTTPIncoming):
             form = await (HTTPIncoming._read_form_of or load_form_reader())(self)
         return form.fields
 
-    async def files(self) -> "MultiDict[UploadFile]":
+    async def files(self) -> MultiDict[UploadFile]:
         """The files of the form in the body; read once, closed when the request is over.
 
         Raises: as ``form``; HTTPException (507) when the disk is full.
@@ -222,7 +224,7 @@ class Request(HTTPIncoming):
             form = await (HTTPIncoming._read_form_of or load_form_reader())(self)
         return form.files
 
-    def parts(self) -> "AsyncIterator[FormPart]":
+    def parts(self) -> AsyncIterator[FormPart]:
         """The parts of a multipart form as they arrive, fields and files, none of them stored.
 
         Each is read, or skipped, before the next comes. That the form was complete is known when the loop ends.
@@ -253,7 +255,7 @@ class SyncRequest(HTTPIncoming):
     """
 
     @classmethod
-    def of(cls, request: Request) -> "SyncRequest":
+    def of(cls, request: Request) -> SyncRequest:
         """The face of ``request`` for ``def`` code; no copy, no cycle."""
         kind = request.__class__
         face = object.__new__(cls if kind is Request else cls.face_of(kind))
@@ -261,7 +263,7 @@ class SyncRequest(HTTPIncoming):
         return face
 
     @classmethod
-    def face_of(cls, kind: type[Any]) -> "type[SyncRequest]":
+    def face_of(cls, kind: type[Any]) -> type[SyncRequest]:
         """The class of the face of requests of a program's own class, with what that adds."""
         if kind is Request:
             return cls
@@ -339,7 +341,7 @@ class SyncRequest(HTTPIncoming):
         return self._read_form().fields
 
     @property
-    def files(self) -> "MultiDict[SyncUploadFile]":
+    def files(self) -> MultiDict[SyncUploadFile]:
         """The files of the form in the body; closed when the request is over.
 
         Raises: as ``Request.files``.
@@ -356,7 +358,7 @@ class SyncRequest(HTTPIncoming):
             return self.args
         return MultiDict([*self.args.items(multi=True), *self.form.items(multi=True)], kind="value")
 
-    def _read_form(self) -> "Form":
+    def _read_form(self) -> Form:
         form = self._form
         if form is None or not form.is_complete:
             form = self._await(HTTPIncoming._read_form_of or load_form_reader(), self)
@@ -375,7 +377,7 @@ class SyncRequest(HTTPIncoming):
         return call_from_thread(function, *args)
 
 
-def load_form_reader() -> "Callable[[HTTPIncoming], Coroutine[Any, Any, Form]]":
+def load_form_reader() -> Callable[[HTTPIncoming], Coroutine[Any, Any, Form]]:
     """Load the code for forms, with the first form that a program reads.
 
     PERF(bodies.form-urlencoded): kept on the class, for an import that has nothing to do costs as much as a short form.

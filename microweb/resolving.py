@@ -11,6 +11,8 @@ raises instead of it becomes the answer, what it swallows stays the answer.
 ``dependencies.py`` has decided what is called; ``boundplan.py`` makes a ``Resolution`` for each request.
 """
 
+from __future__ import annotations
+
 import sys
 from asyncio import _get_running_loop, current_task
 from collections.abc import AsyncGenerator, Awaitable, Generator

@@ -9,6 +9,8 @@ The life of a response::
     made --returned by a view--> owned by that request --layers edit it--> sent (final)
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -221,8 +223,8 @@ class Response:
         self,
         key: str,
         value: str = "",
-        max_age: "int | timedelta | None" = None,
-        expires: "datetime | str | int | float | None" = None,
+        max_age: int | timedelta | None = None,
+        expires: datetime | str | int | float | None = None,
         path: str | None = "/",
         domain: str | None = None,
         secure: bool = False,
@@ -282,16 +284,16 @@ class Response:
             self.set_etag(generate_etag(self._body), weak)
 
     @property
-    def last_modified(self) -> "datetime | None":
+    def last_modified(self) -> datetime | None:
         """The Last-Modified header as a time in UTC; set it with a ``datetime``."""
         value = self.headers.get("last-modified")
         return parse_date(value) if value else None
 
     @last_modified.setter
-    def last_modified(self, value: "datetime") -> None:
+    def last_modified(self, value: datetime) -> None:
         self.headers["last-modified"] = http_date(value)
 
-    def make_conditional(self, request: Incoming) -> "Response":
+    def make_conditional(self, request: Incoming) -> Response:
         """Become a 304 or 412 if the request's conditions say so (RFC 9110 §13.2.2); returns itself.
 
         Only a successful answer does: what is an error without the conditions stays one (§13.2.1).

@@ -5,6 +5,8 @@ error handlers and template additions, and does nothing with them. ``assembly.py
 the app starts and composes the handlers. After that the router is frozen.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -136,7 +138,7 @@ class Router:
     # Routes ------------------------------------------------------------------------------------
 
     def route(
-        self, rule: str, *, methods: Iterable[str] | None = None, **options: "Unpack[RouteOptions]"
+        self, rule: str, *, methods: Iterable[str] | None = None, **options: Unpack[RouteOptions]
     ) -> Callable[[Function], Function]:
         """Register the decorated view for ``rule``.
 
@@ -155,27 +157,27 @@ class Router:
 
         return register
 
-    def get(self, rule: str, **options: "Unpack[RouteOptions]") -> Callable[[Function], Function]:
+    def get(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for GET (and HEAD)."""
         return self.route(rule, methods=("GET",), **options)
 
-    def post(self, rule: str, **options: "Unpack[RouteOptions]") -> Callable[[Function], Function]:
+    def post(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for POST."""
         return self.route(rule, methods=("POST",), **options)
 
-    def put(self, rule: str, **options: "Unpack[RouteOptions]") -> Callable[[Function], Function]:
+    def put(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for PUT."""
         return self.route(rule, methods=("PUT",), **options)
 
-    def patch(self, rule: str, **options: "Unpack[RouteOptions]") -> Callable[[Function], Function]:
+    def patch(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for PATCH."""
         return self.route(rule, methods=("PATCH",), **options)
 
-    def delete(self, rule: str, **options: "Unpack[RouteOptions]") -> Callable[[Function], Function]:
+    def delete(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for DELETE."""
         return self.route(rule, methods=("DELETE",), **options)
 
-    def websocket(self, rule: str, **options: "Unpack[WebSocketOptions]") -> Callable[[Function], Function]:
+    def websocket(self, rule: str, **options: Unpack[WebSocketOptions]) -> Callable[[Function], Function]:
         """Register the decorated view for websockets on ``rule``; the options are those of ``route``.
 
         ``timeout`` is the seconds that the client may be silent while the view receives.
@@ -244,7 +246,7 @@ class Router:
     def mount(
         self,
         prefix: str,
-        target: "Router | ASGIApp",
+        target: Router | ASGIApp,
         *,
         name: str | None = None,
         errors: Literal["own", "bubble"] = "own",
@@ -282,7 +284,7 @@ class Router:
     def static_folder(self, folder: str | os.PathLike[str] | None) -> None:
         self._static_folder = None if folder is None else os.fspath(folder)
 
-    def send_static_file(self, filename: str) -> "FileResponse":
+    def send_static_file(self, filename: str) -> FileResponse:
         """Answer with a file of the static folder, for another URL than its own, such as ``/favicon.ico``.
 
         Raises:
@@ -391,7 +393,7 @@ class Router:
     # Representations -----------------------------------------------------------------------------
 
     @property
-    def representations(self) -> "Representations":
+    def representations(self) -> Representations:
         """The media types that views here answer in, beside JSON, as the client prefers.
 
         ``app.representations["application/msgpack"] = MessagePack()``; or a function that writes a value.
@@ -407,7 +409,7 @@ class Router:
     # Commands ----------------------------------------------------------------------------------
 
     @property
-    def cli(self) -> "CommandGroup":
+    def cli(self) -> CommandGroup:
         """The commands of ``microweb`` that this router adds, a click group, made at first use.
 
         ``@app.cli.command()`` makes ``microweb NAME``; ``@router.cli.command()``, of a router that is

@@ -10,6 +10,8 @@ The table does not look into targets and owners, knows no scope and no request, 
 fills it when it starts and asks it once per request.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 

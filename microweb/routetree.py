@@ -9,6 +9,8 @@ While it grows, a node has ``static``, ``edges``, ``tails``, ``mount``, ``owners
 it. Its other attributes are made by ``finish``; no node changes after it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -68,7 +70,7 @@ class Leaf(Generic[T]):
     def __init__(self, methods: dict[str, Entry[T]]) -> None:
         self.methods = methods
 
-    def choose(self, method: str, lacking: "list[Leaf[T]]") -> Entry[T] | None:
+    def choose(self, method: str, lacking: list[Leaf[T]]) -> Entry[T] | None:
         """The entry of a method; without one the leaf is put on the list."""
         entry = self.methods.get(method)
         if entry is None:
@@ -223,7 +225,7 @@ class Tree(Generic[T, Owner]):
                 node.tails.append(edge)
             (edge.slashed if rule.pattern.trailing_slash else edge.exact).append(rule)
 
-    def finish(self, owner: Owner, get_miss: "GetMiss[Owner, T]") -> None:
+    def finish(self, owner: Owner, get_miss: GetMiss[Owner, T]) -> None:
         """Turn what was added into what matching needs.
 
         ``get_miss`` gives the answer to a path under an owner: where nothing is there, and where the leaf

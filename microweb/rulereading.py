@@ -5,6 +5,8 @@ whatever cannot be read is a ``SetupError`` that says where and why. What a patt
 ``assembly.py`` reads every rule of an app with this file when the app starts.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -7,6 +7,8 @@ business of ``files.py``. Called by views, and by ``Router.send_static_file``.
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
 # ruff: noqa: PTH117, PTH118
 
+from __future__ import annotations
+
 import os
 from datetime import datetime
 from typing import TypedDict, Unpack

@@ -4,6 +4,8 @@
 others (``supervisor.py``), which come here again and serve in theirs. Nothing but this file knows uvicorn.
 """
 
+from __future__ import annotations
+
 import copy
 import errno
 import inspect
@@ -306,7 +308,7 @@ def make_server(
     grace: float,
     reload: bool,
     options: Mapping[str, Any],
-) -> "Server":
+) -> Server:
     """A server that is ready to run, with our defaults where they differ from uvicorn's.
 
     Raises:
@@ -398,7 +400,7 @@ def give_up() -> None:
         os._exit(1)  # Also when nobody reads the output any more.
 
 
-def refreshing(app: App) -> "App | BrowserRefresh":
+def refreshing(app: App) -> App | BrowserRefresh:
     """The app, with pages that browsers load again after a change if it is in debug."""
     if not app.debug or not app.config["BROWSER_REFRESH"]:
         return app
@@ -428,7 +430,7 @@ def announce(app: App, name: str, address: str, *, reload: bool) -> None:
     sys.stderr.flush()
 
 
-def address_of(config: "Config", listener: socket.socket | None) -> str:
+def address_of(config: Config, listener: socket.socket | None) -> str:
     """The URL, as a browser takes it."""
     if listener is None:
         return f"unix:{config.uds}" if config.uds is not None else f"descriptor {config.fd}"

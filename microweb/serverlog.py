@@ -5,6 +5,8 @@ the connection, and which logs it once more. Here the second record is left out.
 server that somebody else has started is theirs.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

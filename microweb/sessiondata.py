@@ -4,6 +4,8 @@ Values come back as what they were: tuples, bytes, dates, UUIDs and ``Markup`` a
 tags are an object with one key that starts with a space; such a dict of the program's own is tagged itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

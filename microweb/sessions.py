@@ -10,6 +10,8 @@ State of a session in one request::
     not loaded --touch--> loaded --write--> modified --answer ready--> saved and sealed: a write is an error
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -125,7 +127,7 @@ class Session(dict[str, Any]):
         self._change()
         super().update(*args, **kwargs)
 
-    def __ior__(self, other: Any) -> "Session":  # type: ignore[override,misc]  # dict's overloads say dict
+    def __ior__(self, other: Any) -> Session:  # type: ignore[override,misc]  # dict's overloads say dict
         self.update(other)
         return self
 
@@ -182,7 +184,7 @@ class Sessions:
 
     # Opening -----------------------------------------------------------------------------------
 
-    def open(self, incoming: "Incoming") -> Session:
+    def open(self, incoming: Incoming) -> Session:
         """The session of a request, at its first touch.
 
         Raises:
@@ -209,21 +211,21 @@ class Sessions:
             self.watch(incoming, session)
         return session
 
-    async def load(self, incoming: "Incoming") -> None:
+    async def load(self, incoming: Incoming) -> None:
         """Ask the store for the session of a request, so that it is there at its first touch, which cannot wait."""
         incoming._stored_session = await self.load_stored(find_cookie(incoming, self.name))
 
-    def watch(self, incoming: "Incoming", session: Session) -> None:
+    def watch(self, incoming: Incoming, session: Session) -> None:
         """Have the session saved with the answer."""
         if self.store is None:
 
-            def answer(response: "Response") -> None:
+            def answer(response: Response) -> None:
                 self.answer(session, response, secure=incoming.scheme in SECURE_SCHEMES)
 
             incoming.notes.save = answer
         else:
 
-            async def save(response: "Response") -> None:
+            async def save(response: Response) -> None:
                 await self.save(session, response, secure=incoming.scheme in SECURE_SCHEMES)
 
             incoming.notes.save = save
@@ -254,7 +256,7 @@ class Sessions:
 
     # Saving ------------------------------------------------------------------------------------
 
-    async def save(self, session: Session, response: "Response", *, secure: bool) -> None:
+    async def save(self, session: Session, response: Response, *, secure: bool) -> None:
         """Put the session into the store, if there is one and something to put there, then ``answer``.
 
         Raises: as ``answer``.
@@ -273,7 +275,7 @@ class Sessions:
                     await self.store.delete(stored)
         self.answer(session, response, secure=secure)
 
-    def answer(self, session: Session, response: "Response", *, secure: bool) -> None:
+    def answer(self, session: Session, response: Response, *, secure: bool) -> None:
         """Write the cookie, if there is something to write, and say that the answer depends on it.
 
         Raises:
@@ -297,7 +299,7 @@ class Sessions:
         """Whether the client gets a cookie: a changed session's, or a permanent one's with more time."""
         return bool(session) and (session.modified or (self.refreshes and session.permanent))
 
-    def set_cookie(self, response: "Response", value: bytes, *, secure: bool, permanent: bool) -> None:
+    def set_cookie(self, response: Response, value: bytes, *, secure: bool, permanent: bool) -> None:
         """Add the line that sets the cookie; the value is a signed one, which has only harmless characters."""
         if len(self.name) + len(value) >= MOST_BROWSERS_TAKE:
             # As only MAX_COOKIE_SIZE allows it: with a warning.
@@ -362,7 +364,7 @@ class Sessions:
         return True
 
 
-def find_cookie(incoming: "Incoming", name: str) -> str | bytes | None:
+def find_cookie(incoming: Incoming, name: str) -> str | bytes | None:
     """The first cookie of that name.
 
     Raises:

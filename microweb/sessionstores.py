@@ -4,6 +4,8 @@ Stores know bytes, ids and versions, and nothing of cookies or of what the bytes
 and all of this is public there.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple, Protocol
 
 __all__ = ["MemorySessionStore", "SessionConflict", "SessionStore", "StoredSession"]

@@ -5,6 +5,8 @@ looked for in the environment, then in the config, converted, and every missing 
 one error. This file does not know the framework's own keys (``config`` does) and reads no file.
 """
 
+from __future__ import annotations
+
 import enum
 import types
 from collections.abc import Mapping
@@ -89,7 +91,7 @@ class Place:
         self.key = key
         self.variable = variable
 
-    def field(self, name: str) -> "Place":
+    def field(self, name: str) -> Place:
         """Give the place of one field of the object at this place."""
         return Place(
             f"{self.path}.{name}" if self.path else name,
@@ -97,7 +99,7 @@ class Place:
             None if self.variable is None else self.variable + name.upper(),
         )
 
-    def inside(self) -> "Place":
+    def inside(self) -> Place:
         """Give this place as that of an object, whose variables are spelled ``DATABASE__HOST``."""
         return Place(self.path, self.key, None if self.variable is None else f"{self.variable}__")
 

@@ -1,5 +1,7 @@
 """The event that says that the app begins to shut down; ``lifespan.py`` sets it, anybody may wait for it."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Protocol
 
 from microweb.farewells import Farewells

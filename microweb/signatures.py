@@ -4,6 +4,8 @@ The first look at a view, hook or dependency, which costs nothing but ``inspect`
 ``dependencies.py`` call it and decide about the rest.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any

@@ -7,6 +7,8 @@ Most values that come back are exactly as they were sent, by the newest key: tha
 one comparison. About everything else itsdangerous decides, which is loaded when the first such value comes.
 """
 
+from __future__ import annotations
+
 import hmac
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
@@ -87,7 +89,7 @@ def derive(key: str | bytes, salt: str) -> bytes:
     return hmac.digest(key.encode() if isinstance(key, str) else key, salt.encode(), "sha256")
 
 
-def make_signer(derived: bytes, salt: str) -> "TimestampSigner":
+def make_signer(derived: bytes, salt: str) -> TimestampSigner:
     """itsdangerous's signer over SHA-256, with a key that was derived before."""
     from itsdangerous import TimestampSigner
 

@@ -9,6 +9,8 @@ happens in one hop to a thread, together with reading the file if it is small.
 # Not pathlib: the system calls want strings, and a path object costs as much as they do.
 # ruff: noqa: PTH112, PTH116, PTH118, PTH123
 
+from __future__ import annotations
+
 import logging
 import os
 import stat
@@ -91,7 +93,7 @@ class StaticFiles:
         self._warns = True
 
     @classmethod
-    def of_static_folder(cls, folder: str | os.PathLike[str]) -> "StaticFiles":
+    def of_static_folder(cls, folder: str | os.PathLike[str]) -> StaticFiles:
         """The files of a router's ``static_folder``, which may not be there: most programs never set it."""
         files = cls(folder)
         files._warns = False

@@ -7,6 +7,8 @@ has a name. What serves the files is ``static.py``, which is loaded when the fir
 # Not pathlib: this is loaded with every app.
 # ruff: noqa: PTH112, PTH118, PTH119
 
+from __future__ import annotations
+
 import os
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ class StaticFolder:
 
     __slots__ = ("_app", "_files", "folder")
 
-    def __init__(self, app: Any, root_path: str, folder: str, files: "StaticFiles | None" = None) -> None:
+    def __init__(self, app: Any, root_path: str, folder: str, files: StaticFiles | None = None) -> None:
         self.folder = os.path.join(root_path, folder)
         self._app = app
         self._files = files
@@ -39,7 +41,7 @@ class StaticFolder:
         return os.path.basename(self.folder.rstrip("/"))
 
     @property
-    def files(self) -> "StaticFiles":
+    def files(self) -> StaticFiles:
         """What serves them."""
         if self._files is None:
             from microweb.static import StaticFiles
@@ -47,7 +49,7 @@ class StaticFolder:
             self._files = StaticFiles.of_static_folder(self.folder)
         return self._files
 
-    async def static(self, request: Any, filename: str) -> "Response":
+    async def static(self, request: Any, filename: str) -> Response:
         """The view.
 
         Raises:

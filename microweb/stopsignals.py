@@ -9,6 +9,8 @@ Nothing is wrapped outside of the main thread, where Python has no handlers, nor
 signal would no longer do what it does by default. Called by ``lifespan.py``.
 """
 
+from __future__ import annotations
+
 import signal
 import threading
 from collections.abc import Callable

@@ -6,6 +6,8 @@ down. Whatever happens, the iterator is closed before teardown. Server-sent even
 ``events.py``; files in ``files.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import AsyncGeneratorType
 from typing import Any
@@ -165,7 +167,7 @@ class StreamingResponse(Response):
             await iterate(self._owner.worker, iterable, label=self._source).aclose()
 
     @classmethod
-    def of_generator(cls, generator: AsyncIterable[Any], request: Incoming, source: str) -> "StreamingResponse":
+    def of_generator(cls, generator: AsyncIterable[Any], request: Incoming, source: str) -> StreamingResponse:
         """What a generator becomes that a view returned: as by ``__init__`` and ``adopt``. PERF(walk.stream)"""
         response = object.__new__(cls)
         response._status = 200

@@ -4,6 +4,8 @@ Struct means here any of msgspec's Structs, dataclasses, TypedDicts, attrs class
 are only looked at; ``validation.py`` makes values of them, ``filtering.py`` takes values apart by them.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import types
 import typing
@@ -232,7 +234,7 @@ def fill_variables(hint: Any, arguments: dict[Any, Any]) -> Any:
     return hint[tuple(arguments.get(each, each) for each in variables)]
 
 
-def has_no_default(field: "dataclasses.Field[Any]") -> bool:
+def has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 

@@ -16,6 +16,8 @@ A child, as the parent sees it::
 The channel is a pair of sockets. When the parent dies, however, the child reads the end of it and stops.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import socket
@@ -52,7 +54,7 @@ class Child:
         self._channel = channel
 
     @classmethod
-    def find(cls) -> "Child | None":
+    def find(cls) -> Child | None:
         """Take the mark out of the environment; None if this process was started by somebody else."""
         mark = os.environ.pop(MARK, None)
         if mark is None:

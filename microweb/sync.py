@@ -4,6 +4,8 @@
 ``call_from_thread`` runs an async function while the view waits for it, in the task of its request.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from microweb.proxies import request as any_request

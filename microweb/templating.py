@@ -6,6 +6,8 @@ synchronously: twice as fast as Jinja's async mode, and what they need was await
 imported ones included. jinja2 is loaded with this file, which ``microweb`` loads when one of its names is first used.
 """
 
+from __future__ import annotations
+
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator

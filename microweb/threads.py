@@ -10,6 +10,8 @@ down first and then looks for somebody who waits. So one of them always sees the
 Used by ``calls.py``, ``workers.py`` and ``iteration.py``; everybody else sees a ``Worker``.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
@@ -46,7 +48,7 @@ class ThreadRequest:
 
     __slots__ = ("args", "changes", "context", "error", "function", "inbox", "open", "thread", "value")
 
-    def __init__(self, thread: "WorkerThread", function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+    def __init__(self, thread: WorkerThread, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         self.thread = thread
         self.function = function
         self.args = args
@@ -74,8 +76,8 @@ class Seat:
 
     __slots__ = ("_crew", "_thread")
 
-    _crew: "Crew"
-    _thread: "WorkerThread | None"
+    _crew: Crew
+    _thread: WorkerThread | None
 
 
 class Job(ABC):
@@ -119,7 +121,7 @@ class Job(ABC):
         self.value: Any = None
         self.error: BaseException | None = None
 
-    def execute(self, thread: "WorkerThread") -> None:
+    def execute(self, thread: WorkerThread) -> None:
         """Run the function, unless the task has withdrawn it."""
         if not self.claim.acquire(False):
             return
@@ -153,7 +155,7 @@ class Job(ABC):
 class Here(threading.local):
     """What the running thread is to this module."""
 
-    thread: "WorkerThread | None" = None
+    thread: WorkerThread | None = None
 
 
 here = Here()
@@ -164,7 +166,7 @@ class WorkerThread:
 
     __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "latest", "load", "name", "thread")
 
-    def __init__(self, crew: "Crew", name: str) -> None:
+    def __init__(self, crew: Crew, name: str) -> None:
         self.crew = crew
         self.name = name
         self.calls: deque[Job] = deque()

@@ -9,6 +9,8 @@ State of a file::
     receiving --last byte--> complete (read from the start) --end of the request--> closed (content gone)
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
@@ -234,7 +236,7 @@ class SyncUploadFile(Upload):
     """
 
     @classmethod
-    def of(cls, upload: UploadFile) -> "SyncUploadFile":
+    def of(cls, upload: UploadFile) -> SyncUploadFile:
         """The face of ``upload`` for ``def`` code; no copy."""
         face = object.__new__(cls)
         face.__dict__ = upload.__dict__
@@ -291,7 +293,7 @@ class UploadChunks:
         self._upload = upload
         self._size = size
 
-    def __aiter__(self) -> "UploadChunks":
+    def __aiter__(self) -> UploadChunks:
         return self
 
     async def __anext__(self) -> bytes:

@@ -4,6 +4,8 @@ Text in, text out: nothing here knows a request, a route or a trusted host; that
 nothing about who may be sent there (``redirects.py`` answers that). The request reads its URL with this file.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from types import EllipsisType
 from typing import Any, SupportsIndex, overload
@@ -42,7 +44,7 @@ class Parts:
         self.fragment = fragment
 
     @classmethod
-    def of(cls, url: str) -> "Parts":
+    def of(cls, url: str) -> Parts:
         """Split any text at all."""
         rest, mark, after = url.partition("#")
         fragment = after if mark else None
@@ -174,7 +176,7 @@ class URL(str):
         path: str | EllipsisType = ...,
         query: str | Mapping[str, Any] | Iterable[tuple[str, Any]] | EllipsisType | None = ...,
         fragment: str | EllipsisType | None = ...,
-    ) -> "URL": ...
+    ) -> URL: ...
     def replace(
         self,
         *text: Any,
@@ -257,7 +259,7 @@ class URL(str):
     # A str is an iterable of strings too, so pyright finds an order of overloads that str.join does not have;
     # whoever passes a list still gets what every str gives.
     @overload
-    def join(self, reference: str, /) -> "URL": ...
+    def join(self, reference: str, /) -> URL: ...
     @overload
     def join(self, reference: Iterable[str], /) -> str: ...
     def join(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -5,6 +5,8 @@ and no app: it returns a path, the values left over and the host of the rule; re
 mount's path, scheme and query string are for ``url_for``, which calls it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

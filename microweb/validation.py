@@ -5,6 +5,8 @@ wrong with a value is found in ``problems.py``; types that hold pydantic models 
 Sans-I/O: it sees values and types, never a request; ``places.py`` calls it, and with it msgspec is loaded.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 

@@ -4,6 +4,8 @@
 its own signature, plan and place in the API's documents. ``microweb.ext.rest`` builds its resources on it.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial, wraps
@@ -60,7 +62,7 @@ class MethodView:
         return value
 
     @classmethod
-    def as_view(cls, name: str, *args: Any, **kwargs: Any) -> "ClassView":
+    def as_view(cls, name: str, *args: Any, **kwargs: Any) -> ClassView:
         """A view called ``name``, for ``add_route``; ``args`` and ``kwargs`` go to the class.
 
         Raises:

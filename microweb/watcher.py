@@ -6,6 +6,8 @@ in here; on asyncio it is made only if the work suspends at all. Used for stream
 ``cancel_on_disconnect`` is the same for views.
 """
 
+from __future__ import annotations
+
 from asyncio import AbstractEventLoop, CancelledError, Task, current_task, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial

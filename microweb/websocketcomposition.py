@@ -5,6 +5,8 @@ one. What is raised passes through the layers as it is, and is answered once, by
 ``await call_next(websocket)`` gives None, or the response that refuses the handshake.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any

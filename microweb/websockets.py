@@ -9,6 +9,8 @@ State, and what the methods do in it::
     open       --close(), the client-->  closed    receive and send raise WebSocketDisconnect, close does nothing
 """
 
+from __future__ import annotations
+
 from functools import partial
 from sys import maxsize
 from typing import Any, Literal, NoReturn, Self, TypeVar, overload

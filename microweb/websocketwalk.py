@@ -4,6 +4,8 @@ Every error ends here. Before ``accept`` it is answered by the error handlers, a
 handshake; after it the websocket is closed with a code. Called by ``app.py``, and by itself for mounted apps.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from microweb.asgi import Message, Receive, Scope, Send

@@ -4,6 +4,8 @@ Apart from ``threads.py``, which says so of each thread that it starts: a progra
 the code for threads only to be told no. The proxies and the request ask.
 """
 
+from __future__ import annotations
+
 from _thread import _local
 
 __all__ = ["whereabouts"]

@@ -4,6 +4,8 @@ So say JSON Schema (2020-12 validation, §6.1.1) and with it the documents of ``
 float. ``validation.py`` asks here before it refuses a body, and never for one that is right.
 """
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 

@@ -9,6 +9,8 @@ Called by endpoints and hooks (``def`` callables), by requests and proxies insid
 (``call_from_thread``), and by files and uploads (``run_blocking``).
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -58,7 +60,7 @@ class WorkerPool:
         """The greatest number of threads."""
         return self._crew.size
 
-    def pick(self) -> "Worker":
+    def pick(self) -> Worker:
         """A seat for one request. Costs next to nothing: its thread is chosen at its first call."""
         return Worker(self)
 

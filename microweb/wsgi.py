@@ -4,6 +4,8 @@ A thin door to a2wsgi (extra ``wsgi``), which runs the WSGI app in threads. The 
 as ``SCRIPT_NAME``, so its own ``url_for`` keeps working.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 

@@ -4,6 +4,8 @@
 every process on the same Redis. ``app.channels`` is a ``Channels`` until the program puts another one there.
 """
 
+from __future__ import annotations
+
 from microweb.channels.hub import Channels
 from microweb.channels.subscription import Subscription, TooSlow
 

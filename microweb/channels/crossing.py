@@ -3,6 +3,8 @@
 Used by ``redis.py``: redis-py knows no trio. What comes is posted to the app's loop in the order in which it came.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -38,7 +40,7 @@ class Passage(Subscription):
 
     __slots__ = ("_loop", "_target")
 
-    def __init__(self, hub: Hub, target: Subscription, loop: "Loop") -> None:
+    def __init__(self, hub: Hub, target: Subscription, loop: Loop) -> None:
         super().__init__(hub, target.channel, target.size, target.on_full, target.history)
         self._target = target
         self._loop = loop

@@ -4,6 +4,8 @@ Nothing here waits, so a publisher takes as long as handing the message to each 
 app's loop; a ``def`` view publishes through ``call_from_thread``. ``redis.py`` builds on it for many processes.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice

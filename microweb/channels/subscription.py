@@ -3,6 +3,8 @@
 Made by ``Channels.subscribe``.
 """
 
+from __future__ import annotations
+
 from asyncio import Future, _get_running_loop
 from collections import deque
 from types import TracebackType
@@ -28,11 +30,11 @@ class Hub(Protocol):
 
     dropped: int
 
-    async def join(self, subscription: "Subscription") -> list[Any]:
+    async def join(self, subscription: Subscription) -> list[Any]:
         """Begin to deliver; the messages before that the subscription asked for."""
         ...
 
-    async def leave(self, subscription: "Subscription") -> None:
+    async def leave(self, subscription: Subscription) -> None:
         """Deliver no more."""
         ...
 

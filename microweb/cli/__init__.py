@@ -4,6 +4,8 @@
 the app, and ``commandgroup.py`` is what ``app.cli`` and ``router.cli`` are.
 """
 
+from __future__ import annotations
+
 __all__ = ["main"]
 
 

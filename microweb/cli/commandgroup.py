@@ -4,6 +4,8 @@ Which app that is comes from click's context, where ``program.py`` or ``CommandR
 it; an app's own group that is called as it stands takes that app.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import update_wrapper
@@ -160,7 +162,7 @@ def run_in_app(function: Callable[..., Any], *, lifespan: bool) -> Callable[...,
     return update_wrapper(run, function)
 
 
-def run_on_loop(app: "App", ctx: click.Context, call: Callable[[], Awaitable[Any]], *, lifespan: bool) -> Any:
+def run_on_loop(app: App, ctx: click.Context, call: Callable[[], Awaitable[Any]], *, lifespan: bool) -> Any:
     """What the coroutine gives; inside the app's lifespan, if asked for."""
     import asyncio
 

@@ -1,5 +1,7 @@
 """What ``app.test_cli_runner()`` gives: click's runner for tests, with the app in place."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ class CommandRunner(CliRunner):
     '1.0\\n'
     """
 
-    def __init__(self, app: "App", **options: Any) -> None:
+    def __init__(self, app: App, **options: Any) -> None:
         super().__init__(**options)
         self.app = app
 

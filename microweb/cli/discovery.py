@@ -4,6 +4,8 @@ What goes wrong on the way is told in one sentence. Where an exception comes out
 frames of the program are shown with it, and none of microweb's or of the import machinery.
 """
 
+from __future__ import annotations
+
 import ast
 import inspect
 import linecache

@@ -1,5 +1,7 @@
 """``microweb explain METHOD PATH``: what happens to a request. What it tells stands in ``explanation.py``."""
 
+from __future__ import annotations
+
 import click
 
 from microweb.cli.commandgroup import find_source

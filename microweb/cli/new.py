@@ -4,6 +4,8 @@ What is written stands in ``skeleton/``: every file there is a Jinja template wi
 project's own templates can stand among them. ``package`` in a path becomes the project's name.
 """
 
+from __future__ import annotations
+
 import json
 import keyword
 import re

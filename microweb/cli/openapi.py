@@ -1,5 +1,7 @@
 """``microweb openapi``: the app's OpenAPI document, as JSON on stdout."""
 
+from __future__ import annotations
+
 import json
 
 import click

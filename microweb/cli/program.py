@@ -4,6 +4,8 @@ A name is looked for in this order, so that the first two work where the app can
 entry points of the group ``microweb.commands``, each a ``click.Command``.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable

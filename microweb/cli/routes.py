@@ -1,5 +1,7 @@
 """``microweb routes``: what the app answers to, as a table."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 

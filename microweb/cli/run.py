@@ -1,5 +1,7 @@
 """``microweb run``: serve the app. What serving is stands in ``microweb/server.py``."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click

@@ -5,6 +5,8 @@ app has been started, so ``app.state`` holds what its lifespans made. That loop 
 awaited and rests at the prompt: background tasks go on with the next ``await``.
 """
 
+from __future__ import annotations
+
 import ast
 import asyncio
 import code

@@ -5,6 +5,8 @@ A door of its own: the app opens it when it is composed with ``debug=True`` and 
 is the ``Debugger`` that holds them together, and ``blocking.py`` tells of views that hold the event loop.
 """
 
+from __future__ import annotations
+
 from microweb.debugger.blocking import LoopWatch
 from microweb.debugger.console import Debugger
 

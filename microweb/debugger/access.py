@@ -10,6 +10,8 @@ A console runs any code, so each of these alone would have to fail at once befor
 Called by ``console.py``.
 """
 
+from __future__ import annotations
+
 from secrets import compare_digest, randbelow, token_urlsafe
 
 from microweb.asgi import Scope

@@ -5,6 +5,8 @@ thread is doing; when one comes at last, it writes one log line. Started with th
 on, and never otherwise: a loop that is not watched pays nothing.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 import threading

@@ -4,6 +4,8 @@ The consoles are reached at ``/_microweb/debugger``, before the walk: the progra
 middleware see nothing of it. The page works without werkzeug; only the consoles are werkzeug's.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import OrderedDict
 from contextvars import copy_context
@@ -82,7 +84,7 @@ class Debugger:
         SetupError: the config's ``DEBUG_PIN`` is too short.
     """
 
-    def __init__(self, app: "App") -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
         self.access = Access(app.config.get("DEBUG_PIN"))
         self.kept: OrderedDict[str, KeptError] = OrderedDict()

@@ -4,6 +4,8 @@ Every text is escaped where it is put in; style and script lie beside this file 
 so that nothing else on the page is run or applied. Called by ``console.py``.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from html import escape
 from pathlib import Path

@@ -4,6 +4,8 @@ Everything that is shown is made text here, once, shortened and with secrets lef
 on, the namespaces of the frames, is kept beside it. Called by ``console.py``; what it looks like, ``page.py`` says.
 """
 
+from __future__ import annotations
+
 import linecache
 import re
 import sysconfig

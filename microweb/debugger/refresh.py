@@ -7,6 +7,8 @@ stream does; the browser opens it again, waits on the socket that the supervisor
 Made by ``server.py``; what the script is put into is decided in ``refreshscript.py``.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -40,7 +42,7 @@ RETRY = 300
 class BrowserRefresh:
     """Serves ``app`` with pages that follow it."""
 
-    def __init__(self, app: "App") -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
         self._token = token_hex(8)
         self._changes = 0
@@ -127,7 +129,7 @@ class BrowserRefresh:
                 self.note_change()
 
 
-def find_static_folders(app: "App") -> list[Path]:
+def find_static_folders(app: App) -> list[Path]:
     """The static folders of an app, its routers and the apps mounted in it, as far as they exist."""
     found: list[Path] = []
     waiting: list[Any] = [app]

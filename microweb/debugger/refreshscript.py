@@ -4,6 +4,8 @@ Only a whole page that a browser opens by its address: no fragment that a script
 partial or downloaded, no page whose Content-Security-Policy has no room for the script. Called by ``refresh.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, MutableMapping
 from html import escape
 from typing import Any

@@ -3,6 +3,8 @@
 They use nothing of microweb but its public names, so any of them can be copied and changed.
 """
 
+from __future__ import annotations
+
 from microweb.middleware.compress import Compress
 from microweb.middleware.cors import CORS
 from microweb.middleware.csrf import CSRF

@@ -5,6 +5,8 @@ those that take a few milliseconds for a page and leave little more of it than t
 ``compress.py``.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Callable
 from importlib import import_module

@@ -4,6 +4,8 @@ Which answers, and for whom, is decided here; ``codings.py`` does it. Bodies tha
 ``DECODE_REQUEST_BODIES`` is on.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import lru_cache

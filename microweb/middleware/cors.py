@@ -4,6 +4,8 @@ Preflights are answered here, without the view; everything else goes on and gets
 error's answer too. What a page sends without reading the answer is not held off by this: see ``csrf.py``.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Awaitable, Callable, Iterable
 

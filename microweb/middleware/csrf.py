@@ -5,6 +5,8 @@ in ``Sec-Fetch-Site`` where a request comes from, older ones in ``Origin``. What
 and has nobody's cookies by accident. A GET, HEAD or OPTIONS must not change anything.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable
 
 from microweb import Request, Response, SetupError

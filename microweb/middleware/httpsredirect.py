@@ -4,6 +4,8 @@ A proxy that speaks TLS does this better, before a request reaches the app. Behi
 the scheme, or every request is sent round in circles.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 
 from microweb import Request, Response, SetupError, redirect

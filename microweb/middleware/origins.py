@@ -1,5 +1,7 @@
 """Origins as browsers write them (RFC 6454 §6.2), for the layers that are told some: ``cors.py`` and ``csrf.py``."""
 
+from __future__ import annotations
+
 from microweb import URL, SetupError
 
 __all__ = ["check_origin"]

@@ -4,6 +4,8 @@ Routes are looked for by host and path, so this stands around the whole app, as 
 websockets too. Everything further in, from the router to ``request.url``, then sees the request as the client made it.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
@@ -80,7 +82,7 @@ class ProxyHeaders:
 
         return pass_on
 
-    def _trusts(self, client: "tuple[str, int] | list[Any] | None") -> bool:
+    def _trusts(self, client: tuple[str, int] | list[Any] | None) -> bool:
         # SECURITY: test_nobody_else_is_believed
         return self._is_proxy(client[0]) if client and client[0] else self._trusts_unix
 

@@ -4,6 +4,8 @@ Requests are counted in fixed windows: a client's first request opens one, and w
 Counts are kept in this process unless another ``RateLimitStorage`` is given; several workers then count together.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable

@@ -1,5 +1,7 @@
 """A name for every request, in its answer and in every line that is logged meanwhile."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Awaitable, Callable
 from logging import Filter, LogRecord

@@ -5,6 +5,8 @@ What Talisman does beside headers is elsewhere: ``HTTPSRedirect``, and the confi
 scope's key ``microweb.csp_nonce``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from secrets import token_urlsafe
 from typing import Any
@@ -92,7 +94,7 @@ class SecurityHeaders:
         if not get("strict_transport_security"):
             self._transport = []
 
-    def replace(self, **options: Any) -> "SecurityHeaders":
+    def replace(self, **options: Any) -> SecurityHeaders:
         """The same with other options, for one route or router."""
         return SecurityHeaders(**{**self.options, **options})
 
@@ -187,7 +189,7 @@ def encode(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [line for line in Response(headers=list(headers)).headers.raw if line[0] != b"content-type"]
 
 
-def read_policy(policy: "str | Mapping[str, str | Iterable[str]]") -> "Mapping[str, str | Iterable[str]]":
+def read_policy(policy: str | Mapping[str, str | Iterable[str]]) -> Mapping[str, str | Iterable[str]]:
     """The directives of a Content-Security-Policy."""
     if not isinstance(policy, str):
         return policy
@@ -200,7 +202,7 @@ def write_values(values: str | Iterable[str]) -> str:
     return values if isinstance(values, str) else " ".join(values)
 
 
-def write_policy(policy: "str | Mapping[str, str | Iterable[str]] | None", equals: str, separator: str) -> str:
+def write_policy(policy: str | Mapping[str, str | Iterable[str]] | None, equals: str, separator: str) -> str:
     """A policy as it stands in its header; ``""`` for none."""
     if not policy:
         return ""

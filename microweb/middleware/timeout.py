@@ -1,5 +1,7 @@
 """A time limit for every answer of an app or a router; a single route has ``timeout=``."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 
 from microweb import Request, Response

@@ -4,6 +4,8 @@ A Host header is written by the client. What builds links from it, for a mail or
 one of ours.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable
 
 from microweb import URL, Request, Response, SetupError

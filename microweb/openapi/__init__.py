@@ -5,6 +5,8 @@ A door of its own, loaded by programs that import it and by nobody else. ``exten
 ``schemas.py``; ``descriptions.py`` is what a program adds to it, ``explorer.py`` the page.
 """
 
+from __future__ import annotations
+
 from microweb.openapi.descriptions import describe
 from microweb.openapi.extension import OpenAPI
 

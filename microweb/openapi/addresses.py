@@ -4,6 +4,8 @@ Goes through the table as ``microweb routes`` does, through mounted microweb app
 static files have no place in the document.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """What an operation answers: from a return annotation, a description, and what its inputs and path make possible."""
 
+from __future__ import annotations
+
 import types
 from collections.abc import AsyncIterable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus

@@ -4,6 +4,8 @@ A description is an attribute of the thing that it describes. ``operations.py`` 
 routers', its class's, its view's and its route's, the nearer one winning, and what its dependencies add.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -73,7 +75,7 @@ class Description:
             ) from None
         return thing
 
-    def over(self, outer: "Description") -> "Description":
+    def over(self, outer: Description) -> Description:
         """This description, with what it leaves open taken from another one."""
         plain = ("summary", "description", "tags", "deprecated", "hidden", "operation_id", "security")
         own = {name: getattr(self, name) for name in plain}
@@ -81,7 +83,7 @@ class Description:
         responses = {**outer.responses, **self.responses}
         return Description(responses=responses, examples={**outer.examples, **self.examples}, **given)
 
-    def with_needs_of(self, dependency: "Description") -> "Description":
+    def with_needs_of(self, dependency: Description) -> Description:
         """This description, with the answers and the credentials that a dependency adds."""
         found = Description().over(self)
         found.responses = {**dependency.responses, **self.responses}

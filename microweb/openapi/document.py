@@ -3,6 +3,8 @@
 Made from what is registered, by the extension, the page and the command line; nothing of the app is called.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,6 +4,8 @@ Style and script lie beside this file and carry the nonce of the policy; the scr
 app itself and puts every text of it in as text. Nothing is loaded from anywhere else. Called by ``extension.py``.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from html import escape
 from pathlib import Path

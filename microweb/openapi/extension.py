@@ -3,6 +3,8 @@
 Both are routes like any other. The document is made when it is first asked for, and kept.
 """
 
+from __future__ import annotations
+
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any

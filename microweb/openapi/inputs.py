@@ -1,5 +1,7 @@
 """What an operation takes: the parameters of its view, and of all that it depends on, as OpenAPI writes them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

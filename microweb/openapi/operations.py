@@ -1,5 +1,7 @@
 """One operation of the document: a method at an address, with what it takes, answers, and is described as."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
 from typing import Any

@@ -3,6 +3,8 @@
 They tell what msgspec takes, which is not always what the name of a format says; ``schemas.py`` calls this.
 """
 
+from __future__ import annotations
+
 import enum
 from typing import Any
 

@@ -5,6 +5,8 @@ msgspec says what a type is made of (``msgspec.inspect``); the schemas are writt
 Decimal, no years in a duration, and the forms that values have as text. pydantic writes its models itself.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from typing import Any, Literal, get_args, get_origin

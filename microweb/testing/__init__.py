@@ -4,6 +4,8 @@ Needs httpx (``pip install 'microweb-asgi[test]'``), which is imported with the 
 the pytest plugin lives in this package and is loaded by every run of pytest.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

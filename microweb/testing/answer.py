@@ -4,6 +4,8 @@ Made by the transport only. ``AnswerStream`` is the body as httpx reads it; ``An
 that a test left in the middle of.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from types import AsyncGeneratorType
 from typing import Any, TypeVar

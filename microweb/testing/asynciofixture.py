@@ -3,6 +3,8 @@
 Loaded by ``plugin.py`` only where pytest-asyncio is.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -20,7 +22,7 @@ def make_fixture(scope: Scope) -> Any:
     """A client that lives in the loop of ``scope`` and is started anew for every test."""
 
     @pytest_asyncio.fixture(loop_scope=scope, name=f"_microweb_asyncio_client_{scope}")
-    async def asyncio_client(self: "AsyncioClients", app: Any) -> AsyncIterator["Client"]:
+    async def asyncio_client(self: AsyncioClients, app: Any) -> AsyncIterator[Client]:
         async with self.open_client(app) as opened:
             yield opened
 
@@ -30,7 +32,7 @@ def make_fixture(scope: Scope) -> Any:
 class AsyncioClients:
     """Holds the fixtures for pytest to find; ``open_client`` makes a client for an app."""
 
-    def __init__(self, open_client: "Callable[[Any], Client]") -> None:
+    def __init__(self, open_client: Callable[[Any], Client]) -> None:
         self.open_client = open_client
 
     in_function_loop = make_fixture("function")

@@ -5,6 +5,8 @@ takes only the rule about errors from here. An app reports what it answered by i
 the exception to the list in ``scope["extensions"]["microweb.errors"]``.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 
 import anyio

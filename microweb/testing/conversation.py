@@ -4,6 +4,8 @@ A ``Conversation`` stands between ``receive`` and ``send`` and has a method for 
 that says what is wrong with it. The three protocols are in files of their own; ``lint.py`` picks one of them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 

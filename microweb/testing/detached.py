@@ -7,6 +7,8 @@ guarded system task on trio. Used by the exchanges, the websocket sessions and t
 programs.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import sys

@@ -16,6 +16,8 @@
 Made by the transport, which turns it into httpx's terms. ``client.exchange()`` gives tests a hold on one.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import AsyncIterable
 from pathlib import Path

@@ -6,6 +6,8 @@ The taker always runs on before the giver: what follows a ``take`` is seen befor
 Used for both directions of an exchange and of a websocket; knows nothing of ASGI.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -62,7 +64,7 @@ class Handoff(Generic[Item]):
             self._queue[self._room - 1].accept()
         return given.item
 
-    def _append(self, item: Item) -> "_Given[Item]":
+    def _append(self, item: Item) -> _Given[Item]:
         given = _Given(item)
         if not self._closed:
             self._queue.append(given)

@@ -3,6 +3,8 @@
 Called by ``lint.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -4,6 +4,8 @@ The app's lifespan call runs in a detached task, so a client may be opened by on
 Used by ``Client``.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import anyio

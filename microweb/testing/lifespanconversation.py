@@ -1,5 +1,7 @@
 """The checker of start and stop: ASGI's lifespan specification 2.0. Called by ``lint.py``."""
 
+from __future__ import annotations
+
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.testing.conversation import Conversation, Fault, LintError, check_type
 

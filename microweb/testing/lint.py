@@ -9,6 +9,8 @@ it around its app; the wire tests put it between a real server and the app.
 It changes nothing that passes, except that headers given as a one-time iterable become a list.
 """
 
+from __future__ import annotations
+
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.testing.conversation import LintError
 from microweb.testing.httpconversation import HTTPConversation

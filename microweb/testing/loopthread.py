@@ -4,6 +4,8 @@ A thin coat over anyio's blocking portal: what a view raises beside ``Exception`
 end the portal itself, so it travels as a value. Used by ``SyncClient``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 

@@ -6,6 +6,8 @@ its own decorator, and that one fixture for each scope of its loops. ``client`` 
 loaded by programs.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,14 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, app: Any) -> "Client":
+def client(request: pytest.FixtureRequest, app: Any) -> Client:
     """A started ``microweb.testing.Client`` for the fixture ``app``; for ``async def`` tests."""
     found: Client = request.getfixturevalue(find_client_fixture(request))
     return found
 
 
 @pytest.fixture
-def sync_client(app: Any) -> Iterator["SyncClient"]:
+def sync_client(app: Any) -> Iterator[SyncClient]:
     """A started ``microweb.testing.SyncClient`` for the fixture ``app``; for ``def`` tests."""
     from microweb.testing import SyncClient
 
@@ -44,7 +46,7 @@ def sync_client(app: Any) -> Iterator["SyncClient"]:
 
 
 @pytest.fixture
-async def _microweb_anyio_client(app: Any) -> AsyncIterator["Client"]:
+async def _microweb_anyio_client(app: Any) -> AsyncIterator[Client]:
     async with open_client(app) as opened:
         yield opened
 
@@ -65,7 +67,7 @@ def find_client_fixture(request: pytest.FixtureRequest) -> str:
     return f"_microweb_asyncio_client_{scope}"
 
 
-def open_client(app: Any) -> "Client":
+def open_client(app: Any) -> Client:
     """The app's own test client where it has one, so that a subclass may change it."""
     import microweb.testing
 

@@ -4,6 +4,8 @@ The app knows how its sessions are stored and signed; the client only carries co
 ``SyncClient`` for ``session_transaction()``.
 """
 
+from __future__ import annotations
+
 import httpx
 
 from microweb.app import App

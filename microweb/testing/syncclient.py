@@ -4,6 +4,8 @@ Every request goes through the same ``ASGITransport`` as in ``client.py``; here 
 what is async there.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType

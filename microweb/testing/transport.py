@@ -6,6 +6,8 @@ chunk by chunk, and hands the answer to httpx as soon as it starts. What happens
 ``httpx.AsyncClient(transport=...)``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes

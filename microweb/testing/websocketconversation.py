@@ -3,6 +3,8 @@
 Called by ``lint.py``.
 """
 
+from __future__ import annotations
+
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.testing.conversation import Connection, Fault, LintError, check_type
 

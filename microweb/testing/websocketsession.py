@@ -16,6 +16,8 @@
 Made by ``Client.websocket``; the blocking twin is in ``syncclient.py``.
 """
 
+from __future__ import annotations
+
 import json
 from typing import Any, Self
 

@@ -6,6 +6,8 @@ the client accepts (``outputs.py``), and answers errors as problems (``problems.
 as Flask-RESTful does; typed parameters do the same with less. ``pagination.py`` and ``versions.py`` stand alone.
 """
 
+from __future__ import annotations
+
 from microweb.ext.rest import fields, inputs, reqparse
 from microweb.ext.rest.api import Api
 from microweb.ext.rest.marshalling import marshal, marshal_with, marshal_with_field

@@ -1,5 +1,7 @@
 """``Api``: where resources are registered, and what they have in common."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from inspect import isclass, iscoroutinefunction

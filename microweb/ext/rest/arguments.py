@@ -1,5 +1,7 @@
 """``Argument``: one name that a ``RequestParser`` looks for, and what its values have to be."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Container, Iterable
 from typing import Any

@@ -3,6 +3,8 @@
 Here are those that hold other fields, and ``Url``, which asks the app; the others come from ``scalarfields.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

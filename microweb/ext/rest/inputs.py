@@ -3,6 +3,8 @@
 They are plain functions and work as ``type=`` of ``request.args.get`` too.
 """
 
+from __future__ import annotations
+
 import re
 from datetime import UTC, datetime, time, timedelta
 from email.utils import parsedate_to_datetime

@@ -4,6 +4,8 @@
 that is a struct does the same, and tells the API's documents as well.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, ValuesView
 from functools import wraps
 from inspect import iscoroutinefunction

@@ -3,6 +3,8 @@
 A mask only leaves fields out: what marshalling did not produce cannot be asked for. ``marshal`` applies them.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from microweb.errors import BadRequest

@@ -4,6 +4,8 @@
 that the app and its routers know for all views (``app.representations``).
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 

@@ -4,6 +4,8 @@ A ``PageWindow`` is what ``?page=2&per_page=50`` asks for; a ``CursorWindow`` wh
 grow while they are read. Both give a page, whose ``items`` and ``headers`` a method returns.
 """
 
+from __future__ import annotations
+
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
@@ -58,7 +60,7 @@ class PageWindow:
         """The most items on the page."""
         return self.per_page
 
-    def page_of(self, items: Sequence[T], total: int | None = None) -> "Page[T]":
+    def page_of(self, items: Sequence[T], total: int | None = None) -> Page[T]:
         """The page with these items; without ``total`` a full page is taken to have a next one."""
         return Page(items, self, total)
 
@@ -128,7 +130,7 @@ class CursorWindow:
         """The most items on the page."""
         return self.per_page
 
-    def page_of(self, items: Sequence[T], *, next: Any = None, prev: Any = None) -> "CursorPage[T]":
+    def page_of(self, items: Sequence[T], *, next: Any = None, prev: Any = None) -> CursorPage[T]:
         """The page with these items; ``next`` and ``prev`` are JSON values to continue from, None where it ends."""
         return CursorPage(items, self.per_page, next, prev)
 

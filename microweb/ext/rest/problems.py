@@ -4,6 +4,8 @@
 at their paths; it edits the answer that the error handlers gave, so that headers set on the way stay.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn

@@ -6,6 +6,8 @@ same from the query, and a struct reads a body.
 ``arguments.py`` has the arguments, ``sources.py`` the places that they are read from.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +60,7 @@ class RequestParser:
         self.trim = trim
         self.bundle_errors = bundle_errors
 
-    def add_argument(self, name: str | Argument, *args: Any, **options: Any) -> "RequestParser":
+    def add_argument(self, name: str | Argument, *args: Any, **options: Any) -> RequestParser:
         """Add an argument, or make one of what ``Argument`` takes; gives the parser.
 
         Raises:
@@ -71,7 +73,7 @@ class RequestParser:
         self.args.append(argument)
         return self
 
-    def replace_argument(self, name: str, *args: Any, **options: Any) -> "RequestParser":
+    def replace_argument(self, name: str, *args: Any, **options: Any) -> RequestParser:
         """Put another argument in the place of the one called ``name``."""
         position = next((at for at, argument in enumerate(self.args) if argument.name == name), None)
         self.add_argument(name, *args, **options)
@@ -79,12 +81,12 @@ class RequestParser:
             self.args[position] = self.args.pop()
         return self
 
-    def remove_argument(self, name: str) -> "RequestParser":
+    def remove_argument(self, name: str) -> RequestParser:
         """Take the argument called ``name`` out."""
         self.args = [argument for argument in self.args if argument.name != name]
         return self
 
-    def copy(self) -> "RequestParser":
+    def copy(self) -> RequestParser:
         """A parser of its own with the same arguments."""
         copied = type(self)(self.argument_class, self.namespace_class, self.trim, self.bundle_errors)
         copied.args = [*self.args]

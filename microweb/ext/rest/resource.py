@@ -3,6 +3,8 @@
 ``Api`` registers it; the representations are found on the route, so a class knows no ``Api``.
 """
 
+from __future__ import annotations
+
 from typing import Any, ClassVar
 
 from microweb import MethodView, request

@@ -3,6 +3,8 @@
 ``marshalling.py`` applies whole sets of them; ``fields.py`` adds those that hold others, and exports all.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation

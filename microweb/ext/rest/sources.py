@@ -5,6 +5,8 @@ the places that are asked for are read, and only a body of the right type: a GET
 is no mistake.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -4,6 +4,8 @@ Versions by prefix need nothing of this: each ``Api`` has its own ``prefix``. Th
 ASGI around the whole app, so that routes, guards and logs see one path, the one with the version in it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
