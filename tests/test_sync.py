@@ -6,8 +6,8 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
-from microweb import App, g
-from microweb.sync import call_from_thread, request
+from microweb import App, current_app, g
+from microweb.sync import call_from_thread, request, run_sync
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -73,3 +73,18 @@ async def test_the_request_is_the_one_of_the_view():
 
     async with Client(app) as client:
         assert (await client.post("/", json=[1])).json() == {"json": [1], "path": "/"}
+
+
+async def fetch_app_name():
+    await anyio.lowlevel.checkpoint()
+    return current_app.import_name
+
+
+def test_run_sync_runs_an_async_function_where_no_loop_is():
+    with App("shop").app_context():
+        assert run_sync(fetch_app_name) == "shop"
+
+
+async def test_run_sync_works_where_a_loop_runs_already():
+    with App("shop").app_context():
+        assert run_sync(fetch_app_name) == "shop"
