@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-__all__ = ["OF_AN_APP", "OF_A_COROUTINES_REQUEST", "OF_A_REQUEST", "OF_A_RESPONSE", "OF_A_ROUTER", "Absence", "without"]
+__all__ = [
+    "OF_AN_APP",
+    "OF_A_COROUTINES_REQUEST",
+    "OF_A_REQUEST",
+    "OF_A_RESPONSE",
+    "OF_A_ROUTER",
+    "OF_A_SYNC_REQUEST",
+    "without",
+]
 
 Class = TypeVar("Class", bound=type)
 
@@ -65,7 +73,6 @@ OF_AN_APP = {
 }
 
 OF_A_REQUEST = {
-    "accept_languages": 'headers.get("accept-language")',
     "accept_mimetypes": "accept",
     "access_route": "remote_addr",
     "blueprints": "blueprint",

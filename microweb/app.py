@@ -19,18 +19,18 @@ from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.assembly import Assembly, Target, count_registrations, located
 from microweb.composition import Composition
-from microweb.config import DEFAULTS, Config
+from microweb.config import Config
 from microweb.context import AppContext, State, current
-from microweb.contextvariables import ignore_variables
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.errorhandlers import keep_headers
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
 from microweb.framing import length_line, new_start
+from microweb.gate import PASSED, make_gate
 from microweb.incoming import Incoming, construct, make_incoming
 from microweb.lifespan import Lifespan
-from microweb.limits import Limits
+from microweb.limits import DEFAULTS, Limits
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.redaction import printable
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from microweb.explanation import Explanation
     from microweb.overrides import Override
     from microweb.requestcontext import RequestContext
-    from microweb.sessions import Session, Sessions, SessionStore
+    from microweb.sessions import Sessions, SessionStore
     from microweb.templating import Templates
     from microweb.testing import Client
     from microweb.websocketcomposition import WebSocketTarget
@@ -64,8 +64,6 @@ LifespanFunction = TypeVar("LifespanFunction", bound=Callable[[Any], AsyncIterat
 EventName = Literal["request_started", "request_finished", "exception", "template_rendered", "context_torn_down"]
 
 logger = logging.getLogger("microweb")
-PASSED = "microweb.passed"
-ignore_variables(current)
 # PERF(walk.plaintext): CPython 3.11 makes a new bound method for each call through an imported name.
 set_current, reset_current = current.set, current.reset
 
@@ -110,8 +108,10 @@ class App(Router):
         # A class derived from App may set it, as Flask's do.
         self.request_class = request_class or type(self).request_class
         self.strict_slashes = strict_slashes
-        self._gate: ASGIApp | None = self._pass_gate
-        """Stands before the walk while there is something to do first; None once everything is composed."""
+        self._gate: ASGIApp | None = self._start_and_pass
+        """Stands before the walk while there is something to do first; None if there is nothing once it has started."""
+        self._open_gate: ASGIApp | None = None
+        """What ``_gate`` is once the app has started."""
         self._composed = False
         self._sessions: Sessions | None = None
         self._templates: Templates | None = None
@@ -148,7 +148,6 @@ class App(Router):
         self._assembly: Assembly | None = None
         self._assembly_version = (-1, strict_slashes)
         self._overrides: dict[Any, Any] = {}
-        self._entry: ASGIApp | None = None
         self._websocket_targets: Mapping[Target, WebSocketTarget] | None = None
         self._debugger: Debugger | None = None
 
@@ -330,79 +329,29 @@ class App(Router):
 
     # Start and stop ------------------------------------------------------------------------------
 
-    async def _pass_gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _start_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where every call goes while the app is not composed and started."""
         if scope["type"] == "lifespan":
             return await self._runtime.serve(scope, receive, send)
         await self._start()
         return await self(scope, receive, send)
 
-    async def _pass_middleware(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where every call goes when the app is wrapped in plain ASGI middleware: through it."""
-        assert self._entry is not None
-        await self._entry(scope, receive, send)
-
-    def _make_inside(self) -> ASGIApp:
-        """Where plain ASGI middleware calls back to; it may have made a new scope of its own.
-
-        A function and no method: sentry-sdk, among others, takes what is neither a coroutine function nor an object
-        with such a ``__call__`` for an app of ASGI 2.
-        """
-
-        async def leave_middleware(scope: Scope, receive: Receive, send: Send) -> None:
-            scope[PASSED] = self
-            await self(scope, receive, send)
-
-        return leave_middleware
-
-    async def _pass_debugger(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where every call goes in debug: to the debugger's consoles, else on through the middleware or to us."""
-        if self._debugger is not None and scope["type"] == "http" and self._debugger.is_asked(scope):
-            return await self._debugger(scope, receive, send)
-        if self._propagates:
-            return await self._pass_raising(scope, receive, send)
-        if self._entry is not None:
-            return await self._pass_middleware(scope, receive, send)
-        scope[PASSED] = self
-        return await self(scope, receive, send)
-
     async def _start(self) -> None:
-        """Compose, and run the lifespans if no server did."""
-        if self._runtime.started or self._host is not None or self._has_nothing_to_enter():
-            self._compose()
-            self._open_gate()
-        else:
-            await self._runtime.ensure()
+        """Compose, and run the lifespans if no server did.
 
-    def _has_nothing_to_enter(self) -> bool:
-        """Whether a server without lifespan events can be served at once, with no task and no anyio loaded.
-
-        A background task then starts the runtime when it first needs it.
+        Without lifespan events and with nothing to enter the app serves at once, with no task and no anyio loaded; a
+        background task then starts the runtime when it first needs it.
         """
-        self._loop = _get_running_loop()
-        return self._loop is not None and not self._lifespans and not self.assembly.has_mounted_apps
-
-    async def _pass_raising(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where every call goes with ``PROPAGATE_EXCEPTIONS``: on, and then an unhandled error to the server."""
-        extensions = dict(scope.get("extensions") or {})
-        errors: list[BaseException] = extensions.setdefault("microweb.errors", [])
-        scope["extensions"] = extensions
-        if self._entry is None:
-            scope[PASSED] = self
-        await (self if self._entry is None else self._pass_middleware)(scope, receive, send)
-        if errors:
-            raise errors.pop()
-
-    def _open_gate(self) -> None:
-        if self._debugger is not None:
-            self._gate = self._pass_debugger
-        elif self._propagates:
-            self._gate = self._pass_raising
-        else:
-            self._gate = self._pass_middleware if self._entry is not None else None
+        if not self._runtime.started and self._host is None:
+            self._loop = _get_running_loop()
+            if self._loop is None or self._lifespans or self.assembly.has_mounted_apps:
+                await self._runtime.ensure()
+                return
+        self._compose()
+        self._gate = self._open_gate
 
     def _close_gate(self) -> None:
-        self._gate = self._pass_gate
+        self._gate = self._start_and_pass
 
     def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # PERF(websockets.text-turns): each message of a websocket passes through every coroutine around its view.
@@ -433,15 +382,20 @@ class App(Router):
                     inner._host = self
                     await inner._enter(stack, state)
             else:
-                from microweb.foreignlifespan import run_foreign
+                from microweb.foreignlifespan import ForeignLifespan
 
-                await stack.enter_async_context(run_foreign(inner, state))
+                await stack.enter_async_context(ForeignLifespan(inner, state))
         if self.debug and self._host is None:
             from microweb.debugger import LoopWatch
 
             stack.enter_context(LoopWatch(App.__call__))
         self._compose()  # Anew, if a lifespan has written to the config or overridden a dependency.
-        self._open_gate()
+        self._gate = self._open_gate
+
+    @property
+    def _outermost(self) -> App:
+        """The app whose start was ours too: this one, or the one around it."""
+        return self if self._host is None else self._host._outermost
 
     async def _stopped(self) -> None:
         self._close_gate()
@@ -457,25 +411,22 @@ class App(Router):
         assembly = self.assembly if not self.frozen else Assembly(self)
         composition = Composition(assembly, self)
         composition.compose_all()
-        entry: ASGIApp | None = self._make_inside() if self._asgi_middleware else None
-        for factory, options in reversed(self._asgi_middleware):
-            assert entry is not None
-            entry = factory(entry, **options)
-        if self._workers is not None and limits.sync_threads != self._workers.size:
-            self._workers = None
-        self._assembly, self._composition, self._entry = assembly, composition, entry
-        self._make_request = make_incoming if self.request_class.__init__ is Incoming.__init__ else construct
-        self._find = make_finder(assembly.table, limits, composition)
-        self._propagates: bool | None = self.config["PROPAGATE_EXCEPTIONS"]
-        for placement in assembly.placements:
-            placement.router.frozen = True
-        self._websocket_targets = None
         if not self.debug:
             self._debugger = None
         elif self._debugger is None:
             from microweb.debugger import Debugger
 
             self._debugger = Debugger(self)
+        self._propagates: bool | None = self.config["PROPAGATE_EXCEPTIONS"]
+        self._open_gate = make_gate(self, self._asgi_middleware, self._debugger, propagates=bool(self._propagates))
+        if self._workers is not None and limits.sync_threads != self._workers.size:
+            self._workers = None
+        self._assembly, self._composition = assembly, composition
+        self._make_request = make_incoming if self.request_class.__init__ is Incoming.__init__ else construct
+        self._find = make_finder(assembly.table, limits, composition)
+        for placement in assembly.placements:
+            placement.router.frozen = True
+        self._websocket_targets = None
         if any(target.is_websocket for target in assembly.targets):
             self._websocket_targets = self.websocket_targets
         self._composed = True
@@ -509,10 +460,11 @@ class App(Router):
     @property
     def assembly(self) -> Assembly:
         """The routes as registered so far; what was composed, once the app has started."""
-        version = (count_registrations(self), self.strict_slashes)
-        if self._assembly is None or (not self.frozen and version != self._assembly_version):
-            self._assembly = Assembly(self)
-            self._assembly_version = version
+        if not self.frozen:
+            version = (count_registrations(self), self.strict_slashes)
+            if version != self._assembly_version:
+                self._assembly, self._assembly_version = Assembly(self), version
+        assert self._assembly is not None
         return self._assembly
 
     # Templates -----------------------------------------------------------------------------------
@@ -552,10 +504,6 @@ class App(Router):
 
             self._sessions = Sessions(self.config, self._session_store)
         return self._sessions
-
-    def open_session(self, incoming: Incoming) -> Session:
-        """The session of a request, at its first touch; ``Incoming.session`` asks for it."""
-        return self.sessions.open(incoming)
 
     @property
     def session_store(self) -> SessionStore | None:
@@ -619,14 +567,6 @@ class App(Router):
         debugger = outermost.app._debugger
         return debugger.render(request, error) if debugger is not None and self.debug else None
 
-    async def notify(self, event: str, **details: Any) -> None:
-        """Tell the observers of ``event``."""
-        await self.observers.notify(event, **details)
-
-    def observes(self, event: str) -> bool:
-        """Whether anybody listens to ``event``."""
-        return self.observers.observes(event)
-
     # What a program asks for ----------------------------------------------------------------------
 
     @property
@@ -682,12 +622,12 @@ class App(Router):
     @property
     def shutting_down(self) -> ShutdownEvent:
         """Set when the server begins to stop: ``is_set()``, ``await wait()``."""
-        return self._host.shutting_down if self._host is not None else self._runtime.shutting_down
+        return self._outermost._runtime.shutting_down
 
     @property
     def lifespan_state(self) -> Mapping[str, Any]:
         """What the lifespans have yielded; ``request.state`` is the request's own copy of it."""
-        return self._host.lifespan_state if self._host is not None else self._runtime.state
+        return self._outermost._runtime.state
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
         """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.
@@ -746,9 +686,7 @@ class App(Router):
         from microweb.backgroundtasks import check_task
 
         check_task(function)
-        host = self
-        while host._host is not None:
-            host = host._host
+        host = self._outermost
         if not host._runtime.running and host._loop is not None:
             if _get_running_loop() is not host._loop:
                 context = copy_context()

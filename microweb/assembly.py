@@ -72,7 +72,6 @@ class Target:
         "handler",
         "layers",
         "limits",
-        "max_content_length",
         "miss",
         "mount",
         "placement",
@@ -99,7 +98,6 @@ class Target:
         self.mount = mount
         self.miss = miss
         self.endpoint = placement.endpoint(route.name) if route is not None else None
-        self.max_content_length: int | None = None
         self.limits: Limits | None = None
         """The app's limits with the changes that the route asks for; set when it is composed."""
         self.variables: tuple[str, ...] = ()
@@ -159,8 +157,7 @@ class Assembly:
 
     def _place(self, placement: Placement) -> None:
         self.placements.append(placement)
-        if placement.parent is not None and (placement.prefix.segments or placement.host is not None):
-            self.table.add_owner(placement.prefix, placement, host=placement.host)
+        self.table.add_owner(placement.prefix, placement, host=placement.host)
         for route in placement.router.routes:
             self._add_route(placement, route)
         for mount in placement.router.mounts:
@@ -207,27 +204,30 @@ class Assembly:
         return self._url_defaults.get(endpoint, [])
 
     def _add_mount(self, placement: Placement, mount: Mount) -> None:
-        inner = mount.target
         with located(mount.place):
             prefix = parse_pattern(mount.prefix, placement.converters).joined(placement.prefix)
-        if isinstance(inner, Router) and not inner.is_app:
-            name = mount.name or inner.name
-            if not name or "." in name:
-                raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
-            if inner in placement.chain:
-                raise SetupError(f"{inner!r} is mounted inside itself ({mount.place})")
-            full_name = placement.endpoint(name)
-            taken = next((known for known in self.placements if known.name == full_name), None)
-            if taken is not None:
-                raise SetupError(
-                    f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})"
-                )
-            with located(inner.place):
-                converters = {**placement.converters, **inner.converters}
-                prefix = parse_pattern(inner.prefix, converters).joined(prefix)
-                host = parse_host_pattern(inner.host, converters) if inner.host else placement.host
-            self._place(Placement(inner, placement, full_name, prefix, host, converters))
-            return
+        if isinstance(mount.target, Router) and not mount.target.is_app:
+            self._mount_router(placement, mount, mount.target, prefix)
+        else:
+            self._mount_app(placement, mount, prefix)
+
+    def _mount_router(self, placement: Placement, mount: Mount, inner: Router, prefix: Pattern) -> None:
+        name = mount.name or inner.name
+        if not name or "." in name:
+            raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
+        if inner in placement.chain:
+            raise SetupError(f"{inner!r} is mounted inside itself ({mount.place})")
+        full_name = placement.endpoint(name)
+        if any(known.name == full_name for known in self.placements):
+            raise SetupError(f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})")
+        with located(inner.place):
+            converters = {**placement.converters, **inner.converters}
+            prefix = parse_pattern(inner.prefix, converters).joined(prefix)
+            host = parse_host_pattern(inner.host, converters) if inner.host else placement.host
+        self._place(Placement(inner, placement, full_name, prefix, host, converters))
+
+    def _mount_app(self, placement: Placement, mount: Mount, prefix: Pattern) -> None:
+        inner = mount.target
         if not isinstance(inner, Router) and not can_take(inner, 3):
             raise SetupError(
                 f"an ASGI app takes three arguments, and {inner!r} does not; one for WSGI, a Flask app for example, is "

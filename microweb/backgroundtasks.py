@@ -1,4 +1,7 @@
-"""Tasks that run beside the requests, for one start of the app: used by ``lifespan.py``."""
+"""Tasks that run beside the requests, for one start of the app: used by ``lifespan.py``.
+
+The app and its requests ask ``check_task`` of what they are given.
+"""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.errors import ClientDisconnect, GatewayTimeout, HTTPException, SetupError
 from microweb.limits import Limits
 from microweb.misses import make_miss_endpoint, make_refusal, make_respond
+from microweb.observers import Observers
 from microweb.onion import Answer, Handler, compose
 from microweb.registrations import Registration
 from microweb.responses import AbandonedResponse, Response
 from microweb.routetable import Miss
 from microweb.watcher import cancel_on_disconnect
 
-__all__ = ["Composition", "Services"]
+__all__ = ["Composition", "find_representations", "limits_of", "make_layer", "make_preprocessing", "variables_of"]
 
 Teardown = Callable[[Any, BaseException | None], Awaitable[None]]
 
@@ -39,11 +40,9 @@ class Services(Protocol):
         """Another page than the built-in one for an unhandled error."""
         ...
 
-    async def notify(self, event: str, **details: Any) -> None:
-        """Tell the observers of ``event``."""
-
-    def observes(self, event: str) -> bool:
-        """Whether anybody listens to ``event``."""
+    @property
+    def observers(self) -> Observers:
+        """Who listens to events."""
         ...
 
     def enter(self, target: Target) -> Handler:
@@ -107,11 +106,10 @@ class Composition:
                 self.compose(target)
         self.assembly.table.freeze(self.make_miss)
 
-    def compose(self, target: Target, make_error: Callable[[], HTTPException] | None = None) -> None:
-        """Give one HTTP target its handler; ``make_error`` is what a miss answers instead of its own error."""
+    def compose(self, target: Target, respond: Handler | None = None) -> None:
+        """Give one HTTP target its handler; ``respond`` answers a miss in another way than its kind does."""
         placement = target.placement
         target.limits = limits_of(target, self.services.limits)
-        target.max_content_length = target.limits.max_content_length
         errors = self.errors_of(placement)
         answer = errors.answer
         route = target.route
@@ -121,8 +119,7 @@ class Composition:
         after = self.hooks(placement, "after_request_hooks", "after_request function", 1)[::-1]
         plain: Handler | None = None
         if target.miss is not None:
-            respond = make_refusal(make_error, errors) if make_error is not None else make_respond(target.miss, errors)
-            endpoint = make_miss_endpoint(respond, before, after, answer)
+            endpoint = make_miss_endpoint(respond or make_respond(target.miss, errors), before, after, answer)
         elif target.mount is not None:
             # SECURITY: test_the_dependencies_of_a_router_guard_what_is_mounted_below_it
             before += self.guards(target, target.variables)
@@ -159,7 +156,8 @@ class Composition:
         handler = compose(target.layers, endpoint, answer)
         if self.services.session_store is not None:
             handler = self.with_stored_session(handler, answer)
-        if self.services.observes("request_started") or self.services.observes("request_finished"):
+        observers = self.services.observers
+        if observers.observes("request_started") or observers.observes("request_finished"):
             handler = self.observed(handler)
         target.handler = handler
         plan = target.plan
@@ -224,13 +222,13 @@ class Composition:
         key = (placement, attribute)
         if key not in self._teardowns:
             plans = self.hooks(placement, attribute, "teardown function", 1)[::-1]
-            listened = self.services.observes("context_torn_down")
+            listened = self.services.observers.observes("context_torn_down")
             self._teardowns[key] = make_teardown(plans, self.services, listened) if plans or listened else None
         return self._teardowns[key]
 
     def observed(self, handler: Handler) -> Handler:
         """Tell the observers when a request starts and when its answer is ready."""
-        notify = self.services.notify
+        notify = self.services.observers.notify
 
         async def observed(request: Any) -> Response:
             await notify("request_started", request=request)
@@ -261,24 +259,22 @@ class Composition:
 
     def refuse(self, make_error: Callable[[], HTTPException]) -> Target:
         """A target that answers with an error, whatever the path: for requests beyond a limit."""
-        root = self.assembly.placements[0]
-        target = Target(root, miss=Miss("not_found", root))
-        self.compose(target, make_error)
-        return target
+        return self.make_root_miss(make_refusal(make_error, self.errors_of(self.assembly.placements[0])))
 
     def fail(self, error: Exception) -> Target:
         """A target that answers an error raised while the route was looked for."""
+        answer = self.errors_of(self.assembly.placements[0]).answer
+
+        async def respond(request: Any) -> Response:
+            return await answer(request, error)  # Not raised here: its traceback would hold this frame.
+
+        return self.make_root_miss(respond)
+
+    def make_root_miss(self, respond: Handler) -> Target:
+        """A target that answers in place of any other, inside the app's own hooks and middleware."""
         root = self.assembly.placements[0]
-        answer = self.errors_of(root).answer
-        target = Target(root)
-
-        async def endpoint(request: Any) -> Response:
-            return await answer(request, error)
-
-        layers = [make_layer(registration) for registration in root.gather("layers")]
-        target.handler = compose(layers, endpoint, answer)
-        target.teardown = self.teardown(root, "teardown_request_hooks")
-        target.max_content_length = self.services.limits.max_content_length
+        target = Target(root, miss=Miss("not_found", root))
+        self.compose(target, respond)
         return target
 
     def make_miss(self, miss: Miss[Placement]) -> Target:
@@ -441,7 +437,7 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
             except BaseException as failure:  # noqa: BLE001 - raised again when all hooks have run
                 interrupted = failure
         if listened:
-            await services.notify("context_torn_down", request=request, error=error)
+            await services.observers.notify("context_torn_down", request=request, error=error)
         if interrupted is not None:
             raise interrupted
 

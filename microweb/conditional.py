@@ -176,16 +176,13 @@ class ETags:
         self._strong = frozenset([tag for tag, weak in tags if not weak])
         self._weak = frozenset([tag for tag, weak in tags if weak])
 
-    def contains(self, tag: str) -> bool:
-        """Strong comparison (RFC 9110 §8.8.3.2): the bytes are the same. ``tag in etags`` is this too."""
+    def __contains__(self, tag: object) -> bool:
+        """Strong comparison (RFC 9110 §8.8.3.2): the bytes are the same."""
         return self.star or tag in self._strong
 
     def contains_weak(self, tag: str) -> bool:
         """Weak comparison: one content is as good as the other."""
         return self.star or tag in self._strong or tag in self._weak
-
-    def __contains__(self, tag: object) -> bool:
-        return self.star or tag in self._strong
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._strong | self._weak)
@@ -211,13 +208,11 @@ def evaluate(
     if_none_match: str | None = None,
     if_modified_since: str | None = None,
     if_unmodified_since: str | None = None,
-    exists: bool = True,
 ) -> Literal[304, 412] | None:
     """Weigh the conditions of a request in the order of RFC 9110 §13.2.2; None means to go on with it.
 
-    ``etag`` is an ``ETag`` header's value. ``exists=False`` says that the resource has no content yet,
-    which makes ``If-None-Match: *`` hold for the ``PUT`` that creates it. To be asked only where the answer
-    would otherwise be a 2xx.
+    ``etag`` is an ``ETag`` header's value. To be asked only where the answer would otherwise be a 2xx, of a resource
+    that is there: to create one under ``If-None-Match: *`` is the view's own affair.
 
     >>> evaluate("GET", etag='"v2"', if_none_match='"v1", "v2"')
     304
@@ -228,7 +223,7 @@ def evaluate(
         return None  # §13.2.1: these select no content that a condition could be about.
     reading = method in ("GET", "HEAD")
     if if_match is not None:
-        if not holds_match(ETags(if_match), etag, exists):
+        if not holds_match(ETags(if_match), etag):
             return 412
     elif if_unmodified_since is not None and last_modified is not None:
         date = parse_date(if_unmodified_since)
@@ -236,7 +231,7 @@ def evaluate(
             return 412
     if if_none_match is not None:
         tags = ETags(if_none_match)
-        if (exists and tags.star) or (etag is not None and tags.contains_weak(unquote_etag(etag)[0])):
+        if tags.star or (etag is not None and tags.contains_weak(unquote_etag(etag)[0])):
             return 304 if reading else 412
     elif if_modified_since is not None and last_modified is not None and reading:
         date = parse_date(if_modified_since)
@@ -245,12 +240,10 @@ def evaluate(
     return None
 
 
-def holds_match(tags: ETags, etag: str | None, exists: bool) -> bool:
-    """``If-Match`` (§13.1.1): a weak tag never matches, and a star only what is there."""
-    if tags.star:
-        return exists
-    if etag is None:
-        return False
+def holds_match(tags: ETags, etag: str | None) -> bool:
+    """``If-Match`` (§13.1.1): a weak tag never matches, and a star whatever is there."""
+    if tags.star or etag is None:
+        return tags.star
     tag, weak = unquote_etag(etag)
     return not weak and tag in tags
 

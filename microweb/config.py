@@ -1,7 +1,6 @@
 """The dict at ``app.config``, with Flask's ways to fill it from objects, files and the environment.
 
-Which keys the framework has and what they may hold is in ``limits``; the two names that belong with a config,
-``DEFAULTS`` and ``Limits``, can be had from here too. Filling a program's own typed settings is in
+Which keys the framework has and what they may hold is in ``limits``. Filling a program's own typed settings is in
 ``settings``, behind ``Config.load``. The command line calls ``load_dotenv_file``.
 """
 
@@ -13,10 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from microweb.errors import SetupError
-from microweb.limits import DEFAULTS, Limits
 from microweb.redaction import redacted, shown
 
-__all__ = ["DEFAULTS", "Config", "Limits", "load_dotenv_file"]
+__all__ = ["Config", "load_dotenv_file"]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +38,7 @@ class Config(dict[str, Any]):
     none. What is changed inside a value (``config["DATABASE"]["host"] = ...``) goes unseen: call ``changed()`` after
     that. Files are looked for relative to ``root_path``.
 
-    >>> config = Config("/srv/shop", DEFAULTS)
+    >>> config = Config("/srv/shop", {"JSON_MAX_DEPTH": 64})
     >>> config.from_mapping(MAX_CONTENT_LENGTH=1024, note="keys in lower case are left out")
     True
     >>> (config["MAX_CONTENT_LENGTH"], config["JSON_MAX_DEPTH"], "note" in config)

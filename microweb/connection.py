@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from microweb.contentcoding import Decoder
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "give_back", "resume"]
 
 T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -63,7 +63,6 @@ class Connection:
         self._receive = receive
         self._headers = headers
         self._reader = ""
-        self._idle = True
 
     async def read(self, reader: str = "body()", declared: bytes | None = None) -> bytes:
         """The whole body, read once and kept.
@@ -90,7 +89,7 @@ class Connection:
                 return await self._read_coded(declared, coding)
         if declared is not None and len(declared) > 4:
             self.check_declared(declared)
-        if self._idle and _get_running_loop() is not None:
+        if not (self._busy or self._held is not None or self.disconnected) and _get_running_loop() is not None:
             # PERF(walk.echo): nearly every body is there at once, in one message: its receive() is stepped by
             # hand, so that neither a timer nor a lock is needed. What suspends goes the long way round.
             answer = self._receive()
@@ -173,7 +172,7 @@ class Connection:
         """
         while True:
             if self._held is not None:
-                message, self._held, self._idle = self._held, None, not self._busy
+                message, self._held = self._held, None
                 self._notify()
                 return message
             if self.disconnected:
@@ -191,7 +190,7 @@ class Connection:
                 continue
             message = await self._await_message(self._receive(), None)
             if not self.disconnected:
-                self._held, self._idle = message, False
+                self._held = message
                 self._notify()
 
     async def is_disconnected(self) -> bool:
@@ -210,7 +209,7 @@ class Connection:
                 post(loop, scope.cancel)
             message = await self._await_message(self._receive(), None)
             if not self.disconnected:
-                self._held, self._idle = message, False
+                self._held = message
         return self.disconnected
 
     def _holds_back(self) -> bool:
@@ -302,7 +301,7 @@ class Connection:
 
     async def _await_message(self, answer: Awaitable[Message], timeout: float | None) -> Message:
         """Await one receive(), the only one under way."""
-        self._busy, self._idle = True, False
+        self._busy = True
         message: Message
         try:
             if timeout is not None and isinstance(answer, CoroutineType) and _get_running_loop() is not None:
@@ -323,8 +322,6 @@ class Connection:
             self._notify()
         if message["type"] == "http.disconnect":
             self.disconnected = True
-        else:
-            self._idle = True
         return message
 
     async def _wait_change(self) -> None:

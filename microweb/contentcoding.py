@@ -7,6 +7,7 @@ by ``middleware/compress.py``. ``connection.py`` calls it where ``DECODE_REQUEST
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -158,9 +159,13 @@ def import_brotli() -> Any:
     return brotli if hasattr(brotli.Decompressor, "can_accept_more_data") else None
 
 
+# A module that is not there is looked for in every folder of the path, each time.
+ZSTD = ("compression.zstd", "backports.zstd") if sys.version_info >= (3, 14) else ("backports.zstd",)
+
+
 def import_zstd() -> Any:
     """Python's own zstd (3.14), or its backport."""
-    for name in ("compression.zstd", "backports.zstd"):
+    for name in ZSTD:
         try:
             return import_module(name)
         except ImportError:
@@ -168,14 +173,18 @@ def import_zstd() -> Any:
     return None
 
 
+def can_decode(coding: str) -> bool:
+    """Whether a coding can be undone with what is installed."""
+    if coding == "br":
+        return import_brotli() is not None
+    if coding == "zstd":
+        return import_zstd() is not None
+    return coding in CODECS
+
+
 def known_codings() -> list[str]:
-    """The codings that can be undone with what is installed."""
-    known = ["gzip", "deflate"]
-    if import_brotli() is not None:
-        known.append("br")
-    if import_zstd() is not None:
-        known.append("zstd")
-    return known
+    """The codings that can be undone, as an ``Accept-Encoding`` names them."""
+    return [coding for coding in ("gzip", "deflate", "br", "zstd") if can_decode(coding)]
 
 
 def make_decoder(header: str, *, enabled: bool = True) -> Decoder | None:
@@ -188,10 +197,9 @@ def make_decoder(header: str, *, enabled: bool = True) -> Decoder | None:
     coding = header.strip().lower()
     if coding in ("", "identity"):
         return None
-    known = known_codings() if enabled else []
-    if coding in known or (enabled and coding == "x-gzip"):
+    if enabled and can_decode(coding):
         return Decoder(coding)
-    accepted = ", ".join(known) or "identity"
+    accepted = ", ".join(known_codings()) if enabled else "identity"
     if not enabled:
         text = "Compressed request bodies are not accepted here (DECODE_REQUEST_BODIES)."
     else:

@@ -6,6 +6,7 @@ The proxies on the top floor read this variable and nothing else does so behind 
 State of the variable in a task::
 
     nothing  --App.__call__-->  Request  --teardown ended-->  nothing (and the Request is closed)
+    Request  --whole answer-->  nothing, while it is sent  --teardown-->  Request
     nothing  --app_context()->  AppContext --exit-->          nothing
     Request  --background-->    AppContext with a new g, in a copied context
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
+
+from microweb.contextvariables import ignore_variables
 
 __all__ = ["AppContext", "Context", "Globals", "State", "current"]
 
@@ -108,3 +111,4 @@ class AppContext:
 
 
 current: ContextVar[Context] = ContextVar("microweb.current")
+ignore_variables(current)

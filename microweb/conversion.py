@@ -18,7 +18,7 @@ from microweb.incoming import Incoming
 from microweb.responses import BINARY, HTML, JSON, Response, from_json, make_plain, new
 from microweb.streaming import StreamingResponse
 
-__all__ = ["find_converter", "make_response", "own", "to_response"]
+__all__ = ["NO_ENCODER", "find_converter", "find_encoder", "is_struct", "make_response", "own", "to_response"]
 
 
 def from_text(value: str) -> Response:

@@ -25,7 +25,7 @@ from microweb.headers import find_header
 from microweb.incoming import Incoming
 from microweb.responses import AbandonedResponse, Response, new
 
-__all__ = ["ErrorHandlers", "default_answer", "keep_headers"]
+__all__ = ["PROBLEM", "ErrorHandlers", "HandlerSet", "StockAnswers", "default_answer", "keep_headers", "wants_html"]
 
 Handler = Callable[[Any, BaseException], Awaitable[Any]]
 Report = Callable[[Any, BaseException], Awaitable[None]]

@@ -430,10 +430,8 @@ NEAR = 0.7
 """How alike a rule and a path must be, 1 being equal."""
 
 
-def find_near(
-    rules: Iterable[Rule[Target, Placement]], parts: list[str], host: str | None, count: int = 3
-) -> list[NearRule]:
-    """The rules that are most like a path, the best first."""
+def find_near(rules: Iterable[Rule[Target, Placement]], parts: list[str], host: str | None) -> list[NearRule]:
+    """The three rules that are most like a path, the best first."""
     matcher = SequenceMatcher()
     scored: list[tuple[float, int, NearRule]] = []
     for order, rule in enumerate(rules):
@@ -451,7 +449,7 @@ def find_near(
         route = rule.target.route
         methods = " ".join(methods_of(route)) if route is not None else "mount"
         scored.append((-ratio, order, NearRule(methods, full_rule(rule), rule.place, reason)))
-    return [near for _, _, near in sorted(scored)[:count]]
+    return [near for _, _, near in sorted(scored)[:3]]
 
 
 def fill(rule: Rule[Target, Placement], parts: list[str]) -> tuple[list[str], str]:

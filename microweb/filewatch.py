@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-__all__ = ["FileWatch", "find_source_folders"]
+__all__ = ["SCRATCH", "TICK", "FileWatch", "find_source_folders"]
 
 TICK = 0.25
 """Seconds that ``wait`` takes when nothing changes."""

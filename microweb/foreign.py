@@ -1,7 +1,7 @@
 """Mounted apps that are not microweb's: any ASGI app as a response that has yet to happen.
 
-``call_next`` returns an ``ASGIResponse`` at once; its ``send`` runs the app, in the request's own task, with the
-one wrapped ``send`` of the core, which merges the header edits that layers recorded into the app's own start.
+``call_next`` returns an ``ASGIResponse`` at once; its ``send`` runs the app, in the request's own task, with a
+wrapped ``send``, which merges the header edits that layers recorded into the app's own start.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from microweb.loops import current_task, forget_cancellation, is_cancelled, spaw
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["ForeignLifespan", "run_foreign"]
+__all__ = ["ForeignLifespan"]
 
 MARGIN: Final = 0.5  # seconds for an app to notice that it was cancelled
 
@@ -37,9 +37,9 @@ class ForeignLifespan:
     """The lifespan of a mounted ASGI app, run in a task of its own; an async context manager.
 
     An app that rejects the scope (it raises, or returns without an answer) is taken as having no
-    lifespan, as the specification asks. The app fills a copy of ``state``, kept as ``.state``: what its
-    requests get. Names that are not in ``state`` yet are added there too. ``grace`` is the time in
-    seconds that it may take to shut down before it is cancelled.
+    lifespan, as the specification asks. The app fills a copy of ``state``; names that are not in ``state``
+    yet are added there, for all requests. ``grace`` is the time in seconds that it may take to shut down
+    before it is cancelled.
 
     >>> async def app(scope, receive, send):
     ...     await receive()
@@ -225,10 +225,3 @@ class ForeignLifespan:
         else:
             raise RuntimeError(f"unexpected message {kind!r} from a lifespan that is {self._phase}")
         self._answered.set()
-
-
-def run_foreign(
-    app: ASGIApp, state: MutableMapping[str, Any], *, grace: float = 5.0, name: str | None = None
-) -> ForeignLifespan:
-    """The lifespan of a mounted ASGI app, to be entered on the exit stack."""
-    return ForeignLifespan(app, state, grace=grace, name=name)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from microweb.sessions import Session
     from microweb.workers import Worker
 
-__all__ = ["Authorization", "Incoming"]
+__all__ = ["Authorization", "Incoming", "below_root", "construct", "make_incoming"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -104,7 +104,7 @@ class Incoming:
     """A scope and what belongs to it; see ``Request``, ``SyncRequest`` and ``WebSocket``."""
 
     # Class-level defaults stand for "not looked at yet": an instance sets only what it needs, so making
-    # one costs five assignments. PERF(walk.plaintext)
+    # one costs eight assignments. PERF(walk.plaintext)
     _headers: RequestHeaders | None = None
     _args: MultiDict[str] | None = None
     _cookies: MultiDict[str] | None = None
@@ -398,7 +398,7 @@ class Incoming:
             RuntimeError: no secret key is set, or it is first touched after the answer has started.
         """
         if self._session is None:
-            self._session = self.app.open_session(self)
+            self._session = self.app.sessions.open(self)
         return self._session
 
     # Afterwards --------------------------------------------------------------------------------

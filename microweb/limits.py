@@ -3,7 +3,8 @@
 ``KEYS`` is the table: a name, the value it has when nobody sets it, and a kind (``configkinds``) that says in words
 what may stand there and checks it. ``Limits`` is what the app makes of a config when its handlers are composed:
 checked once, typed, so that no request looks into a dict or meets a wrong type. Nothing is obeyed here; what
-every key does is explained in ``docs/howto/configuration.md``. Called by ``config`` and the app.
+every key does is explained in ``docs/howto/configuration.md``. The app makes its ``Limits``; who obeys a figure asks
+those of the request or of the app.
 """
 
 from __future__ import annotations

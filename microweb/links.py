@@ -52,7 +52,7 @@ def build_url(
     if not isinstance(given, str):
         raise TypeError(f"url_for takes the name of an endpoint, such as 'blog.post', not {given!r}")
     base, root, found = find(app, incoming, endpoint, values, method)
-    path = quote_path(root.rstrip("/")) + found.path
+    path = quote_path(root) + found.path
     query = build_query(found.query)
     url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(str(anchor)) if anchor else ''}"
     host = found.host

@@ -15,10 +15,10 @@ from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, StockAnswers
 from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
 from microweb.onion import Answer, Handler
-from microweb.quoting import quote_path
+from microweb.quoting import quote_path, quote_query
 from microweb.registrations import is_token
 from microweb.responses import Response
-from microweb.routetable import Miss, MissKind
+from microweb.routetable import Miss
 
 __all__ = ["error_of", "make_miss_endpoint", "make_refusal", "make_respond"]
 
@@ -29,15 +29,14 @@ def make_respond(miss: Miss[Placement], errors: ErrorHandlers) -> Handler:
         return make_redirect(miss)
     if miss.kind == "options":
         return make_options(miss)
-    if miss.kind == "not_found":
-        return make_refusal(NotFound, errors)
-    if miss.kind == "bad_path":
-        return make_refusal(bad_path, errors)
-    refuse_method = make_refusal(lambda: MethodNotAllowed(allow=miss.allow), errors)
+    refuse = make_refusal(lambda: error_of(miss), errors)
+    if miss.kind != "method_not_allowed":
+        return refuse
 
     async def check_and_refuse(request: Any) -> Response:
-        check_method(request.method)
-        return await refuse_method(request)
+        if not is_token(request.method):
+            raise error_of(miss, request.method)
+        return await refuse(request)
 
     return check_and_refuse
 
@@ -93,37 +92,12 @@ def make_redirect(miss: Miss[Placement]) -> Handler:
     return redirect_to_rule
 
 
-def quote_query(query: bytes) -> str:
-    """A query string as it came, with everything escaped that may not stand in a header."""
-    from urllib.parse import quote
-
-    return quote(query, safe="!$&'()*+,;=:@/?%-._~[]")
-
-
-def bad_path() -> BadRequest:
-    """The answer to escapes that are no UTF-8."""
-    return BadRequest("The path's percent-escapes are not UTF-8.")
-
-
-def check_method(method: str) -> None:
-    """Refuse what is no method at all.
-
-    Raises:
-        BadRequest: ``method`` is not a token (RFC 9110 §9.1).
-    """
-    if not is_token(method):
-        raise BadRequest("The request's method is not an HTTP token.")
-
-
-def error_of(miss: Miss[Placement], method: str) -> HTTPException:
-    """The error that a miss raises."""
-    kinds: dict[MissKind, Callable[[], HTTPException]] = {
-        "bad_path": bad_path,
-        "method_not_allowed": lambda: MethodNotAllowed(allow=miss.allow),
-    }
-    try:
-        if miss.kind == "method_not_allowed":
-            check_method(method)
-    except BadRequest as error:
-        return error
-    return kinds.get(miss.kind, NotFound)()
+def error_of(miss: Miss[Placement], method: str | None = None) -> HTTPException:
+    """The error that a miss raises; without ``method`` for one that is fit to be a method at all."""
+    if miss.kind == "bad_path":
+        return BadRequest("The path's percent-escapes are not UTF-8.")
+    if miss.kind != "method_not_allowed":
+        return NotFound()
+    if method is not None and not is_token(method):  # RFC 9110 §9.1
+        return BadRequest("The request's method is not an HTTP token.")
+    return MethodNotAllowed(allow=miss.allow)

@@ -13,7 +13,7 @@ from microweb.asgi import Scope
 from microweb.assembly import Target
 from microweb.context import current
 from microweb.foreign import ASGIResponse
-from microweb.onion import Handler
+from microweb.onion import Answer, Handler
 from microweb.quoting import quote_path
 from microweb.responses import Response
 from microweb.router import Router
@@ -34,7 +34,7 @@ def make_scope(request: Any, target: Target) -> Scope:
     """The scope of an app that is mounted where ``target`` stands."""
     scope: Scope = dict(request.scope)
     path, raw_path = request.local_path()
-    root: str = request.root_path.rstrip("/")
+    root: str = request.root_path
     mounted = split_mount(target.depth, path, raw_path)[0]
     scope["path"] = root + path
     scope["root_path"] = root + mounted
@@ -63,7 +63,7 @@ def make_app_entrance(target: Target) -> Handler:
         child.bubbles = bubbles
         child._connection = request.connection
         if child._connection.cached is None:
-            child._connection.limit = found.max_content_length
+            child._connection.limit = found.limits.max_content_length
         token = current.set(child)
 
         async def close() -> None:
@@ -98,7 +98,7 @@ def make_app_entrance(target: Target) -> Handler:
     return enter
 
 
-def make_foreign_entrance(target: Target, answer: Callable[[Any, Exception], Awaitable[Response]]) -> Handler:
+def make_foreign_entrance(target: Target, answer: Answer) -> Handler:
     """The handler of any other ASGI app."""
     assert target.mount is not None
     app = target.mount.target

@@ -2,8 +2,7 @@
 
 ``call_next`` always returns a response: every layer is guarded, so what is raised inside one becomes the
 answer of the nearest error handler before the layer around it sees it. Only ``BaseException``, a
-cancellation for instance, passes through. The guard is the only place that turns exceptions into
-responses, together with the endpoint's own (``endpoint.py``).
+cancellation for instance, passes through. An endpoint guards itself (``endpoint.py``, ``misses.py``).
 """
 
 from __future__ import annotations

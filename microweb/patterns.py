@@ -312,11 +312,6 @@ class Pattern:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a pattern is immutable; {name!r} cannot be set")
 
-    @property
-    def is_static(self) -> bool:
-        """Whether it has no variable."""
-        return not self.variables
-
     def joined(self, prefix: Pattern) -> Pattern:
         """This pattern under a prefix, with one slash between the two.
 

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from microweb.websockets import WebSocket
 
 __all__ = [
+    "Proxy",
     "after_this_request",
     "copy_current_context",
     "current_app",
+    "find_context",
+    "find_incoming",
     "g",
     "request",
     "session",

@@ -22,6 +22,7 @@ __all__ = [
     "quote_again",
     "quote_fragment",
     "quote_path",
+    "quote_query",
     "quote_segment",
     "unquote",
 ]
@@ -59,6 +60,10 @@ def quote(text: str, safe: bytes) -> str:
     data = to_utf8(text)
     if not data.translate(None, safe):
         return text
+    return escape(data, safe)
+
+
+def escape(data: bytes, safe: bytes) -> str:
     return "".join([chr(byte) if byte in safe else ESCAPES[byte] for byte in data])
 
 
@@ -80,6 +85,11 @@ def quote_path(path: str) -> str:
 def quote_fragment(fragment: str) -> str:
     """Percent-encode a decoded fragment (RFC 3986 §3.5)."""
     return quote(fragment, QUERY)
+
+
+def quote_query(query: bytes) -> str:
+    """A query string as it came, with everything escaped that may not stand in a header."""
+    return escape(query, QUERY + b"%[]")
 
 
 def quote_segment(segment: str) -> str:

@@ -25,11 +25,11 @@ from microweb.multidict import MultiDict
 from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
-    from microweb.accept import Accept
+    from microweb.accept import Accept, AcceptLanguage
     from microweb.formreading import Form, FormPart
     from microweb.uploads import SyncUploadFile, UploadFile
 
-__all__ = ["Request", "SyncRequest"]
+__all__ = ["Request", "SyncRequest", "is_json", "not_json"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,13 @@ class HTTPIncoming(Incoming):
         return Accept(self.headers.get("accept"))
 
     @property
+    def accept_languages(self) -> AcceptLanguage:
+        """The languages that the client would like: ``request.accept_languages.best(["en", "de"])``."""
+        from microweb.accept import AcceptLanguage
+
+        return AcceptLanguage(self.headers.get("accept-language"))
+
+    @property
     def max_content_length(self) -> int | None:
         """The most body bytes this request may have; setting it before the body is read changes that."""
         return self.connection.limit
@@ -76,12 +83,8 @@ class HTTPIncoming(Incoming):
         """The reader of this request's messages."""
         if self._connection is None:
             limits = self.limits
-            target = self._target
             self._connection = Connection(
-                self._receive,
-                self.scope["headers"],
-                limits.max_content_length if target is None else target.max_content_length,
-                limits.body_timeout,
+                self._receive, self.scope["headers"], limits.max_content_length, limits.body_timeout
             )
             if limits.decode_request_bodies:
                 self._connection.decodes = True
@@ -109,7 +112,7 @@ class HTTPIncoming(Incoming):
             message: Message = stop.value
             body: bytes | None = message.get("body")  # A disconnect has none.
             if body is not None and not message.get("more_body"):
-                limit = self._target.max_content_length
+                limit = self._target.limits.max_content_length
                 if limit is None or len(body) <= limit:
                     self._whole_body = body
                     return body

@@ -1,4 +1,4 @@
-"""The response: a value with a status, headers and a body, and the only code that speaks to ``send``.
+"""The response: a value with a status, headers and a body, which it writes to ``send``.
 
 ``Response`` carries bytes; ``StreamingResponse`` an iterator. ``conversion.py`` turns what a view returns into one
 of them. A response knows nothing of routes or apps; ``files.py``, ``foreign.py`` and ``events.py`` add kinds
@@ -38,10 +38,17 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 __all__ = [
+    "BINARY",
+    "HTML",
+    "JSON",
     "AbandonedResponse",
+    "HeaderItems",
     "JSONResponse",
     "Response",
+    "from_json",
     "jsonify",
+    "make_plain",
+    "new",
     "redirect",
 ]
 

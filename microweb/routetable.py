@@ -34,7 +34,7 @@ from microweb.routetree import (
     find_owner,
 )
 
-__all__ = ["Miss", "MissKind", "RouteTable", "Rule", "split_mount", "split_path"]
+__all__ = ["Miss", "MissKind", "RouteTable", "split_mount", "split_path"]
 
 T = TypeVar("T")
 Owner = TypeVar("Owner")

@@ -17,7 +17,20 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from microweb.converters import NO_MATCH, Convert, IntConverter, StringConverter
 from microweb.patterns import HostPattern, Pattern, Segment, Tail
 
-__all__ = ["WEBSOCKET", "Entry", "Leaf", "Node", "Rule", "Tree", "find", "find_owner"]
+__all__ = [
+    "CONVERT",
+    "INT",
+    "MOUNT",
+    "SEVERAL",
+    "STRING",
+    "TAIL",
+    "WEBSOCKET",
+    "Leaf",
+    "Rule",
+    "Tree",
+    "find",
+    "find_owner",
+]
 
 T = TypeVar("T")
 Owner = TypeVar("Owner")

@@ -28,7 +28,7 @@ from microweb.filenames import split_filename
 from microweb.files import FileResponse, content_type_of, offers_pathsend
 from microweb.incoming import Incoming
 from microweb.limits import DEFAULTS, Limits
-from microweb.quoting import quote_path
+from microweb.quoting import quote_path, quote_query
 from microweb.requests import Request
 from microweb.responses import Response
 from microweb.workers import run_blocking
@@ -305,7 +305,5 @@ def redirect_to_directory(request: Incoming) -> Response:
     location = "/" + quote_path(request.root_path + request.path).strip("/") + "/"
     query = request.query_string
     if query:
-        from urllib.parse import quote
-
-        location += "?" + quote(query, safe="!$&'()*+,;=:@/?%-._~[]")
+        location += "?" + quote_query(query)
     return Response(b"", 308, {"location": location})

@@ -21,7 +21,7 @@ from microweb.requests import Request
 from microweb.responses import HeaderItems, Response
 from microweb.watcher import until_disconnect
 
-__all__ = ["StreamingResponse", "write"]
+__all__ = ["StreamingResponse", "spec_version", "write"]
 
 
 CHUNK: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": True}

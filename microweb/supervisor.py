@@ -32,7 +32,7 @@ from typing import Any
 
 from microweb.filewatch import TICK, FileWatch
 
-__all__ = ["Child", "Supervisor", "can_run_again"]
+__all__ = ["Child", "Supervisor", "can_run_again", "command_line", "say"]
 
 MARK = "_MICROWEB_CHILD"
 """Begins with an underscore, so that ``Config.from_prefixed_env`` leaves it alone."""

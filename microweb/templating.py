@@ -155,7 +155,7 @@ class Templates:
 
     def tell(self, template: Template, context: dict[str, Any]) -> None:
         """Tell the observers of ``template_rendered``."""
-        if self.app.observes("template_rendered"):
+        if self.app.observers.observes("template_rendered"):
             self.app.observers.notify_now("template_rendered", template=template, context=context)
 
 

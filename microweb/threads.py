@@ -7,7 +7,7 @@ Threads, tasks and loops meet without locks on the way of a call. What they shar
 opposite orders on both sides: who waits says so first and then looks for work; who brings work puts it
 down first and then looks for somebody who waits. So one of them always sees the other.
 
-Used by ``calls.py``, ``workers.py`` and ``iteration.py``; everybody else sees a ``Worker``.
+Used by ``calls.py``, ``callers.py``, ``workers.py`` and ``iteration.py``; everybody else sees a ``Worker``.
 """
 
 from __future__ import annotations

@@ -92,9 +92,6 @@ class UrlMap:
         # As in werkzeug: the rule with the most arguments first, then the one with the most defaults.
         candidates.sort(key=lambda candidate: (-len(candidate.arguments), -len(candidate.defaults)))
 
-    def __contains__(self, endpoint: str) -> bool:
-        return endpoint in self._candidates
-
     def build(
         self,
         endpoint: str,

@@ -105,8 +105,7 @@ def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any]
     root = scope.get("root_path")
     if root:
         path, raw_path = below_root(root, path, raw_path)
-    # PERF(websockets.connect): the property counts what is registered; here all of it is.
-    table = app._assembly.table
+    table = app.assembly.table
     found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
     return app.websocket_targets.get(found) or make_missing(found), values
 

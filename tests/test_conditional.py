@@ -199,8 +199,6 @@ def test_strong_tags_and_weak_tags_are_told_apart() -> None:
         "e,f",
     ]
     assert set(tags) == {"a", "b", "c,d", "e,f"}
-    assert tags.contains("a")
-    assert not tags.contains("b")
 
 
 def test_a_star_holds_every_tag() -> None:
@@ -208,7 +206,6 @@ def test_a_star_holds_every_tag() -> None:
 
     assert tags.star
     assert "x" in tags
-    assert tags.contains("x")
     assert tags.contains_weak("x")
     assert not list(tags)
 
@@ -238,7 +235,7 @@ def test_reading_tags_equals_werkzeug(pairs: list[tuple[str, str]]) -> None:
     tags = ETags(header)
 
     for _, tag in pairs:
-        assert tags.contains(tag) == expected.contains(tag)
+        assert (tag in tags) == expected.contains(tag)
         assert tags.contains_weak(tag) == expected.contains_weak(tag)
     assert set(tags) == expected.as_set(include_weak=True)
 
@@ -287,12 +284,6 @@ def test_if_none_match_compares_weakly(header: str, etag: str | None, verdict: i
     assert evaluate("GET", etag=etag, if_none_match=header) == verdict
     assert evaluate("HEAD", etag=etag, if_none_match=header) == verdict
     assert evaluate("PUT", etag=etag, if_none_match=header) == (412 if verdict else None)
-
-
-def test_a_star_asks_whether_there_is_anything() -> None:
-    assert evaluate("PUT", if_none_match="*") == 412
-    assert evaluate("PUT", if_none_match="*", exists=False) is None
-    assert evaluate("PUT", if_match="*", exists=False) == 412
 
 
 def test_if_modified_since_is_for_reading_only() -> None:

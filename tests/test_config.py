@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microweb.config
-from microweb.config import DEFAULTS, Config, load_dotenv_file
+from microweb.config import Config, load_dotenv_file
 from microweb.errors import SetupError
+from microweb.limits import DEFAULTS
 
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=12)
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
@@ -506,7 +507,7 @@ def test_importing_the_config_loads_nothing_heavy():
     script = (
         "import sys, types; package = types.ModuleType('microweb'); sys.modules['microweb'] = package\n"
         f"package.__path__ = [{str(Path(microweb.config.__file__).parent)!r}]\n"
-        "import microweb.config; print(*sys.modules)"
+        "import microweb.config, microweb.limits; print(*sys.modules)"
     )
 
     loaded = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True)

@@ -142,6 +142,15 @@ def test_a_coding_that_is_not_enabled_is_a_415_that_names_the_key():
     assert caught.value.headers == {"accept-encoding": "identity"}
 
 
+def test_a_coding_of_python_s_own_looks_for_no_package(monkeypatch):
+    def no_import(name):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(contentcoding, "import_module", no_import)
+
+    assert list(make_decoder("gzip").feed(gzip.compress(b"hello"))) == [b"hello"]
+
+
 def test_what_is_not_installed_is_not_known(monkeypatch):
     def no_module(name):
         raise ImportError(name)

@@ -15,10 +15,13 @@ from microweb import (
     SetupError,
     abort,
     after_this_request,
+    flash,
+    get_flashed_messages,
     session,
 )
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
 from microweb.requestcontext import make_receive, make_scope
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -462,6 +465,26 @@ async def test_a_converter_that_fails_is_an_unhandled_error_inside_the_middlewar
 
     assert (response.status_code, response.headers["x-marked"]) == (500, "1")
     assert len(caplog.records) == 1
+
+
+async def test_the_answer_to_a_converter_that_fails_passes_the_hooks_and_has_a_stored_session():
+    class Broken(Converter):
+        def to_python(self, value):
+            raise RuntimeError("in the converter")
+
+    app = App(__name__, secret_key="a secret key of the app")
+    app.session_store = MemorySessionStore()
+    app.converters["broken"] = Broken
+    app.add_route("/<broken:x>", lambda x: x, endpoint="view")
+    app.before_request(lambda: flash("hello"))
+
+    @app.after_request
+    async def mark(response):
+        response.headers["x-flashed"] = ",".join(get_flashed_messages())
+
+    response = await get(app, "/a")
+
+    assert (response.status_code, response.headers["x-flashed"]) == (500, "hello")
 
 
 async def test_an_error_has_its_status_and_title_under_the_names_that_flask_gives_them():

@@ -12,7 +12,7 @@ import trio
 
 from microweb.errors import ServiceUnavailable
 from microweb.failures import LifespanFailed
-from microweb.foreignlifespan import ForeignLifespan, run_foreign
+from microweb.foreignlifespan import ForeignLifespan
 from microweb.lifespan import Lifespan
 from microweb.shutdownevent import ShutdownEvent
 
@@ -823,7 +823,7 @@ def whole_life(calls):
 
     async def enter(stack, state):
         await stack.enter_async_context(slow("first"))
-        await stack.enter_async_context(run_foreign(Mounted(calls), state))
+        await stack.enter_async_context(ForeignLifespan(Mounted(calls), state))
         await stack.enter_async_context(workers())
         lifespan.start_task(work)
         await stack.enter_async_context(slow("last"))
@@ -983,7 +983,7 @@ def test_a_program_that_cancels_every_task_once_gets_its_mounted_apps_stopped_in
         calls.append("end of app")
 
     async def enter(stack, state):
-        await stack.enter_async_context(run_foreign(app, state))
+        await stack.enter_async_context(ForeignLifespan(app, state))
         await stack.enter_async_context(resource(calls, on_exit=anyio.lowlevel.checkpoint))
 
     async def main():

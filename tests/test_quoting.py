@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microweb.quoting import quote_path, quote_segment, unquote
+from microweb.quoting import quote_path, quote_query, quote_segment, unquote
 
 
 @given(st.text())
 def test_quoting_equals_urllib(text: str) -> None:
     assert quote_path(text) == urllib.parse.quote(text, safe="/!$&'()*+,;=:@")
     assert quote_segment(text) == urllib.parse.quote(text, safe="!$&'()*+,;=:@")
+
+
+def test_a_query_as_it_came_is_quoted_as_urllib_quotes_bytes() -> None:
+    query = bytes(range(256))
+
+    assert quote_query(query) == urllib.parse.quote(query, safe="!$&'()*+,;=:@/?%-._~[]")
 
 
 @given(st.text())

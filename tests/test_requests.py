@@ -66,6 +66,8 @@ async def see(look, path: str = "/", **options):
         (lambda r: r.blueprint, "/x", {}, None),
         (lambda r: r.route.rule, "/x", {}, "/<path:rest>"),
         (lambda r: r.view_args, "/x/y", {}, {"rest": "x/y"}),
+        (lambda r: r.accept_languages.best(["de", "fr"], "en"), "/", {"headers": {"accept-language": "de;q=0.5, fr"}}, "fr"),
+        (lambda r: r.accept_languages.best(["de", "fr"], "en"), "/", {"headers": {"accept-language": "it"}}, "en"),
         (lambda r: r.accept.best(["text/html", "application/json"]), "/", {"headers": {"accept": "application/*"}}, "application/json"),
         (lambda r: len(r.id), "/", {}, 32),
         (lambda r: r.query_string.decode(), "/?a=%20", {}, "a=%20"),

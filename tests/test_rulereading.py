@@ -30,7 +30,6 @@ def test_a_rule_becomes_segments_and_variables():
     assert [segment.literal for segment in pattern.segments] == ["user", None, None]
     assert pattern.variables == ("name", "major", "minor")
     assert pattern.trailing_slash
-    assert not pattern.is_static
 
 
 @pytest.mark.parametrize(("rule", "count", "slash"), [("", 0, False), ("/", 0, True), ("/a", 1, False)])
@@ -39,7 +38,7 @@ def test_a_trailing_slash_is_no_segment(rule, count, slash):
 
     assert len(pattern.segments) == count
     assert pattern.trailing_slash is slash
-    assert pattern.is_static
+    assert not pattern.variables
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microweb.config import DEFAULTS, Config
+from microweb.config import Config
 from microweb.errors import SetupError
+from microweb.limits import DEFAULTS
 from microweb.redaction import shown
 
 

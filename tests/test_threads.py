@@ -1840,15 +1840,14 @@ def test_a_close_that_waits_for_its_thread_is_never_withdrawn(worker: Worker) ->
         items = iterate(worker, body)
         await items.__anext__()
         await worker.run(int)
-        asyncio.get_running_loop().call_soon(reading.set)
         blocking.append(asyncio.create_task(worker.run(gate)))
         await gate.wait_entered()
+        closing.set()
         await items.aclose()
 
     async def main() -> None:
         task = asyncio.create_task(read())
-        await reading.wait()
-        await gate.wait_entered()
+        await closing.wait()
         await turns()
         task.cancel()
         await turns()
@@ -1857,7 +1856,7 @@ def test_a_close_that_waits_for_its_thread_is_never_withdrawn(worker: Worker) ->
             await task
         await blocking[0]
 
-    reading = asyncio.Event()
+    closing = asyncio.Event()
     blocking: list[asyncio.Task[object]] = []
     asyncio.run(main())
     assert body.closed == 1

@@ -131,8 +131,6 @@ def test_an_unknown_endpoint_is_an_error_that_names_near_ones():
     urls = UrlMap()
     add(urls, "blog.post", "/post")
 
-    assert "blog.post" in urls
-    assert "blog.posts" not in urls
     with pytest.raises(BuildError, match=r"no endpoint 'blog\.posts'.* Did you mean 'blog\.post'\?"):
         urls.build("blog.posts", {})
     with pytest.raises(BuildError, match=r"no endpoint 'zzz'\.$"):

@@ -9,7 +9,7 @@ import flask
 import pytest
 
 import microweb
-from microweb.config import DEFAULTS
+from microweb.limits import DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]

@@ -1,0 +1,80 @@
+"""What every call passes before the walk of an app: the debugger, an unhandled error on its way out, ASGI middleware.
+
+Composed with the handlers by ``app.py``, as an onion of ASGI apps around ``App.__call__``; where there is none of
+these there is no gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from microweb.asgi import ASGIApp, Receive, Scope, Send
+
+__all__ = ["PASSED", "make_gate"]
+
+PASSED = "microweb.passed"
+"""In a scope: the app whose gate the call has passed."""
+
+
+class Consoles(Protocol):
+    """The debugger: an ASGI app of its own for some requests."""
+
+    def is_asked(self, scope: Scope) -> bool:
+        """Whether a request is for it."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one."""
+
+
+def make_gate(
+    app: ASGIApp,
+    middleware: Sequence[tuple[Callable[..., ASGIApp], Mapping[str, Any]]],
+    debugger: Consoles | None,
+    *,
+    propagates: bool,
+) -> ASGIApp | None:
+    """Compose the gate of ``app``; of the middleware, each a factory and its options, the first is outermost."""
+    if not middleware and debugger is None and not propagates:
+        return None
+
+    # A function and no method: sentry-sdk, among others, takes what is neither a coroutine function nor an object
+    # with such a ``__call__`` for an app of ASGI 2.
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        # Set here, for middleware may have made a new scope of its own.
+        scope[PASSED] = app
+        await app(scope, receive, send)
+
+    gate: ASGIApp = enter
+    for factory, options in reversed(middleware):
+        gate = factory(gate, **options)
+    if propagates:
+        gate = raising(gate)
+    return gate if debugger is None else debugged(gate, debugger)
+
+
+def raising(gate: ASGIApp) -> ASGIApp:
+    """Raise an unhandled error to the server, once it is answered (``PROPAGATE_EXCEPTIONS``)."""
+
+    async def call_and_raise(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions = dict(scope.get("extensions") or {})
+        errors: list[BaseException] = extensions.setdefault("microweb.errors", [])
+        scope["extensions"] = extensions
+        await gate(scope, receive, send)
+        if errors:
+            raise errors.pop()
+
+    return call_and_raise
+
+
+def debugged(gate: ASGIApp, debugger: Consoles) -> ASGIApp:
+    """Give the debugger what its own pages ask for."""
+
+    async def ask_debugger_first(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and debugger.is_asked(scope):
+            await debugger(scope, receive, send)
+        else:
+            await gate(scope, receive, send)
+
+    return ask_debugger_first
