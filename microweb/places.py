@@ -15,8 +15,8 @@ from microweb.headers import find_header
 from microweb.markers import Body, Cookie, Form, Header, Query, Source
 from microweb.multidict import MultiDict
 from microweb.parameters import MISSING, Parameter, Refused, refuse_invalid, refuse_value
-from microweb.problems import MOST_PROBLEMS, Invalid, find_problems, find_unknown
-from microweb.pydanticvalues import make_pydantic_converter
+from microweb.problems import MOST_PROBLEMS, Invalid, convert, find_problems, find_unknown
+from microweb.pydanticvalues import make_pydantic_plain_converter
 from microweb.requests import is_json, not_json
 from microweb.structs import (
     MAPPINGS,
@@ -286,15 +286,13 @@ def read_body_key(name: str, kind: Any, marker: Source, default: Any) -> Paramet
 def make_plain_converter(kind: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
     """A function from plain values, those of JSON or of another representation, to a type; it raises ``Invalid``."""
     if is_pydantic(kind):
-        return make_pydantic_converter(kind, forbid_unknown=forbid_unknown)
-    import msgspec
-
+        return make_pydantic_plain_converter(kind, forbid_unknown=forbid_unknown)
     check_type(kind)
     complete = make_completer(kind, {})
 
     def convert_plain(value: Any) -> Any:
         try:
-            converted = msgspec.convert(value, kind, str_keys=True)
+            converted = convert(value, kind, strict=True)
         except ValueError as error:
             whole = rewrite_whole_numbers(value)
             if whole is not None:

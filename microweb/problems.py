@@ -11,9 +11,10 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
+from microweb import json
 from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_row, is_struct
 
-__all__ = ["MOST_PROBLEMS", "Invalid", "Problem", "find_problems", "find_unknown", "join"]
+__all__ = ["MOST_PROBLEMS", "Invalid", "Problem", "convert", "find_problems", "find_unknown", "join"]
 
 MOST_PROBLEMS = 100
 """Mistakes listed at most: a longer list helps nobody, and the body may hold millions."""
@@ -43,11 +44,8 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
     if len(problems) >= MOST_PROBLEMS:
         return
     before = len(problems)
-    options = choices(hint)
-    choice = options[0] if len(options) == 1 else None
-    if value is None:
-        choice = None
-    if choice is not None and is_walkable(choice) and isinstance(value, Mapping):
+    choice = find_choice(value, hint)
+    if choice is not None and isinstance(value, Mapping) and is_struct(choice):
         fields = find_fields(choice)
         for field in fields:
             if field.key in value:
@@ -55,15 +53,15 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
             elif field.required:
                 problems.append((join(path, field.key), "is missing"))
         if forbids_unknown(choice):
-            unknown = value.keys() - {field.key for field in fields}
+            unknown = value.keys() - {field.key for field in fields} - {tag_of(choice)[0]}
             problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
-    elif isinstance(value, list) and get_origin(choice) in LISTS and get_args(choice):
+    elif choice is not None and isinstance(value, list) and get_args(choice):
         if is_row(choice):
             for index, (item, item_hint) in enumerate(zip(value, get_args(choice), strict=False)):
                 search(item, item_hint, f"{path}[{index}]", strict, problems)
         else:
             search_all(value, range(len(value)), get_args(choice)[0], path, strict, problems)
-    elif isinstance(value, Mapping) and get_origin(choice) in MAPPINGS:
+    elif choice is not None and isinstance(value, Mapping):
         search_all([*value.values()], [*value], get_args(choice)[1], path, strict, problems)
     if len(problems) == before:
         # Nothing is wrong further inside: is it this value, or the whole of it (a length, a check of the class)?
@@ -96,23 +94,61 @@ def search_all(
 def find_fault(value: Any, hint: Any, strict: bool) -> str | None:
     """What msgspec says of a value that is no ``hint``; None if it is one."""
     try:
-        msgspec.convert(value, hint, strict=strict, str_keys=True)
+        convert(value, hint, strict=strict)
     except ValueError as error:
         return str(error)
     return None
 
 
-def is_walkable(hint: Any) -> bool:
-    """Whether a value is an object with one key for each field: no array, no choice by tag."""
-    if not is_struct(hint):
+def convert(value: Any, hint: Any, *, strict: bool) -> Any:
+    """A plain value, of JSON or text, as a ``hint``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return msgspec.convert(value, hint, strict=strict, str_keys=True)
+    except ValueError as error:
+        if "`raw`" not in str(error):
+            raise
+    # A ``msgspec.Raw`` in there is JSON, which no plain value is any more.
+    return msgspec.json.decode(json.dumps(value), type=hint, strict=strict)
+
+
+def find_choice(value: Any, hint: Any) -> Any:
+    """The one type of a union that an object or a list is meant as, by its shape and its tag; None if none can be told.
+
+    Of structs that are written as arrays it is never told: their items have no keys.
+    """
+    found = [choice for choice in choices(hint) if is_meant(value, choice)]
+    return found[0] if len(found) == 1 else None
+
+
+def is_meant(value: Any, choice: Any) -> bool:
+    """Whether an object or a list is written as one of this type; the only struct of one may come without its tag."""
+    if isinstance(value, list):
+        return get_origin(choice) in LISTS
+    if not isinstance(value, Mapping):
         return False
-    config = getattr(get_origin(hint) or hint, "__struct_config__", None)
-    return config is None or not (config.array_like or config.tag is not None)
+    if not is_struct(choice):
+        return get_origin(choice) in MAPPINGS
+    config = getattr(get_origin(choice) or choice, "__struct_config__", None)
+    key, tag = tag_of(choice)
+    return (config is None or not config.array_like) and (tag is None or value.get(key, tag) == tag)
+
+
+def tag_of(struct: Any) -> tuple[str | None, Any]:
+    """The key and the value by which a struct is told from others in a union; None if it has no tag."""
+    config = getattr(get_origin(struct) or struct, "__struct_config__", None)
+    return (None, None) if config is None else (config.tag_field, config.tag)
 
 
 def forbids_unknown(hint: Any) -> bool:
     config = getattr(get_origin(hint) or hint, "__struct_config__", None)
     return config is not None and bool(config.forbid_unknown_fields)
+
+
+LACKS = "Object missing required field "
 
 
 def explain(said: str, path: str, strict: bool) -> Problem:
@@ -126,6 +162,8 @@ def explain(said: str, path: str, strict: bool) -> Problem:
     is_key = inside.startswith("key` in `")  # Of a dict: what is wrong is not what it holds.
     inside = inside.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix(".")
     text = text.replace("`", "")
+    if text.startswith(LACKS):  # The tag of a union: fields that are missing have been found.
+        inside, text = join(inside, text.removeprefix(LACKS)), "is missing"
     if not strict:
         text = text.removesuffix(", got str")
     reason = ("a key: " if is_key else "") + text[:1].lower() + text[1:]
@@ -154,10 +192,9 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
     unknown: list[str] = []
     arguments = get_args(choice)
     if is_struct(choice):
-        config = getattr(get_origin(choice) or choice, "__struct_config__", None)
-        tag, tag_value = (config.tag_field, config.tag) if config is not None else (None, None)
-        if not isinstance(value, Mapping) or (tag_value is not None and value.get(tag) != tag_value):
+        if not is_meant(value, choice):
             return None
+        tag, _ = tag_of(choice)
         fields = {field.key: field for field in find_fields(choice)}
         for key, item in value.items():
             if key in fields:

@@ -17,7 +17,7 @@ from microweb import json
 from microweb.errors import BadRequest
 from microweb.problems import MOST_PROBLEMS, Invalid, Problem, join
 
-__all__ = ["make_pydantic_converter", "make_pydantic_decoder"]
+__all__ = ["make_pydantic_converter", "make_pydantic_decoder", "make_pydantic_plain_converter"]
 
 
 def make_pydantic_converter(hint: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
@@ -74,6 +74,25 @@ def make_pydantic_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callabl
         raise Invalid(list(explain_pydantic(found)))
 
     return decode
+
+
+def make_pydantic_plain_converter(hint: Any, *, forbid_unknown: bool = False) -> Callable[[Any], Any]:
+    """A function from plain values of a body to such a type.
+
+    Raises: as ``make_pydantic_converter``.
+    """
+    convert = make_pydantic_converter(hint, forbid_unknown=forbid_unknown)
+    decode = make_pydantic_decoder(hint, forbid_unknown=forbid_unknown)
+
+    def convert_plain(value: Any) -> Any:
+        try:
+            return convert(value)
+        except Invalid:
+            pass
+        # What is a date to a strict model in JSON, is none to it in Python.
+        return decode(json.dumps(value), 10_000)
+
+    return convert_plain
 
 
 PYDANTIC_REASONS = {"missing": "is missing", "extra_forbidden": "is not a known field"}

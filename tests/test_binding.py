@@ -768,6 +768,26 @@ async def test_what_pydantic_takes_for_json_is_refused_all_the_same():
     assert (await post('\ufeff{"x": 1}')).text == "1.0"
 
 
+async def test_a_strict_pydantic_model_takes_the_same_under_a_key_as_alone():
+    class Day(pydantic.BaseModel, strict=True):
+        date: datetime.date
+        count: int = 1
+
+    async def alone(day: Day):
+        return str(day.date)
+
+    async def key(day: Annotated[Day, Body("day")]):
+        return str(day.date)
+
+    given = {"date": "2020-01-31"}
+    wrong = {"date": "2020-01-31", "count": "1"}
+
+    assert (await call(alone, "POST", json=given)).text == "2020-01-31"
+    assert (await call(key, "POST", json={"day": given})).text == "2020-01-31"
+    assert [name for _, name, _ in await errors(alone, method="POST", json=wrong)] == ["count"]
+    assert [name for _, name, _ in await errors(key, method="POST", json={"day": wrong})] == ["day.count"]
+
+
 async def test_a_pydantic_field_is_looked_up_by_the_name_that_it_comes_in_under():
     class Model(pydantic.BaseModel):
         page: int = pydantic.Field(1, validation_alias="p")
@@ -883,6 +903,71 @@ async def test_a_union_by_tag():
         ("body", "age", "expected int, got str")
     ]
     assert (await call(view, "POST", json={"type": "cow"})).status_code == 422
+
+
+async def test_every_mistake_in_what_a_tag_names_is_listed():
+    class Cat(msgspec.Struct, tag="cat", forbid_unknown_fields=True):
+        lives: int
+        name: str
+
+    class Dog(msgspec.Struct, tag="dog"):
+        age: int
+
+    async def view(pets: dict[str, Cat | Dog | None]):
+        return "ok"
+
+    body = {"a": {"type": "cat", "lives": "x", "toy": 1}, "b": {"age": 1}, "c": {"type": "dog"}, "d": None}
+
+    assert await errors(view, method="POST", json=body) == [
+        ("body", "a.lives", "expected int, got str"),
+        ("body", "a.name", "is missing"),
+        ("body", "a.toy", "is not a known field"),
+        ("body", "b.type", "is missing"),
+        ("body", "c.age", "is missing"),
+    ]
+
+
+async def test_every_mistake_in_the_one_struct_or_list_of_a_union_is_listed():
+    async def view(order: Order | list[Order] | int):
+        return "ok"
+
+    wrong = {"id": "x", "note": 1}
+
+    assert [name for _, name, _ in await errors(view, method="POST", json=wrong)] == ["id", "note"]
+    assert [name for _, name, _ in await errors(view, method="POST", json=[wrong])] == ["[0].id", "[0].note"]
+
+
+async def test_a_part_of_a_body_may_be_kept_as_the_json_that_came():
+    class Event(msgspec.Struct):
+        kind: str
+        data: msgspec.Raw
+
+    async def whole(event: Event):
+        return "ok"
+
+    async def key(events: Annotated[list[Event], Body("events")]):
+        return bytes(events[0].data)
+
+    assert await errors(whole, method="POST", json={"kind": 1, "data": {}}) == [
+        ("body", "kind", "expected str, got int")
+    ]
+    assert (await call(key, "POST", json={"events": [{"kind": "a", "data": [1.5]}]})).content == b"[1.5]"
+    assert await errors(key, method="POST", json={"events": [{"kind": "a"}]}) == [
+        ("body", "events[0].data", "is missing")
+    ]
+
+
+async def test_unknown_keys_are_found_where_the_tag_of_the_only_struct_is_left_out():
+    class Cat(msgspec.Struct, tag="cat"):
+        lives: int
+
+    async def view(cat: Annotated[Cat, Body(forbid_unknown=True)]):
+        return "ok"
+
+    assert (await call(view, "POST", json={"lives": 9})).status_code == 200
+    assert await errors(view, method="POST", json={"lives": 9, "admin": True}) == [
+        ("body", "admin", "is not a known field")
+    ]
 
 
 async def test_at_most_a_hundred_mistakes_are_listed():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncIterable, Collection, Iterator, Mapping, Sequence
+from functools import reduce
 from http import HTTPStatus
+from operator import or_
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from microweb.assembly import Placement
@@ -52,30 +54,42 @@ SUCCESS = "2XX"
 class Answers:
     """The Responses Object of one operation, as it is put together."""
 
-    def __init__(self, schemas: Schemas, placements: list[Placement], data_types: Sequence[str]) -> None:
+    def __init__(
+        self, schemas: Schemas, placements: list[Placement], data_types: Sequence[str], *, has_only_data: bool = False
+    ) -> None:
         self.schemas = schemas
         self.data_types = data_types
-        """The media types that data is sent in, JSON among them."""
+        """The media types that data is sent in."""
+        self.has_only_data = has_only_data
         self.placements = placements
         """The one that the operation stands in, and those that may own its path when that misses."""
         self.found: dict[str, dict[str, Any]] = {}
 
     def add_returned(self, returns: Any, declared: Mapping[int, Any]) -> None:
         """What the view returns, at the statuses that were declared for it, if any."""
-        statuses, content = self.read_returns(returns)
+        answers = [self.read_returns(each) for each in split_returns(returns)]
         named = [status for status in declared if status < 400]
-        for status in named:
-            self.found[str(status)] = self.write(status, declared[status], content)
-        if not named:
+        if named:
+            successes = [content for statuses, content in answers if min(statuses, default="") < "400"]
+            whole = join_contents(successes) if successes else None
+            for status in named:
+                self.found[str(status)] = self.write(status, declared[status], whole)
+        for statuses, content in answers:
             for key in statuses:
-                self.found[key] = {"description": describe_status(key)} | with_content(content, key)
+                if not named or key >= "400":
+                    known = self.found.get(key)
+                    whole = content if known is None else join_contents([known.get("content"), content])
+                    self.found[key] = {"description": describe_status(key)} | with_content(whole, key)
 
     def add_errors(self, declared: Mapping[int, Any], misses: Collection[int]) -> None:
         """The errors that were declared; ``misses`` are those that whoever owns the path may answer."""
         for status, given in sorted(declared.items()):
             if status >= 400:
                 owners = self.placements if status in misses else self.placements[:1]
-                self.found[str(status)] = self.write(status, given, self.content_of_error(status, owners))
+                content = self.content_of_error(status, owners)
+                if str(status) in self.found:  # The view returns it too.
+                    content = join_contents([self.found[str(status)].get("content"), content])
+                self.found[str(status)] = self.write(status, given, content)
 
     def write(self, status: int, given: Any, content: dict[str, Any] | None) -> dict[str, Any]:
         """One Response Object, from what ``describe`` takes for it."""
@@ -106,8 +120,7 @@ class Answers:
             if media is None:
                 return ([SUCCESS] if statuses == ["200"] else statuses), None
             for name, schema in media.items():
-                known = content.get(name)
-                content[name] = schema if known is None else {"anyOf": [*known.get("anyOf", [known]), schema]}
+                content[name] = schema if name not in content else either(content[name], schema)
         if not content:
             return ([SUCCESS] if hint is not NoReturn else []), None
         return statuses, {name: {"schema": schema} if schema else {} for name, schema in content.items()}
@@ -121,6 +134,8 @@ class Answers:
             return None
         if issubclass(kind, HTTPException):
             return self.write_problem()
+        if self.has_only_data and issubclass(kind, str | bytes | int | float):
+            return self.write_data(choice)
         if issubclass(kind, str):
             return {"text/html": {"type": "string"}}
         if issubclass(kind, bytes):
@@ -132,9 +147,13 @@ class Answers:
         if issubclass(kind, Response | types.GeneratorType | AsyncIterable | Iterator):
             return None
         if issubclass(kind, dict | list | set | frozenset | Mapping) or has_structs(choice):
-            schema = self.schemas.of_answer(choice)
-            return {name: schema if name in STRUCTURED else {} for name in self.data_types}
+            return self.write_data(choice)
         return None
+
+    def write_data(self, kind: Any) -> dict[str, Schema]:
+        """The media types of data, with its schema where that is known."""
+        schema = self.schemas.of_answer(kind)
+        return {name: schema if name in STRUCTURED or name.endswith("+json") else {} for name in self.data_types}
 
     def content_of_error(self, status: int, owners: list[Placement]) -> dict[str, Any] | None:
         """What an error of a status is answered with, wherever in ``owners`` it is; None if that is not known."""
@@ -180,6 +199,35 @@ async def report(request: Any, error: BaseException) -> None:
 
 def is_text(given: Any) -> bool:
     return isinstance(given, str)
+
+
+def split_returns(returns: Any) -> list[Any]:
+    """A return annotation, or its parts: each ``(body, status)`` of a union has statuses of its own."""
+    options = [] if isinstance(returns, Unresolved) else choices(returns)
+    tuples = [each for each in options if get_origin(each) is tuple]
+    if not tuples or len(options) == 1:
+        return [returns]
+    others = [each for each in options if each not in tuples]
+    return ([reduce(or_, others)] if others else []) + tuples
+
+
+def join_contents(contents: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What is in an answer that is one of several; None if one of them is not known."""
+    joined: dict[str, Any] = {}
+    for content in contents:
+        if content is None:
+            return None
+        for name, media in content.items():
+            known = joined.setdefault(name, media)
+            if known != media:
+                is_told = "schema" in known and "schema" in media
+                joined[name] = {"schema": either(known["schema"], media["schema"])} if is_told else {}
+    return joined
+
+
+def either(known: Schema, schema: Schema) -> Schema:
+    """One of two schemas; the first may be of several already."""
+    return {"anyOf": [*known["anyOf"], schema] if list(known) == ["anyOf"] else [known, schema]}
 
 
 def with_content(content: dict[str, Any] | None, status: str) -> dict[str, Any]:

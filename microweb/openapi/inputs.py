@@ -121,8 +121,9 @@ class Inputs:
         self.takes_form = True
         self.can_be_refused = True  # Text, where a file is expected.
         file: Schema = {"type": "array", "items": FILE} if is_list(parameter.type) else dict(FILE)
-        if is_list(parameter.type) and not parameter.required:
-            file |= {"type": ["array", "string"], "maxLength": 0}  # An empty text stands for none.
+        if is_list(parameter.type):
+            # A form has no empty list; an empty text stands for none.
+            file |= {"minItems": 1} if parameter.required else {"type": ["array", "string"], "maxLength": 0}
         self._files[parameter.alias] = file
         if parameter.required:
             self._needed.add(parameter.alias)

@@ -52,6 +52,13 @@ class Operation:
         self.read_types: list[str] = ["application/json"] if negotiation is None else negotiation.readable
         self.refuses_types = negotiation is not None and negotiation.strict
         """Whether a client that accepts no format of the data is told so: a 406."""
+        self.has_only_data = False
+        """Whether texts and numbers are data too, as from a class that writes all that its methods return."""
+        list_types = getattr(getattr(self.route.source, "view_class", None), "list_media_types", None)
+        if list_types is not None:
+            self.sent_types, fallback = list_types(address.app, self.route.options)
+            self.refuses_types = fallback is None
+            self.has_only_data = True
         self.meets_others = False
         """Whether a path that is not for it may be for a rule with another method."""
 
@@ -153,7 +160,7 @@ class Operation:
     def write_answers(self, schemas: Schemas, errors: Mapping[int, Any]) -> dict[str, Any]:
         """The Responses Object, by status."""
         described = self.description
-        answers = Answers(schemas, self.address.owners, self.sent_types)
+        answers = Answers(schemas, self.address.owners, self.sent_types, has_only_data=self.has_only_data)
         answers.add_returned(self.plan.returns, described.responses)
         answers.add_errors({**errors, **described.responses}, misses=MISSES)
         return dict(sorted(answers.found.items()))

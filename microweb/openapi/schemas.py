@@ -74,7 +74,8 @@ class Schemas:
         if is_pydantic(hint):
             schema = self.resolve(self.of_pydantic(hint, "validation"))
             required = schema.get("required", ())
-            return [Property(name, found, name in required) for name, found in schema["properties"].items()]
+            fields = schema["properties"].items()
+            return [Property(name, without_null(found), name in required) for name, found in fields]
         node = types.type_info(hint)
         while isinstance(node, types.Metadata):
             node = node.type
@@ -120,6 +121,9 @@ class Schemas:
         if len(tagged) == len(members) and not any(each.array_like for each in tagged):
             mapping = {str(each.tag): found["$ref"] for each, found in zip(tagged, written, strict=True)}
             union["discriminator"] = {"propertyName": tagged[0].tag_field, "mapping": mapping}
+        keys = [each.tag_field for each in tagged if not each.array_like]
+        if len(keys) > 1:  # The only struct of a type may come without its tag.
+            union["required"] = keys[:1]
         return union
 
     def write_dict(self, node: types.DictType | types.FrozenDictType, *, closed: bool) -> Schema:
@@ -185,7 +189,6 @@ class Schemas:
         required = [field.encode_name for field in fields if field.required]
         if isinstance(node, types.StructType) and tag is not None and node.tag_field is not None:
             properties = {node.tag_field: {"const": tag}, **properties}
-            required = [node.tag_field, *required]
         schema: Schema = {"type": "object", "properties": properties}
         if required:
             schema["required"] = required
@@ -235,6 +238,15 @@ def write_array(items: list[Schema], required: int, *, is_open: bool = False) ->
     """An array with a schema for each place."""
     schema: Schema = {"type": "array", "prefixItems": items, "minItems": required}
     return schema if is_open else schema | {"maxItems": len(items), "items": False}
+
+
+def without_null(schema: Schema) -> Schema:
+    """The schema of a field that comes as text, which pydantic never takes for None."""
+    if {"type": "null"} not in schema.get("anyOf", ()):
+        return schema
+    others = [each for each in schema["anyOf"] if each != {"type": "null"}]
+    kept = {name: value for name, value in schema.items() if name != "anyOf" and (name, value) != ("default", None)}
+    return kept | (others[0] if len(others) == 1 else {"anyOf": others})
 
 
 def limits(**values: int | None) -> Schema:

@@ -37,6 +37,7 @@ from microweb import (
     abort,
     redirect,
 )
+from microweb.ext.rest import Api, Resource
 from microweb.openapi import OpenAPI, describe
 
 TOKEN = "awkward-but-known"
@@ -314,6 +315,10 @@ def add_bodies(app: App) -> None:
     async def either(wear: Hat | Cap) -> Hat | Cap:
         return wear
 
+    @app.post("/bodies/tagged")
+    async def tagged(hat: Hat) -> Hat:
+        return hat
+
     @app.post("/bodies/list")
     async def several(lines: list[Line]) -> dict[str, int]:
         return {"count": len(lines)}
@@ -371,6 +376,10 @@ def add_forms(app: App) -> None:
     async def file(photo: UploadFile, width: Annotated[int, Form()]) -> dict[str, Any]:
         return {"size": photo.size}
 
+    @app.post("/forms/album")
+    async def album(photos: list[UploadFile], colours: Annotated[list[Colour], Form()]) -> dict[str, int]:
+        return {"count": len(photos)}
+
     @app.post("/forms/files")
     def files(photos: list[SyncUploadFile] | None = None) -> dict[str, int]:
         return {"count": len(photos or [])}
@@ -408,6 +417,10 @@ def add_answers(app: App) -> None:
     @app.get("/answers/people")
     async def people() -> dict[str, list[Person]]:
         return {"people": [Account("ada", "secret")]}
+
+    @app.get("/answers/either/<int:number>")
+    async def either_answer(number: int) -> Person | tuple[dict[str, int], Literal[404]]:
+        return Account("ada", "secret") if number % 2 else ({"number": number}, 404)
 
     @app.get("/answers/stream")
     async def stream() -> AsyncGenerator[str, None]:
@@ -467,6 +480,20 @@ def add_places(app: App) -> None:
         return abort(404)
 
     app.mount("", shop)
+    api = Api(app, prefix="/rest", default_mediatype="text/csv")
+
+    @api.representation("text/csv")
+    def write_csv(data: Any, status: int, headers: Any) -> Response:
+        return Response(f"{data}", status, headers)
+
+    @api.resource("/words/<int:number>")
+    class Written(Resource):
+        async def get(self, number: int) -> str:
+            return str(number)
+
+        async def post(self, number: int, line: Line) -> tuple[Line, Literal[201]]:
+            return line, 201
+
     inner = App("inner", static_folder=None)
 
     @inner.get("/")

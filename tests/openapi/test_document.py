@@ -28,7 +28,9 @@ from microweb import (
     SetupError,
     UploadFile,
 )
+from microweb.ext.rest import Api, Resource
 from microweb.openapi import OpenAPI, describe
+from microweb.testing import SyncClient
 from tests.openapi.awkward import make_app
 
 
@@ -497,7 +499,28 @@ def test_tagged_structs_have_a_discriminator():
         "cat": "#/components/schemas/Cat",
         "dog": "#/components/schemas/Dog",
     }
-    assert components["Cat"]["required"] == ["type", "lives"]
+    assert schema["required"] == ["type"]
+    assert components["Cat"]["properties"]["type"] == {"const": "cat"}
+
+
+def test_the_tag_of_the_only_struct_may_be_left_out():
+    class Cat(msgspec.Struct, tag="cat"):
+        lives: int
+
+    class House(msgspec.Struct):
+        cat: Cat
+        other: Cat | None = None
+
+    async def view(house: House):
+        return ""
+
+    _, components = operation_of(view, method="post")
+    assert components["Cat"]["required"] == ["lives"]
+
+    app = App(__name__)
+    app.post("/")(view)
+    with SyncClient(app) as client:
+        assert client.post("/", json={"cat": {"lives": 9}, "other": {"lives": 1}}).status_code == 200
 
 
 def test_a_body_that_forbids_unknown_keys_is_closed():
@@ -615,6 +638,32 @@ def test_a_file_needs_multipart():
     assert content["multipart/form-data"]["schema"]["properties"]["photo"] == {"type": "string", "format": "binary"}
 
 
+def test_no_text_is_null_to_a_pydantic_model():
+    class Search(pydantic.BaseModel):
+        page: int | None = None
+        word: int | str | None = "a"
+
+    async def view(search: Annotated[Search, Query()]):
+        return ""
+
+    operation, _ = operation_of(view)
+    page, word = [parameter["schema"] for parameter in operation["parameters"]]
+
+    assert page == {"title": "Page", "type": "integer"}
+    assert (word["anyOf"], word["default"]) == ([{"type": "integer"}, {"type": "string"}], "a")
+
+
+def test_a_list_of_files_that_is_needed_has_at_least_one():
+    async def view(photos: list[UploadFile], more: list[UploadFile] | None = None):
+        return ""
+
+    operation, _ = operation_of(view, method="post")
+    fields = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+
+    assert fields["photos"]["minItems"] == 1
+    assert "minItems" not in fields["more"]
+
+
 # Answers -------------------------------------------------------------------------------------------
 
 
@@ -644,6 +693,80 @@ def test_a_return_annotation_tells_status_and_media_type(returns, status, media)
 
     assert list(responses) == [status]
     assert list(responses[status].get("content", {})) == ([] if media is None else [media])
+
+
+def test_a_resource_answers_in_the_media_types_of_its_api():
+    app = App(__name__, static_folder=None)
+    api = Api(app, default_mediatype=None)
+    shop = Api(app, prefix="/shop", media_type="application/vnd.shop.v1+json")
+    api.representation("application/xml")(lambda data, status, headers: Response("<a/>", status, headers))
+
+    class Lines(Resource):
+        async def get(self) -> Line:
+            raise NotImplementedError
+
+    class Word(Resource):
+        async def get(self) -> str:
+            raise NotImplementedError
+
+    api.add_resource(Lines, "/lines")
+    shop.add_resource(Word, "/word")
+    paths = document_of(app)["paths"]
+
+    lines, word = paths["/lines"]["get"]["responses"], paths["/shop/word"]["get"]["responses"]
+    assert list(lines["200"]["content"]) == ["application/json", "application/xml"]
+    assert "406" in lines
+    text = {"schema": {"type": "string"}}
+    assert word["200"]["content"] == {"application/json": text, "application/vnd.shop.v1+json": text}
+
+
+def test_the_representations_of_a_resource_are_those_of_the_app_when_it_serves():
+    app = App(__name__, static_folder=None)
+    api = Api(app)
+
+    class Lines(Resource):
+        async def get(self) -> Line:
+            return Line("x")
+
+    api.add_resource(Lines, "/lines")
+    document_of(app)
+    app.representations["application/msgpack"] = MessagePack()
+
+    with SyncClient(app) as client:
+        answer = client.get("/lines", headers={"accept": "application/msgpack"})
+    assert answer.headers["content-type"] == "application/msgpack"
+
+
+def test_each_tuple_of_a_union_tells_a_status_of_its_own():
+    class Trouble(msgspec.Struct):
+        code: int
+
+    async def view(id: int) -> Line | tuple[Line, Literal[201]] | tuple[Trouble, Literal[404, 409]]:
+        raise NotImplementedError
+
+    responses = operation_of(view, "/<int:id>")[0]["responses"]
+
+    def schemas_of(status):
+        return {name: media["schema"] for name, media in responses[status]["content"].items()}
+
+    line, trouble = {"$ref": "#/components/schemas/Line"}, {"$ref": "#/components/schemas/Trouble"}
+    assert schemas_of("200") == schemas_of("201") == {"application/json": line}
+    assert schemas_of("409") == {"application/json": trouble}
+    assert list(schemas_of("404")) == ["application/json", "application/problem+json", "text/html"]
+
+
+def test_what_a_union_tells_of_errors_stands_beside_a_status_that_is_described():
+    class Trouble(msgspec.Struct):
+        code: int
+
+    @describe(responses={202: None})
+    async def view() -> Line | tuple[Trouble, Literal[409]]:
+        raise NotImplementedError
+
+    responses = operation_of(view)[0]["responses"]
+
+    assert list(responses) == ["202", "409"]
+    assert responses["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Line"}
 
 
 def test_a_view_without_an_annotation_answers_with_any_success():

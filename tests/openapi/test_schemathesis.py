@@ -81,7 +81,7 @@ EXAMPLES = [100, pytest.param(1000, marks=pytest.mark.exhaustive)]
 
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("examples", EXAMPLES)
-@pytest.mark.parametrize("part", ["paths|answers|shop|inner|several", "texts", "bodies", "forms"])
+@pytest.mark.parametrize("part", ["paths|answers|shop|inner|several|rest", "texts", "bodies", "forms"])
 def test_nothing_is_found_in_an_app_of_everything(tmp_path, part, examples):
     # What is bound to a host cannot be asked for by another name.
     options = [f"--max-examples={examples}", f"--include-path-regex=^/({part})(/|$)"]

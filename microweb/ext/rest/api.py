@@ -180,9 +180,13 @@ class Api:
     def find_outputs(self, app: App) -> Outputs:
         """What answers can be written in, by media type: what ``app`` and its router know, and its own."""
         if app not in self._outputs:
-            routers = [app, *(target for target in self._targets if not isinstance(target, App))]
-            self._outputs[app] = {**outputs_of(routers), **self.representations}
+            self._outputs[app] = self.gather_outputs(app)
         return self._outputs[app]
+
+    def gather_outputs(self, app: App) -> Outputs:
+        """``find_outputs`` as it is now: more may be registered until the app serves."""
+        routers = [app, *(target for target in self._targets if not isinstance(target, App))]
+        return {**outputs_of(routers), **self.representations}
 
     def url_for(self, resource: type[Resource], **values: Any) -> str:
         """The URL of a resource of this API.

@@ -157,7 +157,7 @@ class Argument:
             value = value.lower()
         converted = self._make(value, operator)
         if self.choices != () and converted not in self.choices and value is not None:
-            raise ValueError(f"{str(value)[:100]!r} is not a valid choice")
+            raise ValueError(f"{str(value)[:100]} is not a valid choice")
         return converted
 
     def _make(self, value: Any, operator: str) -> Any:

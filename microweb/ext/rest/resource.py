@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from microweb import MethodView, request
+from microweb import App, MethodView, request
 from microweb.ext.rest.outputs import JSON, Outputs, is_ready, outputs_of, represent, unpack
 
 __all__ = ["Resource"]
@@ -46,3 +47,16 @@ class Resource(MethodView):
         if api is not None:
             return represent(*unpack(value), api.find_outputs(request.app), api.default_mediatype)
         return represent(*unpack(value), outputs_of([request.app]), JSON)
+
+    @classmethod
+    def list_media_types(cls, app: App, options: Mapping[str, Any]) -> tuple[list[str], str | None]:
+        """What its data can be written in, and what is sent to a client that accepts none of it; for documents.
+
+        ``options`` are those of the route that it is served at.
+        """
+        api = options.get("api")
+        if cls.representations is not None:
+            return list(cls.representations), next(iter(cls.representations))
+        if api is not None:
+            return list(api.gather_outputs(app)), api.default_mediatype
+        return list(outputs_of([app])), JSON

@@ -6,6 +6,7 @@ ASGI around the whole app, so that routes, guards and logs see one path, the one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -15,6 +16,9 @@ __all__ = ["MediaTypeVersions"]
 
 Scope = MutableMapping[str, Any]
 Channel = Callable[..., Awaitable[Any]]
+
+WEIGHT = re.compile(r";[ \t]*q=(0?\.[0-9]+|[01](?:\.[0-9]*)?)", re.IGNORECASE)
+"""How much an item of ``Accept`` is wanted (RFC 9110 §12.4.2); Java's client leaves out the nought."""
 
 
 class MediaTypeVersions:
@@ -61,13 +65,14 @@ class MediaTypeVersions:
         local = path[len(root) :] if root and path.startswith(root) else path
         if not lies_under(local, self.under) or any(lies_under(local, prefix) for prefix in self.prefixes.values()):
             return None
+        chosen, most = self.default, 0.0
         for name, value in scope["headers"]:
             if name == b"accept":
                 for item in value.decode("latin-1").split(","):
                     prefix = self.prefixes.get(item.partition(";")[0].strip().lower())
-                    if prefix is not None:
-                        return prefix
-        return self.default
+                    if prefix is not None and (weight := weight_of(item)) > most:
+                        chosen, most = prefix, weight
+        return chosen
 
     def moved(self, scope: Scope, prefix: str) -> Scope:
         """The scope with the version in its path."""
@@ -82,6 +87,12 @@ class MediaTypeVersions:
                 return scope  # The beginning is escaped where it need not be: no client of ours writes that.
             moved["raw_path"] = (base + prefix).encode() + raw[len(plain) :]
         return moved
+
+
+def weight_of(item: str) -> float:
+    """How much the client wants it, from 1, which need not be said, down to 0, which is not at all."""
+    found = WEIGHT.search(item)
+    return 1.0 if found is None else float(found[1])
 
 
 def lies_under(path: str, prefix: str) -> bool:

@@ -145,7 +145,7 @@ async def test_what_is_missing_is_the_default_and_may_be_left_out():
         ({"type": int}, {"a": "x"}, "invalid literal for int() with base 10: 'x'"),
         ({"type": int, "help": "Bad: {error_msg}!"}, {"a": "x"}, "Bad: invalid literal for int() with base 10: 'x'!"),
         ({"type": Decimal}, {"a": "x"}, "[<class 'decimal.ConversionSyntax'>]"),
-        ({"choices": ("one", "two")}, {"a": "three"}, "'three' is not a valid choice"),
+        ({"choices": ("one", "two")}, {"a": "three"}, "three is not a valid choice"),
         ({"nullable": False}, {"a": None}, "Must not be null!"),
         ({"type": inputs.positive}, {"a": 0}, "Invalid a: 0. a must be a positive integer"),
         ({"type": list}, {"a": "x"}, "expected a list"),

@@ -50,6 +50,18 @@ async def test_an_accepted_media_type_names_a_version():
     assert (new.json(), new.headers["vary"]) == ({"name": "a", "expand": False}, "Accept")
 
 
+async def test_of_several_versions_the_one_that_is_wanted_most_is_served():
+    async with Client(make_app(default="new")) as client:
+        for accept, expected in (
+            (f"{V1};q=0.5, {V2}", "name"),
+            (f"{V2}; q=.2, {V1}; charset=utf-8; q=0.8", "cart"),
+            (f"{V1}, {V2}", "cart"),
+            (f"{V1};q=0, */*", "name"),
+        ):
+            answer = await client.get("/api/carts/a", headers={"accept": accept})
+            assert next(iter(answer.json())) == expected, accept
+
+
 async def test_who_names_no_version_gets_the_default_or_a_404():
     async with Client(make_app(default="new")) as client:
         assert (await client.get("/api/carts/a")).json() == {"name": "a", "expand": False}
