@@ -193,6 +193,7 @@ def default_answer(request: Incoming, error: HTTPException) -> Response:
     if error.headers:
         for name, value in error.headers.items():
             response.headers.add(name, value)
+    response.headers.vary("Accept")  # RFC 9110 §12.5.5: a cache must not give a program the page of a browser.
     return response
 
 

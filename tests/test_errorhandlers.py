@@ -639,3 +639,13 @@ async def test_a_client_that_leaves_before_the_answer_to_a_late_error_is_no_erro
         raise OSError("gone")
 
     await app(scope, make_receive(b""), send)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+async def test_a_cache_is_told_that_the_page_of_an_error_depends_on_what_the_client_accepts(accept):
+    app = App(__name__)
+
+    for _ in range(2):
+        response = await get(app, "/missing", headers={"accept": accept})
+
+        assert (response.status_code, response.headers["vary"]) == (404, "Accept")
