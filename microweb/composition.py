@@ -464,6 +464,7 @@ def make_cancelling(endpoint: Handler) -> Handler:
         try:
             return await cancel_on_disconnect(request, lambda: endpoint(request))
         except ClientDisconnect as error:
+            request.notes.unhandled = error  # A cancelled request is not one that went well.
             return AbandonedResponse(error)
 
     return cancelling

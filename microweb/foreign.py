@@ -126,6 +126,8 @@ class ASGIResponse(Response):
             self._edit(response.headers)
             self._tell(response.status_code, response.headers)
             await response.send(request, send)
+        finally:
+            refusal = None  # Its traceback holds the frames that would hold it.
 
     def _merge(self, message: Message) -> list[tuple[bytes, bytes]]:
         headers = Headers.from_raw([(name.lower(), value) for name, value in message.get("headers", ())])

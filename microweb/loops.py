@@ -12,16 +12,18 @@ import math
 import sys
 import weakref
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
+    import anyio
     from trio.lowlevel import TrioToken
 
     Loop: TypeAlias = asyncio.AbstractEventLoop | TrioToken
 
 __all__ = [
     "LoopWatch",
+    "SideTask",
     "current_task",
     "find_current_loop",
     "forget_cancellation",
@@ -129,6 +131,41 @@ def spawn(
     # In the task's context: the callback would keep the caller's, and with it the first request, for good.
     task.add_done_callback(lambda _: ended(), context=context)
     return task
+
+
+class SideTask:
+    """A task beside the one that makes it; ``end`` it in any case. What it raises is kept."""
+
+    __slots__ = ("_function", "_scope", "_task", "ended", "failure")
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+        from anyio import CancelScope, Event
+
+        self.ended: anyio.Event = Event()
+        self.failure: Exception | None = None
+        self._function = function
+        self._scope = CancelScope()
+        # Kept: asyncio has only weak references to tasks.
+        self._task = spawn(self._run, self.ended.set, name=name, context=copy_context())
+
+    async def _run(self) -> None:
+        with self._scope:
+            try:
+                await self._function()
+            except Exception as error:  # noqa: BLE001 - for whoever made the task to raise
+                self.failure = error
+
+    async def end(self) -> None:
+        """Cancel it, and wait until it has ended, whatever happens meanwhile."""
+        from anyio import CancelScope, get_cancelled_exc_class
+
+        self._scope.cancel()
+        with CancelScope(shield=True):
+            try:
+                await self.ended.wait()
+            except get_cancelled_exc_class():
+                await self.ended.wait()  # asyncio, which knows no shields, has cancelled this task once more.
+                raise
 
 
 class _LastingTask(asyncio.Task[None]):

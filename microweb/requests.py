@@ -240,7 +240,13 @@ class Request(HTTPIncoming):
 
     async def is_disconnected(self) -> bool:
         """Whether the client is known to be gone. Does not wait."""
-        return await self.connection.is_disconnected()
+        connection = self.connection
+        if self.closed:
+            return connection.disconnected
+        watch = connection.watch()
+        if watch is not None:
+            self.on_close(watch.end)
+        return await connection.is_disconnected()
 
 
 @without(OF_A_SYNC_REQUEST, may_be_set=True)

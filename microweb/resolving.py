@@ -14,13 +14,14 @@ raises instead of it becomes the answer, what it swallows stays the answer.
 from __future__ import annotations
 
 import sys
-from asyncio import _get_running_loop, current_task
+from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any
 
 from microweb.dependencies import WRONG, Errors, Node
 from microweb.errors import InvalidParameters
 from microweb.formreading import read_form
+from microweb.loops import current_task, is_cancelled
 
 __all__ = ["READER", "Resolution", "Run", "close_after"]
 
@@ -36,16 +37,19 @@ class Resolution:
     def __init__(self, request: Any) -> None:
         self.request = request
         self.cache: dict[Any, Any] = {}
-        self.opened: list[tuple[Node, Any]] = []
+        self.opened: list[tuple[Node, Any, bool]] = []
+        """The generators that stand at their ``yield``, and whether each holds a cancel scope there."""
         self.holding: Node | None = None
         """One that stands at its ``yield`` inside a cancel scope or a task group of its own."""
 
-    def open(self, node: Node, generator: Any) -> None:
-        """Note a generator that stands at its ``yield``."""
+    def open(self, node: Node, generator: Any, *, holds: bool = False) -> None:
+        """Note a generator that stands at its ``yield``, inside a cancel scope or a task group if it ``holds`` one."""
         if not self.opened:
             # For bodies that are streamed, and for whatever else keeps the endpoint from closing it.
             self.request.on_close(self.close_late)
-        self.opened.append((node, generator))
+        self.opened.append((node, generator, holds))
+        if holds:
+            self.holding = node
 
     def check_streamable(self, source: str) -> None:
         """Refuse to stay open after the view where a cancel scope would be left open with it.
@@ -70,21 +74,37 @@ class Resolution:
         left = error
         traceback = None if error is None else error.__traceback__
         while self.opened:
-            node, generator = self.opened.pop()
-            try:
-                if node.is_threaded:
-                    worker = self.request.worker
-                    await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label)
-                else:
-                    await finish(generator, error, node)
-            except BaseException as raised:  # noqa: BLE001 - the others must be closed; it is raised by the caller
-                if raised is not error:
-                    left = raised
+            node, generator, holds = self.opened.pop()
+            raised: BaseException | None = None
+            if error is None or isinstance(error, Exception) or holds:
+                raised = await self._close_one(node, generator, error)
+            else:
+                from anyio import CancelScope
+
+                # Cancelled: what the generator awaits to clean up must not be cancelled too. Around one that holds a
+                # scope no other can be opened any more, for they end in the order in which they lie in each other.
+                with CancelScope(shield=True):
+                    raised = await self._close_one(node, generator, error)
+            if raised is not None:
+                left = raised
             if error is not None:
                 # Without the steps through the generators: their frames hold the error, which would hold them.
                 error.__traceback__ = traceback
         self.cache.clear()
         return left
+
+    async def _close_one(self, node: Node, generator: Any, error: BaseException | None) -> BaseException | None:
+        """Close one; returns what it raises, if that is not ``error``: the others must be closed all the same."""
+        try:
+            if node.is_threaded:
+                worker = self.request.worker
+                await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label)
+            else:
+                await finish(generator, error, node)
+        except BaseException as raised:  # noqa: BLE001 - raised by the caller
+            if raised is not error:
+                return raised
+        return None
 
     async def close_cleanly(self) -> None:
         """Close all generators after a success; raises what the first of them raises."""
@@ -184,9 +204,7 @@ class Run:
                     value = await anext(generator)
                 except StopAsyncIteration:
                     raise RuntimeError(f"the dependency {node.label} never yielded ({node.place})") from None
-                self.resolution.open(node, generator)
-                if find_cancel_scope() is not scope:
-                    self.resolution.holding = node
+                self.resolution.open(node, generator, holds=find_cancel_scope() is not scope)
             else:
                 value = node.function(*self.leading_of(node), **arguments)
                 if hasattr(value, "__await__"):
@@ -252,20 +270,42 @@ class Run:
 
 async def close_after(resolution: Resolution, error: BaseException) -> None:
     """Close what is open, telling it of ``error``; raises what a generator raised in its place."""
-    left: BaseException | None = None
-    if isinstance(error, Exception):
-        left = await resolution.close(error)
-    else:
-        from anyio import CancelScope
-
-        # Cancelled: what the generators await to clean up must not be cancelled too.
-        with CancelScope(shield=True):
-            left = await resolution.close(error)
+    left = await resolution.close(error)
     try:
-        if left is not None and left is not error and isinstance(error, Exception):
-            raise left
+        if isinstance(error, Exception):
+            if left is not None and left is not error:
+                raise left
+            return
+        node = resolution.holding
+        ends = isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
+        if node is not None and not ends and not await is_cancelled_here():
+            # The scope that it holds has cancelled the view, and is over: nobody further out would know of it.
+            raise (
+                left
+                if isinstance(left, Exception)
+                else RuntimeError(
+                    f"the {node.label} has cancelled what uses it, so there is no answer; let its scope raise, as "
+                    f"anyio.fail_after does ({node.place})"
+                )
+            )
+        if isinstance(left, Exception):
+            resolution.request.app.log_failure("closing what a request had opened failed", left)
     finally:
         del left, error
+
+
+async def is_cancelled_here() -> bool:
+    """Whether this task is being cancelled, by a scope that is open now or by its library."""
+    from anyio import get_cancelled_exc_class
+    from anyio.lowlevel import checkpoint_if_cancelled
+
+    if is_cancelled(current_task()):
+        return True
+    try:
+        await checkpoint_if_cancelled()
+    except get_cancelled_exc_class():
+        return True
+    return False
 
 
 def find_cancel_scope() -> object:

@@ -105,11 +105,11 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
     return found
 
 
-def make_missing(target: Target) -> WebSocketTarget:
-    """Where no route is: a 404 of the nearest error handlers."""
+def make_missing(target: Target, error: Exception | type[Exception] = NotFound) -> WebSocketTarget:
+    """Where no route is: a 404 of the nearest error handlers, or the error that kept one from being found."""
 
     async def miss(websocket: WebSocket) -> None:
-        raise NotFound
+        raise error
 
     return WebSocketTarget(target, miss)
 

@@ -113,6 +113,7 @@ class WebSocket(Incoming):
         self._started = True
         if self._session is not None:
             lines = [*lines, *await self.save_session()]
+            self._check_not_closed()  # Meanwhile the app may have begun to shut down.
         self.state_of_connection = "open"
         await self._pass({"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines})
 

@@ -106,7 +106,10 @@ def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any]
     if root:
         path, raw_path = below_root(root, path, raw_path)
     table = app.assembly.table
-    found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
+    try:
+        found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
+    except Exception as error:  # noqa: BLE001 - from a converter of the program's own
+        return make_missing(Target(app.assembly.placements[0]), error), None
     return app.websocket_targets.get(found) or make_missing(found), values
 
 
@@ -128,6 +131,11 @@ def check_limits(app: Any, scope: Scope) -> None:
 
 async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
     """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
+    if isinstance(error, ExceptionGroup):
+        # Tasks that serve one websocket learn of its end at the same time; what else went wrong is an error.
+        ends, others = error.split(WebSocketDisconnect)
+        if ends is not None:
+            error = others or WebSocketDisconnect()
     error = leaf_of(error)
     if isinstance(error, WebSocketDisconnect):
         return None
@@ -170,10 +178,13 @@ async def enter_mounted(websocket: WebSocket, target: Target) -> None:
         # What the app does to the websocket is what we know of it.
         if message["type"] == "websocket.accept":
             message = {**message, "headers": [*message.get("headers", ()), *await websocket.save_session()]}
-            websocket.state_of_connection = "open"
-        elif message["type"] != "websocket.send":
-            websocket.state_of_connection = "closed"
         try:
+            if websocket.close_code is not None:
+                raise OSError("the websocket was closed here, at the shutdown for instance")
+            if message["type"] == "websocket.accept":
+                websocket.state_of_connection = "open"
+            elif message["type"] != "websocket.send":
+                websocket.state_of_connection = "closed"
             await websocket._send(message)
         except OSError as error:
             refusal = error  # The client left (ASGI websockets 2.4; before, the lookout says so).
@@ -189,6 +200,8 @@ async def enter_mounted(websocket: WebSocket, target: Target) -> None:
                 websocket._end(1006, "")
                 raise WebSocketDisconnect(1006) from None
             raise
+        finally:
+            refusal = None  # Its traceback holds the frames that would hold it.
         return
     if inner._gate is not None:
         await inner._start()

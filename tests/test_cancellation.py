@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from microweb import App
+from microweb import App, ClientDisconnect
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +73,19 @@ async def test_a_view_is_cancelled_in_the_task_that_the_server_made():
     await leave_early(app, "/")
 
     assert tasks == [anyio.get_current_task().id]
+
+
+async def test_the_teardown_of_a_view_that_was_cancelled_is_told_so():
+    app, seen = App(__name__), []
+
+    @app.teardown_request
+    async def commit_or_not(error):
+        seen.append(type(error))
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def view():
+        await anyio.sleep_forever()
+
+    await leave_early(app, "/")
+
+    assert seen == [ClientDisconnect]

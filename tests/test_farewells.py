@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from microweb import App, WebSocketDisconnect
+from microweb.sessions import MemorySessionStore
 from microweb.testing import Client
 from microweb.websockets import WebSocket
 
@@ -81,6 +82,63 @@ async def test_a_websocket_of_a_mounted_app_is_closed_by_that_app():
 
     assert await shut_down(app, "/inner/ws") == 1012
     assert seen == [1012]
+
+
+class SlowStore(MemorySessionStore):
+    """Sessions are stored when somebody says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_asked, self.may_go_on = anyio.Event(), anyio.Event()
+
+    async def save(self, *details):
+        self.is_asked.set()
+        await self.may_go_on.wait()
+
+
+async def test_one_that_is_closed_while_its_session_is_stored_is_not_opened_any_more(caplog):
+    app, ends = App(__name__, secret_key="0123456789abcdef"), []
+    store = app.session_store = SlowStore()
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        websocket.session["seen"] = True
+        try:
+            await websocket.accept()
+        except WebSocketDisconnect as closed:
+            ends.append(closed.code)
+
+    line = Line(app)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(line.run)
+        with anyio.fail_after(10):
+            await store.is_asked.wait()
+            while not line.sent:
+                await anyio.sleep(0.01)
+            store.may_go_on.set()
+
+    assert (line.sent, ends) == (["websocket.close"], [1012])
+    assert caplog.records == []
+
+
+async def test_a_foreign_app_is_told_of_the_farewell_when_it_sends(caplog):
+    app, seen = App(__name__), []
+
+    async def foreign(scope, receive, send):
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        seen.append((await receive())["type"])
+        await send({"type": "websocket.send", "text": "more"})
+
+    app.mount("/ws", foreign)
+    line = Line(app)
+    with anyio.fail_after(10):
+        await line.run()
+
+    assert seen == ["websocket.disconnect"]
+    assert line.sent == ["websocket.accept", "websocket.close"]
+    assert caplog.records == []
 
 
 def note_exit(app, seen):

@@ -99,6 +99,34 @@ async def test_sending_beside_a_loop_that_receives_goes_on():
                     pass
 
 
+async def test_one_that_is_closed_while_it_looks_out_sends_no_more(caplog):
+    app, sent = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            await websocket.send_text("one")
+            tasks.start_soon(websocket.close)
+            while True:
+                await websocket.send_text("more")
+
+    async def receive():
+        if not sent:
+            return {"type": "websocket.connect"}
+        await anyio.sleep_forever()
+
+    async def send(message):
+        assert "websocket.close" not in sent
+        sent.append(message["type"])
+
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert sent[-1] == "websocket.close"
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("receives", [True, False])
 async def test_what_the_server_raises_meanwhile_is_raised_in_the_view(receives):
     app, seen = App(__name__), []

@@ -411,6 +411,74 @@ async def test_the_first_message_may_be_slow_too():
     assert sent[0]["status"] == 408
 
 
+async def test_a_stalled_body_is_given_up_while_somebody_waits_for_the_disconnect():
+    app = App(__name__, config={"BODY_TIMEOUT": 0.01})
+    sent = []
+
+    @app.post("/", cancel_on_disconnect=True)
+    async def view(request: Request):
+        await anyio.wait_all_tasks_blocked()
+        await request.body()
+
+    async def send(message):
+        sent.append(message)
+
+    with anyio.fail_after(10):
+        await app(scope("/"), anyio.sleep_forever, send)
+
+    assert sent[0]["status"] == 408
+
+
+async def test_is_disconnected_loses_nothing_where_a_receive_that_is_given_up_does():
+    app = App(__name__)
+    messages = [{"type": "http.request", "body": b"1", "more_body": True}, {"type": "http.request", "body": b"2"}]
+    seen = []
+
+    async def receive():
+        if not messages:
+            await anyio.sleep_forever()
+        message = messages.pop(0)
+        await anyio.lowlevel.checkpoint()
+        return message
+
+    @app.post("/")
+    async def view(request: Request):
+        seen.append(await request.is_disconnected())
+        seen.append(await request.body())
+        seen.append(await request.is_disconnected())
+        return ""
+
+    async def send(message):
+        pass
+
+    with anyio.fail_after(10):
+        await app(scope("/"), receive, send)
+
+    assert seen == [False, b"12", False]
+
+
+async def test_is_disconnected_looks_behind_the_last_of_a_body_that_nobody_has_read():
+    app = App(__name__)
+    messages = [{"type": "http.request", "body": b"1"}, {"type": "http.disconnect"}]
+    seen = []
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        return messages.pop(0)
+
+    @app.post("/")
+    async def view(request: Request):
+        seen.append(await request.is_disconnected())
+        return ""
+
+    async def send(message):
+        pass
+
+    await app(scope("/"), receive, send)
+
+    assert seen == [True]
+
+
 async def test_is_disconnected_asks_without_waiting_and_loses_nothing():
     app = App(__name__)
     gone = anyio.Event()

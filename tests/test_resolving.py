@@ -691,6 +691,72 @@ async def test_an_error_leaves_no_reference_cycle(log):
     assert KeyError not in kinds
 
 
+@pytest.mark.parametrize("hold", [hold_task_group, hold_cancel_scope])
+async def test_a_dependency_that_holds_a_scope_ends_well_when_its_view_is_cancelled(hold, caplog):
+    app, seen = App(__name__), []
+
+    @app.get("/", timeout=0.01)
+    async def view(request: Request, value: Annotated[None, Depends(hold)]):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("cancelled")
+
+    assert (await get(app)).status_code == 504
+    assert seen == ["cancelled"]
+    assert caplog.records == []
+
+
+async def test_a_time_limit_that_a_dependency_holds_is_its_error():
+    app = App(__name__)
+
+    async def limit():
+        with anyio.fail_after(0.01):
+            yield
+
+    @app.get("/")
+    async def view(value: Annotated[None, Depends(limit)]):
+        await anyio.sleep_forever()
+
+    @app.errorhandler(TimeoutError)
+    async def too_late(error):
+        return "too late", 503
+
+    assert (await get(app)).status_code == 503
+
+
+async def test_a_dependency_that_cancels_its_view_and_says_nothing_is_an_error_that_names_it(caplog):
+    app = App(__name__)
+
+    async def limit():
+        with anyio.move_on_after(0.01):
+            yield
+
+    @app.get("/")
+    async def view(value: Annotated[None, Depends(limit)]):
+        await anyio.sleep_forever()
+
+    assert (await get(app)).status_code == 500
+    assert re.search("dependency .*limit has cancelled .*test_resolving.py", str(caplog.records[0].exc_info[1]))
+
+
+async def test_what_a_dependency_of_a_cancelled_view_raises_when_it_is_closed_is_logged(caplog):
+    app = App(__name__)
+
+    async def clumsy():
+        try:
+            yield
+        finally:
+            raise ValueError("clumsy")
+
+    @app.get("/", timeout=0.01)
+    async def view(value: Annotated[None, Depends(clumsy)]):
+        await anyio.sleep_forever()
+
+    assert (await get(app)).status_code == 504
+    assert [str(record.exc_info[1]) for record in caplog.records if record.levelname == "ERROR"] == ["clumsy"]
+
+
 # Where they may stand ------------------------------------------------------------------------------
 
 

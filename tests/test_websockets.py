@@ -1,6 +1,8 @@
 """Websockets: the handshake, messages, closing, hooks, errors and mounts, on both event loops."""
 
+import gc
 import logging
+import weakref
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import pytest
 
 from microweb import (
     App,
+    Converter,
     EventStream,
     Request,
     Response,
@@ -388,6 +391,24 @@ async def test_an_error_before_accept_is_a_500_and_is_logged_once(caplog):
     ]
 
 
+async def test_a_converter_that_raises_refuses_with_a_500_and_is_logged_once(caplog):
+    class Broken(Converter):
+        def to_python(self, value):
+            raise KeyError("x")
+
+    app = App(__name__)
+    app.converters["broken"] = Broken
+
+    @app.websocket("/<broken:x>")
+    async def view(websocket: WebSocket, x):
+        await websocket.accept()
+
+    assert (await denial(app)).status_code == 500
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "unhandled error in WEBSOCKET /ws"
+    ]
+
+
 async def test_without_the_extension_a_denial_is_a_close():
     app, sent = App(__name__), []
     scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "asgi": {"version": "3.0"}}
@@ -583,6 +604,29 @@ async def test_a_client_that_leaves_ends_the_view_without_a_log(caplog):
 
     assert ends == [(4002, "bye")]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(("mistake", "handled"), [(None, []), (KeyError("x"), ["KeyError('x')"])])
+async def test_tasks_that_all_learn_of_the_end_are_no_error_and_hide_none(mistake, handled, caplog):
+    app, seen = App(__name__), []
+
+    @app.teardown_websocket
+    async def teardown(error):
+        seen.append(repr(error))
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+        ends = [WebSocketDisconnect(), WebSocketDisconnect(), *([mistake] if mistake else [])]
+        raise ExceptionGroup("of a task group", ends)
+
+    async with connect(app) as client, client.websocket("/ws"):
+        pass
+
+    assert seen == (handled or ["None"])
+    assert len(caplog.records) == len(handled)
 
 
 async def test_a_client_that_leaves_before_the_answer_is_no_error(caplog):
@@ -929,6 +973,37 @@ async def test_a_client_that_leaves_a_foreign_app_is_no_error(version, caplog):
             assert await ws.receive() == "tick"
 
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(("type", "start"), [("http", "http.response.start"), ("websocket", "websocket.accept")])
+async def test_what_a_foreign_app_holds_is_gone_when_its_client_has_left(type, start):
+    class Connection:
+        """Something that servers wait for."""
+
+    app, held = App(__name__), []
+    scope = {"type": type, "method": "GET", "path": "/foreign/", "headers": [], "query_string": b""}
+    scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
+
+    async def foreign(scope, receive, send):
+        assert scope["type"] == type
+        connection = Connection()
+        held.append(weakref.ref(connection))
+        await send({"type": start, "status": 200})
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        raise OSError("gone")
+
+    app.mount("/foreign", foreign)
+    gc.disable()
+    try:
+        await app(scope, receive, send)
+    finally:
+        gc.enable()
+
+    assert [reference() for reference in held if reference() is not None] == []
 
 
 async def test_mounted_files_have_no_websockets(tmp_path):
