@@ -41,6 +41,34 @@ async def nobody_listens(client, channel):
             await anyio.sleep(0.01)
 
 
+@contextlib.asynccontextmanager
+async def delaying(url, *, ask, answer):
+    """The URL of a proxy before Redis: ``ask`` and ``answer`` may hold back what goes over a connection."""
+
+    async def forward(source, destination, change):
+        async with source, destination:
+            with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                while True:
+                    data = await source.receive()
+                    await change(data)
+                    await destination.send(data)
+
+    async def serve(visitor):
+        server = await anyio.connect_tcp("127.0.0.1", urlsplit(url).port)
+        connection = object()
+        async with anyio.create_task_group() as both:
+            both.start_soon(forward, visitor, server, lambda data: ask(connection, data))
+            both.start_soon(forward, server, visitor, lambda data: answer(connection, data))
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve)
+        yield f"redis://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+
+
 async def take(messages, count):
     with anyio.fail_after(30):
         return [await anext(messages) for _ in range(count)]
@@ -242,52 +270,154 @@ async def test_a_redis_that_is_not_there_stops_the_start():
 
 async def test_what_the_history_holds_is_not_delivered_a_second_time(url):
     """The message is published between the subscription and the reading of the history, and comes late."""
-    async with RedisChannels(url) as here, anyio.create_task_group() as tasks:
-        answered = anyio.Event()
-        channel = f"late on {sniffio.current_async_library()}"
+    channel = f"late on {sniffio.current_async_library()}"
+    answered, readers = anyio.Event(), []
 
-        async def forward(source, destination, change):
-            async with source, destination:
-                with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
-                    while True:
-                        data = await source.receive()
-                        await change(data)
-                        await destination.send(data)
+    async def ask(connection, data):
+        if b"LRANGE" in data:
+            readers.append(connection)
+            await here.publish(channel, "hello")
 
-        async def serve(visitor):
-            server = await anyio.connect_tcp("127.0.0.1", urlsplit(url).port)
-            asks_history = False
+    async def answer(connection, data):
+        if connection in readers:
+            tasks.start_soon(delay)
+        elif b"hello" in data:
+            await answered.wait()
 
-            async def ask(data):
-                nonlocal asks_history
-                if b"LRANGE" in data:
-                    asks_history = True
-                    await here.publish(channel, "hello")
+    async def delay():
+        await anyio.sleep(0.05)
+        answered.set()
 
-            async def answer(data):
-                if asks_history:
-                    tasks.start_soon(delay)
-                elif b"hello" in data:
-                    await answered.wait()
+    async with (
+        RedisChannels(url) as here,
+        anyio.create_task_group() as tasks,
+        delaying(url, ask=ask, answer=answer) as slow,
+        RedisChannels(slow) as there,
+        there.subscribe(channel, history=10) as messages,
+    ):
+        await here.publish(channel, "goodbye")
+        assert await take(messages, 2) == ["hello", "goodbye"]
 
-            async def delay():
-                await anyio.sleep(0.05)
-                answered.set()
 
-            async with anyio.create_task_group() as both:
-                both.start_soon(forward, visitor, server, ask)
-                both.start_soon(forward, server, visitor, answer)
+async def test_who_joins_after_one_that_gave_up_waits_for_an_answer_of_its_own(url):
+    """The answer to the first is no news of the second, which is still on its way."""
+    first, left, asked_again = anyio.CancelScope(), anyio.Event(), anyio.Event()
 
-        async def listen(*, task_status):
-            async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-                task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))
-                await listener.serve(serve)
+    async def ask(_, data):
+        if b"UNSUBSCRIBE" in data:
+            await here.publish("given up", "still the first one's")
+            left.set()
+        elif b"given up" in data and left.is_set():
+            asked_again.set()
+            await anyio.sleep(0.1)
+        elif b"given up" in data:
+            first.cancel()
 
-        port = await tasks.start(listen)
-        async with (
-            RedisChannels(f"redis://127.0.0.1:{port}") as there,
-            there.subscribe(channel, history=10) as messages,
-        ):
-            await here.publish(channel, "goodbye")
-            assert await take(messages, 2) == ["hello", "goodbye"]
-        tasks.cancel_scope.cancel()
+    async def answer(_, data):
+        if b"given up" in data:
+            await asked_again.wait()
+
+    async with RedisChannels(url) as here, delaying(url, ask=ask, answer=answer) as slow, RedisChannels(slow) as there:
+        with first:
+            async with there.subscribe("given up"):
+                raise AssertionError("not reached")
+        await left.wait()
+        async with there.subscribe("given up") as messages:
+            await here.publish("given up", "hello")
+            assert await take(messages, 1) == ["hello"]
+
+
+async def test_who_gives_up_at_any_moment_leaves_nothing_behind(url, client, caplog):
+    async def join(channels, first):
+        for number in range(first, 2500, 50):
+            with anyio.move_on_after(number / 250_000):
+                async with channels.subscribe("any moment", history=1):
+                    pass
+
+    async with RedisChannels(url) as channels:
+        async with anyio.create_task_group() as tasks:
+            for first in range(20):
+                tasks.start_soon(join, channels, first)
+        await nobody_listens(client, "any moment")
+
+        assert channels.count("any moment") == 0
+    assert caplog.text == ""
+
+
+async def test_a_connection_that_is_lost_while_many_join_is_made_again_for_all(url, client):
+    async def join(channels, name):
+        for number in range(40):
+            async with channels.subscribe(name):
+                if (name, number) == ("many 0", 20):
+                    client.client_kill_filter(_type="pubsub", skipme=True)
+
+    with anyio.fail_after(30):
+        async with RedisChannels(url) as channels:
+            async with anyio.create_task_group() as tasks:
+                for number in range(5):
+                    tasks.start_soon(join, channels, f"many {number}")
+            for number in range(5):
+                await nobody_listens(client, f"many {number}")
+
+
+async def test_who_left_a_connection_that_is_lost_is_not_subscribed_on_the_next(url, client):
+    async with RedisChannels(url) as channels:
+        async with channels.subscribe("left"):
+            client.client_kill_filter(_type="pubsub", skipme=True)
+        with anyio.fail_after(30):
+            async with channels.subscribe("stayed"):
+                await nobody_listens(client, "left")
+
+
+async def test_a_start_that_is_given_up_leaves_no_connection(url, client):
+    for number in range(40):
+        with anyio.move_on_after(number / 5000):
+            async with RedisChannels(url):
+                pass
+
+    with anyio.fail_after(30):
+        while len(client.client_list()) > 1:
+            await anyio.sleep(0.01)
+
+
+async def test_a_redis_that_refuses_subscriptions_stops_the_start(url, client):
+    client.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "resetchannels")
+
+    with anyio.fail_after(30), pytest.raises(redis.exceptions.NoPermissionError):
+        async with RedisChannels(url.replace("//", "//deaf:secret@")):
+            raise AssertionError("not reached")
+
+
+async def test_a_channel_that_redis_refuses_is_the_error_of_who_joins_it(url, client):
+    rules = ["~*", "+@all", "resetchannels", "&microweb:", "&microweb:open"]
+    client.execute_command("ACL", "SETUSER", "some", "on", ">secret", *rules)
+
+    with anyio.fail_after(30):
+        async with RedisChannels(url.replace("//", "//some:secret@")) as channels:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                await channels.subscribe("closed").__aenter__()
+            async with channels.subscribe("open") as messages:
+                await channels.publish("open", "hello")
+                assert await take(messages, 1) == ["hello"]
+
+
+async def test_who_still_joins_when_the_channels_close_is_told(url, client):
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks, RedisChannels(url) as channels:
+
+            async def join():
+                with pytest.raises(RuntimeError, match="closed"):
+                    await channels.subscribe("too late").__aenter__()
+
+            client.client_pause(300)
+            tasks.start_soon(join)
+            await anyio.wait_all_tasks_blocked()
+
+
+async def test_the_channel_without_a_name_is_one_like_the_others(url):
+    with anyio.fail_after(30):
+        async with RedisChannels(url) as channels:
+            for _ in range(2):
+                async with channels.subscribe("") as messages:
+                    await channels.publish("", "hello")
+                    assert await take(messages, 1) == ["hello"]

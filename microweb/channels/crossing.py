@@ -6,7 +6,7 @@ Used by ``redis.py``: redis-py knows no trio. What comes is posted to the app's 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
@@ -62,11 +62,13 @@ class Crossing:
         self._passages: dict[Subscription, Passage] = {}
         self._thread: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio")
         self._portal: BlockingPortal | None = None
+        self._there: Loop | None = None
 
     async def open(self) -> None:
         """Start the thread, and the hub in it."""
         self._portal = await to_thread.run_sync(self._thread.__enter__)
         try:
+            self._there = await to_thread.run_sync(self._portal.call, get_current_loop)
             await self._run(self._hub.__aenter__)
         except BaseException:
             await self._end()
@@ -95,20 +97,23 @@ class Crossing:
     async def leave(self, subscription: Subscription) -> None:
         """As ``Channels.leave``."""
         passage = self._passages.pop(subscription, None)
-        if passage is not None:
+        if passage is not None and self._portal is not None:
             with CancelScope(shield=True):
                 await self._run(self._hub.leave, passage)
 
     async def _run(self, function: Callable[[*Arguments], Awaitable[Value]], *arguments: *Arguments) -> Value:
         """Await it there. Cancelled here, it is cancelled there."""
         assert self._portal is not None
+        assert self._there is not None
         here, ended = get_current_loop(), Event()
         future = self._portal.start_task_soon(function, *arguments)
         future.add_done_callback(lambda _: post(here, ended.set))
         try:
             await ended.wait()
         except BaseException:
-            future.cancel()
+            # Not from here: anyio's future may be cancelled by its own thread alone, as the task may be ending there.
+            with suppress(RuntimeError):  # That loop has ended, and the task with it.
+                post(self._there, future.cancel)
             raise
         return future.result()
 

@@ -1,6 +1,9 @@
 """Channels through Redis: every process on the same Redis gets what any of them publishes.
 
-One connection listens for the whole process and feeds the subscriptions of ``hub.py``; Redis keeps the history.
+One connection listens for the whole process and feeds the subscriptions of ``hub.py``; Redis keeps the history. Only
+one task makes that connection, and another writes on it what the rest asks for: redis-py cannot be cancelled halfway,
+and two that make the same connection at once read each other's answers.
+
 Needs redis-py (``pip install microweb-asgi[redis]``). That runs on asyncio alone: where the app runs on trio, all of
 this is done a second time on an asyncio loop beside it, behind a ``Crossing``.
 """
@@ -10,8 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
+
+from anyio import CancelScope
 
 from microweb import json
 from microweb.channels.crossing import Crossing
@@ -24,6 +31,8 @@ try:
     from redis import exceptions
     from redis.asyncio import Redis
     from redis.asyncio.client import PubSub
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "RedisChannels needs redis-py: install microweb-asgi with the extra [redis]", name="redis"
@@ -46,9 +55,8 @@ redis.call('PUBLISH', KEYS[1], numbered)
 """
 """Number, keep and publish in one step, so that who joins meanwhile can tell which messages it has already."""
 
-LOST = (exceptions.ConnectionError, exceptions.TimeoutError)
 RETRY = 1.0
-"""Seconds between attempts to reach a Redis that is gone."""
+"""Seconds between attempts to reach a Redis that is gone; who joins does not wait for the next."""
 
 
 class RedisChannels(Channels):
@@ -56,7 +64,8 @@ class RedisChannels(Channels):
 
     The app opens them when it starts and closes them when it stops. ``lifetime`` is how many seconds the history of
     a silent channel is kept. While Redis is gone ``publish`` and ``subscribe`` raise redis-py's errors and
-    subscribers wait; what others publish in that time is lost to them.
+    subscribers wait; what others publish in that time is lost to them. Only the ``prefix`` keeps two programs apart
+    on one Redis: messages reach all its databases.
 
     >>> from microweb import App
     >>> app = App(__name__)
@@ -83,13 +92,15 @@ class RedisChannels(Channels):
         self.lifetime = lifetime
         self._crossing: Crossing | None = None
         self._redis: Redis | None = None
-        self._listener: PubSub | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._confirmed: dict[str, asyncio.Event] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._listens = False
+        self._commands: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        """What the listening connection is to send."""
         self._joining: dict[Subscription, int | None] = {}
         """The subscriptions that wait for their history, with the number of the first message after it."""
-        self._marks: dict[str, asyncio.Event] = {}
-        """Set when the listener has read all that Redis had sent it before the mark was asked for."""
+        self._marks: dict[str, asyncio.Future[None]] = {}
+        """Done when all that Redis had sent before it got the mark has been delivered."""
+        self._numbers = count()
 
     async def __aenter__(self) -> Self:
         if in_trio():
@@ -98,11 +109,15 @@ class RedisChannels(Channels):
             await crossing.open()
             self._crossing = crossing
             return self
-        self._redis = Redis.from_url(self.url)
-        self._listener = self._redis.pubsub()
-        # A channel of its own: a listener without any has no connection.
-        await self._listener.subscribe(self.prefix)
-        self._reader = asyncio.create_task(self._read(self._listener))
+        # Nothing is done twice: a second publish would be a second message, and a connection that redis-py makes again
+        # by itself would look like the one before.
+        self._redis = Redis.from_url(self.url, retry=Retry(NoBackoff(), 0, ()))
+        self._keeper = asyncio.create_task(self._keep_listening(self._redis))
+        try:
+            await self._catch_up()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -112,16 +127,13 @@ class RedisChannels(Channels):
             crossing, self._crossing = self._crossing, None
             await crossing.close()
             return
-        redis, listener, reader = self._redis, self._listener, self._reader
-        self._redis = self._listener = self._reader = None
+        redis, keeper = self._redis, self._keeper
+        self._redis = self._keeper = None
         assert redis is not None
-        assert listener is not None
-        assert reader is not None
-        reader.cancel()
-        await asyncio.wait([reader])
-        close: Callable[[], Awaitable[None]] = listener.aclose  # redis-py leaves it without types
-        await close()
-        await redis.aclose()
+        assert keeper is not None
+        with CancelScope(shield=True):
+            await end(keeper)
+            await redis.aclose()
 
     async def publish(self, channel: str, message: Any) -> None:
         """Give ``message``, anything with a JSON form, to every subscriber in every process; waits for Redis alone.
@@ -144,65 +156,53 @@ class RedisChannels(Channels):
             earlier = await self._crossing.join(subscription)
             await super().join(subscription)
             return earlier
-        redis, listener, channel = self._open_redis(), self._listener, subscription.channel
-        assert listener is not None
+        redis, channel = self._open_redis(), subscription.channel
         await super().join(subscription)
-        self._joining[subscription] = None
-        confirmed = asking = None
         try:
-            while confirmed is None or self._confirmed.get(channel) is not confirmed:
-                confirmed = self._confirmed.get(channel)
-                if confirmed is None:
-                    confirmed = asking = self._confirmed[channel] = asyncio.Event()
-                    await listener.subscribe(self.prefix + channel)
-                    asking = None
-                await confirmed.wait()
+            if self.count(channel) == 1:
+                self._ask("SUBSCRIBE", self.prefix + channel)
+            await self._catch_up()
+            subscription.forget()  # It is left from an earlier subscription; after it there is a gap.
             if not subscription.history:
                 return []
+            self._joining[subscription] = None
             lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
-            await self._catch_up(listener)
+            await self._catch_up()  # The history came on another connection: the listener may have yet to read its end.
             first = self._joining[subscription]
             numbered = [read_numbered(line) for line in lines]
             return last([message for number, message in numbered if first is None or number < first], subscription)
         except BaseException:
             await self.leave(subscription)
-            if asking is not None and self._confirmed.get(channel) is asking:
-                # Nobody knows whether it was asked for: one of the others who wait for it does so anew.
-                del self._confirmed[channel]
-                asking.set()
             raise
         finally:
             self._joining.pop(subscription, None)
 
     async def leave(self, subscription: Subscription) -> None:
         """Deliver no more to a subscription."""
-        from anyio import CancelScope
-
         await super().leave(subscription)
         if self._crossing is not None:
             await self._crossing.leave(subscription)
-            return
-        channel = subscription.channel
-        if self.count(channel) or self._confirmed.pop(channel, None) is None or self._listener is None:
-            return
-        with CancelScope(shield=True):
-            try:
-                await self._listener.unsubscribe(self.prefix + channel)
-            except LOST:
-                pass  # Redis has forgotten us with the connection.
+        elif not self.count(subscription.channel):
+            self._ask("UNSUBSCRIBE", self.prefix + subscription.channel)
 
-    async def _catch_up(self, listener: PubSub) -> None:
-        """Wait until what was published so far has been delivered here.
+    def _ask(self, command: str, argument: str) -> None:
+        self._commands.put_nowait((command, argument))
 
-        The history comes on another connection and may hold what the listener has yet to read. Redis answers in
-        order, so what comes after the answer to a ping is younger than both.
+    async def _catch_up(self) -> None:
+        """Wait until what was asked for is so, and what was published so far has been delivered here.
+
+        Redis answers in order, so all that comes before the answer to a ping is older than the ping.
+
+        Raises:
+            redis.exceptions.RedisError: Redis cannot be reached, or refuses a subscription.
+            RuntimeError: the channels were closed.
         """
-        passed = asyncio.Event()
-        mark = str(id(passed))
-        self._marks[mark] = passed
+        self._open_redis()
+        mark = str(next(self._numbers))
+        passed = self._marks[mark] = asyncio.get_running_loop().create_future()
+        self._ask("PING", mark)
         try:
-            await listener.ping(mark)
-            await passed.wait()
+            await passed
         finally:
             del self._marks[mark]
 
@@ -214,30 +214,64 @@ class RedisChannels(Channels):
     def _key(self, kind: str, channel: str) -> str:
         return f"{self.prefix}{kind}:{channel}"
 
+    async def _keep_listening(self, redis: Redis) -> None:
+        """Listen until the channels are closed; a connection that is lost is made again."""
+        now = asyncio.get_running_loop().time
+        try:
+            while True:
+                earliest = now() + RETRY
+                try:
+                    await self._listen(redis.pubsub())
+                except exceptions.RedisError as error:
+                    if self._listens:
+                        logger.warning("the channels have lost Redis and try again every %g s: %s", RETRY, error)
+                        self._listens = False
+                    else:
+                        self._fail_marks(error)
+                self._commands = asyncio.Queue()
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._commands.get(), earliest - now())
+        finally:
+            self._listens = False
+            self._fail_marks(RuntimeError("the channels were closed"))
+
+    async def _listen(self, listener: PubSub) -> None:
+        """Serve one connection as long as it holds."""
+        commands = self._commands = asyncio.Queue()
+        for mark in self._marks:
+            self._ask("PING", mark)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            # A channel of its own: redis-py does not listen without any.
+            await listener.subscribe(self.prefix, *(self.prefix + channel for channel in self._subscribers))
+            tasks = [
+                asyncio.create_task(self._read(listener)),
+                asyncio.create_task(self._write(listener, commands)),
+            ]
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                await end(task)
+            close: Callable[[], Awaitable[None]] = listener.aclose  # redis-py leaves it without types
+            await close()
+
     async def _read(self, listener: PubSub) -> None:
+        async for message in listener.listen():
+            self._take(message)
+
+    async def _write(self, listener: PubSub, commands: asyncio.Queue[tuple[str, str]]) -> None:
         while True:
-            try:
-                async for message in listener.listen():
-                    self._take(message)
-            except LOST as error:
-                logger.warning("the channels have lost Redis and try again in %g s: %s", RETRY, error)
-                self._pass_marks()
-                await asyncio.sleep(RETRY)
+            await listener.execute_command(*await commands.get())
 
     def _take(self, message: dict[str, Any]) -> None:
-        if message["type"] == "pong":
+        if message["type"] == "subscribe":
+            self._listens = True
+        elif message["type"] == "pong":
             passed = self._marks.get(message["data"].decode())
-            if passed is not None:
-                passed.set()
-            return
-        channel = message["channel"].decode().removeprefix(self.prefix)
-        if message["type"] == "subscribe" and not channel:
-            self._pass_marks()  # A connection has begun; no answer of an earlier one will come.
-        elif message["type"] == "subscribe" and channel in self._confirmed:
-            if not self._confirmed[channel].is_set():
-                self._forget_before(channel)
-            self._confirmed[channel].set()
+            if passed is not None and not passed.done():
+                passed.set_result(None)
         elif message["type"] == "message":
+            channel = message["channel"].decode().removeprefix(self.prefix)
             try:
                 number, value = read_numbered(message["data"])
             except (ValueError, BadRequest) as error:
@@ -248,16 +282,20 @@ class RedisChannels(Channels):
                     self._joining[subscription] = number
             self.deliver(channel, value)
 
-    def _pass_marks(self) -> None:
+    def _fail_marks(self, error: Exception) -> None:
         for passed in self._marks.values():
-            passed.set()
+            if not passed.done():
+                passed.set_exception(error)
 
-    def _forget_before(self, channel: str) -> None:
-        """What came before Redis confirmed is left from an earlier subscription; after it there is a gap."""
-        for subscription in self._joining:
-            if subscription.channel == channel:
-                self._joining[subscription] = None
-                subscription.forget()
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task of ours, and wait for its end.
+
+    Python 3.11's ``wait_for``, with which redis-py sends, may take a cancellation for itself: so it is told again.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
 
 
 def read_numbered(line: bytes | str) -> tuple[int, Any]:
