@@ -143,7 +143,8 @@ class Composition:
                 endpoint = plain = make_endpoint(target.plan, answer, before, after)
             else:
                 # The after_request functions see the 504 too, so they stand around the limit.
-                endpoint = make_timeout(make_endpoint(target.plan, answer, before), route.timeout, answer)
+                endpoint = note_cancellation(make_endpoint(target.plan, answer, before))
+                endpoint = make_timeout(endpoint, route.timeout, answer)
                 if after:
                     limited = Plan.of_endpoint(endpoint, f"{target.plan.label} within {route.timeout:g} seconds")
                     endpoint = make_endpoint(limited, answer, (), after)
@@ -153,6 +154,8 @@ class Composition:
             registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
         target.layers = [self.layer(registration) for registration in registrations]
         target.teardown = self.teardown(placement, "teardown_request_hooks")
+        if target.teardown is not None and target.layers:
+            endpoint = note_cancellation(endpoint)
         handler = compose(target.layers, endpoint, answer)
         if self.services.session_store is not None:
             handler = self.with_stored_session(handler, answer)
@@ -442,6 +445,19 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
             raise interrupted
 
     return teardown
+
+
+def note_cancellation(endpoint: Handler) -> Handler:
+    """An endpoint inside a time limit, its route's or a layer's: a teardown that commits must know of the cut."""
+
+    async def noting(request: Any) -> Response:
+        try:
+            return await endpoint(request)
+        except BaseException as error:  # An endpoint answers every Exception.
+            request.notes.unhandled = error
+            raise
+
+    return noting
 
 
 def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:

@@ -87,7 +87,7 @@ def make_app_entrance(target: Target) -> Handler:
             raise
         finally:
             current.reset(token)
-        if bubbles and child.notes.unhandled is not None:
+        if bubbles and isinstance(child.notes.unhandled, Exception):
             raise child.notes.unhandled
         # It is the outer request's answer from here on; its body still sees the inner one, of several the innermost.
         if response._inner is None:

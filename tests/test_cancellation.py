@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from microweb import App, ClientDisconnect
+from microweb.middleware import Timeout
 
 pytestmark = pytest.mark.anyio
 
@@ -89,3 +90,25 @@ async def test_the_teardown_of_a_view_that_was_cancelled_is_told_so():
     await leave_early(app, "/")
 
     assert seen == [ClientDisconnect]
+
+
+@pytest.mark.parametrize("errors", ["own", "bubble"])
+@pytest.mark.parametrize("is_layer", [True, False])
+async def test_the_teardown_of_a_view_that_took_too_long_is_told_so(is_layer, errors):
+    app, inner, seen = App(__name__), App("inner"), []
+
+    @inner.teardown_request
+    async def commit_or_not(error):
+        seen.append(error is None)
+
+    @inner.get("/", timeout=None if is_layer else 0.01)
+    async def view():
+        await anyio.sleep_forever()
+
+    if is_layer:
+        inner.add_middleware(Timeout(0.01))
+    app.mount("/inner", inner, errors=errors)
+    async with app.test_client() as client:
+        assert (await client.get("/inner/")).status_code == 504
+
+    assert seen == [False]
