@@ -321,7 +321,8 @@ async def test_who_joins_after_one_that_gave_up_waits_for_an_answer_of_its_own(u
         with first:
             async with there.subscribe("given up"):
                 raise AssertionError("not reached")
-        await left.wait()
+        with anyio.fail_after(30):
+            await left.wait()
         async with there.subscribe("given up") as messages:
             await here.publish("given up", "hello")
             assert await take(messages, 1) == ["hello"]

@@ -178,11 +178,12 @@ class RedisChannels(Channels):
             self._joining.pop(subscription, None)
 
     async def leave(self, subscription: Subscription) -> None:
-        """Deliver no more to a subscription."""
+        """Deliver no more to a subscription, which may have left already."""
+        before = self.count(subscription.channel)
         await super().leave(subscription)
         if self._crossing is not None:
             await self._crossing.leave(subscription)
-        elif not self.count(subscription.channel):
+        elif before and not self.count(subscription.channel):
             self._ask("UNSUBSCRIBE", self.prefix + subscription.channel)
 
     def _ask(self, command: str, argument: str) -> None:
