@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
@@ -290,21 +290,30 @@ class App(Router):
         from anyio import CancelScope
 
         notes = request.notes
-        interrupted = None
         with CancelScope(shield=True):
-            while notes.closers:
-                close = notes.closers.pop()
-                try:
-                    await close()
-                except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
-                    self.log_failure("closing what a request had opened failed", error)
-                except BaseException as error:  # noqa: BLE001 - raised again when everything is closed
-                    # A native cancellation passes through anyio's shield; what is left must be closed all the same.
-                    interrupted = error
-            if target.teardown is not None:
-                await target.teardown(request, notes.unhandled)
+            interrupted = await self._run_closers(notes.closers)
+            try:
+                if target.teardown is not None:
+                    await target.teardown(request, notes.unhandled)
+            finally:
+                # A teardown hook may have opened something too.
+                interrupted = await self._run_closers(notes.closers) or interrupted
             if interrupted is not None:
                 raise interrupted
+
+    async def _run_closers(self, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> BaseException | None:
+        """Run them all, the last one first; returns what interrupted one, to be raised when everything is closed."""
+        interrupted = None
+        while closers:
+            close = closers.pop()
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
+                self.log_failure("closing what a request had opened failed", error)
+            except BaseException as error:  # noqa: BLE001 - raised by the caller
+                # A native cancellation passes through anyio's shield; what is left must be closed all the same.
+                interrupted = error
+        return interrupted
 
     async def answer_error(self, request: Incoming, error: Exception) -> Response:
         """The response that ``error`` becomes here; never raises an ``Exception``."""

@@ -149,8 +149,9 @@ def keep_headers(failed: Response, response: Response) -> Response:
     They have been passed already, and would have to act twice to say it again.
     """
     headers = response.headers
-    present = {name for name, _ in headers.raw} | OF_THE_CONTENT
+    present = ({name for name, _ in headers.raw} | OF_THE_CONTENT) - {b"vary"}
     headers.raw += [line for line in failed.headers.raw if line[0] not in present]
+    headers.vary()  # Both say what they depend on; in one line.
     return response
 
 

@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -136,22 +137,26 @@ def spawn(
 class SideTask:
     """A task beside the one that makes it; ``end`` it in any case. What it raises is kept."""
 
-    __slots__ = ("_function", "_scope", "_task", "ended", "failure")
+    __slots__ = ("_scope", "_task", "ended", "failure")
 
     def __init__(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
         from anyio import CancelScope, Event
 
         self.ended: anyio.Event = Event()
         self.failure: Exception | None = None
-        self._function = function
         self._scope = CancelScope()
-        # Kept: asyncio has only weak references to tasks.
-        self._task = spawn(self._run, self.ended.set, name=name, context=copy_context())
+        # Kept while it runs: asyncio has only weak references to tasks.
+        self._task: object = spawn(partial(self._run, function), self._set_ended, name=name, context=copy_context())
 
-    async def _run(self) -> None:
+    def _set_ended(self) -> None:
+        # Its context holds the request, which holds whoever made us: together they would be a reference cycle.
+        self._task = None
+        self.ended.set()
+
+    async def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with self._scope:
             try:
-                await self._function()
+                await function()
             except Exception as error:  # noqa: BLE001 - for whoever made the task to raise
                 self.failure = error
 

@@ -54,14 +54,14 @@ def search(value: Any, hint: Any, path: str, strict: bool, problems: list[Proble
                 problems.append((join(path, field.key), "is missing"))
         if forbids_unknown(choice):
             unknown = value.keys() - {field.key for field in fields} - {tag_of(choice)[0]}
-            problems += [(join(path, key), "is not a known field") for key in sorted(unknown)[:MOST_PROBLEMS]]
+            problems += [(join(path, key), "is not a known field") for key in sorted(map(str, unknown))[:MOST_PROBLEMS]]
     elif choice is not None and isinstance(value, list) and get_args(choice):
         if is_row(choice):
             for index, (item, item_hint) in enumerate(zip(value, get_args(choice), strict=False)):
                 search(item, item_hint, f"{path}[{index}]", strict, problems)
         else:
             search_all(value, range(len(value)), get_args(choice)[0], path, strict, problems)
-    elif choice is not None and isinstance(value, Mapping):
+    elif choice is not None and isinstance(value, Mapping) and get_args(choice):
         search_all([*value.values()], [*value], get_args(choice)[1], path, strict, problems)
     if len(problems) == before:
         # Nothing is wrong further inside: is it this value, or the whole of it (a length, a check of the class)?
@@ -209,6 +209,6 @@ def find_unknown_of(value: Any, choice: Any, path: str) -> list[str] | None:
         return unknown
     if isinstance(value, Mapping) and (get_origin(choice) or choice) in MAPPINGS:
         for key, item in value.items():
-            unknown += find_unknown(item, arguments[1], join(path, key)) if arguments else []
+            unknown += find_unknown(item, arguments[1], join(path, str(key))) if arguments else []
         return unknown
     return None

@@ -278,15 +278,15 @@ async def close_after(resolution: Resolution, error: BaseException) -> None:
             return
         node = resolution.holding
         ends = isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit)
-        if node is not None and not ends and not await is_cancelled_here():
-            # The scope that it holds has cancelled the view, and is over: nobody further out would know of it.
-            raise (
-                left
-                if isinstance(left, Exception)
-                else RuntimeError(
-                    f"the {node.label} has cancelled what uses it, so there is no answer; let its scope raise, as "
-                    f"anyio.fail_after does ({node.place})"
-                )
+        if not ends and (node is not None or isinstance(left, Exception)) and not await is_cancelled_here():
+            # A generator's own scope has cancelled the view, and is over: nobody further out would know of it. A
+            # timeout() or TaskGroup of asyncio is seen by what it raises alone.
+            if isinstance(left, Exception):
+                raise left
+            assert node is not None
+            raise RuntimeError(
+                f"the {node.label} has cancelled what uses it, so there is no answer; let its scope raise, as "
+                f"anyio.fail_after does ({node.place})"
             )
         if isinstance(left, Exception):
             resolution.request.app.log_failure("closing what a request had opened failed", left)

@@ -1,8 +1,8 @@
 """Noticing that the client left while something else is going on.
 
 ``until_disconnect`` runs one piece of work in the request's own task and cancels it, there, when the
-server says ``http.disconnect``. The one task that microweb ever puts beside a request is the watcher
-in here; on asyncio it is made only if the work suspends at all. Used for streamed bodies and event streams;
+server says ``http.disconnect``. The watcher in here is a task beside the request's own; on asyncio it is
+made only if the work suspends at all. Used for streamed bodies and event streams;
 ``cancel_on_disconnect`` is the same for views.
 """
 

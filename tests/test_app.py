@@ -502,7 +502,7 @@ async def test_one_log_line_for_an_unhandled_error(caplog):
     assert "\n" not in caplog.records[0].getMessage()
 
 
-@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/unbound?number=x", "/broken"])
+@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/unbound?number=x", "/broken", "/watched"])
 async def test_a_request_leaves_no_reference_cycle(path, caplog):
     app = App(__name__)
 
@@ -521,6 +521,10 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
     @app.get("/unbound")
     async def unbound(number: int):
         return "never"
+
+    @app.get("/watched")
+    async def watched(request: Request):
+        return [await request.is_disconnected()]
 
     path, _, query = path.partition("?")
     scope = SCOPE | {"path": path, "raw_path": path.encode(), "query_string": query.encode()}

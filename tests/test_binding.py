@@ -5,6 +5,7 @@ import datetime
 import enum
 import time
 import types
+import typing
 import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -605,6 +606,18 @@ async def test_abstract_lists_and_dicts_are_taken_like_plain_ones():
     assert await errors(view, "/?n=1", method="POST", json={"a": [{"x": 1, "z": 2}]}) == [
         ("body", "a[0].z", "is not a known field"),
     ]
+
+
+async def test_a_dict_of_anything_may_stand_beside_a_mistake():
+    class Event(msgspec.Struct):
+        payload: typing.Dict  # noqa: UP006 - it has no arguments to look into
+        number: int
+
+    async def view(event: Event):
+        return event
+
+    body = {"payload": {"a": 1}, "number": "x"}
+    assert await errors(view, method="POST", json=body) == [("body", "number", "expected int, got str")]
 
 
 async def test_an_optional_struct_that_forbids_unknown_keys_may_be_left_out_too():

@@ -583,6 +583,7 @@ async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
     async def name(request, call_next):
         response = await call_next(request)
         response.headers["x-request-id"] = "7"
+        response.headers.vary("Origin")
         return response
 
     @app.get("/unsaved")
@@ -599,6 +600,7 @@ async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
         answer = await client.get(path)
 
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "7")
+    assert {"Accept", "Origin"} <= set(answer.headers["vary"].split(", "))
     assert not {"etag", "location", "x-accel-redirect"} & set(answer.headers)
 
 

@@ -450,6 +450,33 @@ async def test_unknown_keys_can_be_refused_in_every_type():
     assert answer.json()["errors"] == [{"in": "body", "name": "admin", "reason": "is not a known field"}]
 
 
+async def test_an_unknown_key_may_be_a_number():
+    class Closed(Person, forbid_unknown_fields=True):
+        pass
+
+    async def take(person: Closed):
+        return person
+
+    app = make_app()
+    app.post("/")(take)
+
+    answer = await send(app, msgspec.msgpack.encode({"name": "ada", 7: 1, "admin": True}))
+
+    assert [error["name"] for error in answer.json()["errors"]] == ["7", "admin"]
+
+
+async def test_unknown_keys_are_refused_below_keys_that_are_numbers():
+    async def take(people: Annotated[dict[int, Person], Body(forbid_unknown=True)]):
+        return people
+
+    app = make_app()
+    app.post("/")(take)
+
+    answer = await send(app, msgspec.msgpack.encode({7: {"name": "ada", "admin": True}}))
+
+    assert [error["name"] for error in answer.json()["errors"]] == ["7.admin"]
+
+
 async def test_one_key_of_a_packed_body_can_be_taken():
     app = make_app()
 

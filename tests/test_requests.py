@@ -479,6 +479,32 @@ async def test_is_disconnected_looks_behind_the_last_of_a_body_that_nobody_has_r
     assert seen == [True]
 
 
+async def test_what_begins_to_look_for_the_client_in_a_teardown_ends_with_it():
+    app = App(__name__)
+    ended = anyio.Event()
+
+    async def receive():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    @app.get("/")
+    async def view():
+        return ""
+
+    @app.teardown_request
+    async def look(error, request):
+        await request.is_disconnected()
+
+    async def send(message):
+        pass
+
+    await app(scope("/"), receive, send)
+
+    assert ended.is_set()
+
+
 async def test_is_disconnected_asks_without_waiting_and_loses_nothing():
     app = App(__name__)
     gone = anyio.Event()

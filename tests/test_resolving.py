@@ -1,5 +1,6 @@
 """Dependencies: called once, in order, closed when the answer is complete, told of errors, overridden."""
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -716,6 +717,36 @@ async def test_a_time_limit_that_a_dependency_holds_is_its_error():
 
     @app.get("/")
     async def view(value: Annotated[None, Depends(limit)]):
+        await anyio.sleep_forever()
+
+    @app.errorhandler(TimeoutError)
+    async def too_late(error):
+        return "too late", 503
+
+    assert (await get(app)).status_code == 503
+
+
+async def hold_asyncio_timeout():
+    async with asyncio.timeout(0.01):
+        yield
+
+
+async def hold_asyncio_group():
+    async def fail():
+        raise TimeoutError
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail())
+        yield
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("hold", [hold_asyncio_timeout, hold_asyncio_group])
+async def test_what_a_scope_of_asyncio_raises_is_its_error_too(anyio_backend, hold):
+    app = App(__name__)
+
+    @app.get("/")
+    async def view(value: Annotated[None, Depends(hold)]):
         await anyio.sleep_forever()
 
     @app.errorhandler(TimeoutError)
