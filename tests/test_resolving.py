@@ -708,22 +708,9 @@ async def test_a_dependency_that_holds_a_scope_ends_well_when_its_view_is_cancel
     assert caplog.records == []
 
 
-async def test_a_time_limit_that_a_dependency_holds_is_its_error():
-    app = App(__name__)
-
-    async def limit():
-        with anyio.fail_after(0.01):
-            yield
-
-    @app.get("/")
-    async def view(value: Annotated[None, Depends(limit)]):
-        await anyio.sleep_forever()
-
-    @app.errorhandler(TimeoutError)
-    async def too_late(error):
-        return "too late", 503
-
-    assert (await get(app)).status_code == 503
+async def hold_time_limit():
+    with anyio.fail_after(0.01):
+        yield
 
 
 async def hold_asyncio_timeout():
@@ -740,9 +727,16 @@ async def hold_asyncio_group():
         yield
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("hold", [hold_asyncio_timeout, hold_asyncio_group])
-async def test_what_a_scope_of_asyncio_raises_is_its_error_too(anyio_backend, hold):
+@pytest.mark.parametrize(
+    ("anyio_backend", "hold"),
+    [
+        ("asyncio", hold_time_limit),
+        ("trio", hold_time_limit),
+        ("asyncio", hold_asyncio_timeout),
+        ("asyncio", hold_asyncio_group),
+    ],
+)
+async def test_what_a_scope_that_a_dependency_holds_raises_is_the_error_of_the_view(anyio_backend, hold):
     app = App(__name__)
 
     @app.get("/")
