@@ -79,6 +79,7 @@ class Target:
         "representations",
         "route",
         "source",
+        "takes_one_value",
         "takes_request",
         "teardown",
         "variables",
@@ -111,8 +112,9 @@ class Target:
         self.teardown: Callable[[Any, BaseException | None], Awaitable[None]] | None = None
         self.handler: Handler = not_composed
         self.view: Callable[..., Awaitable[Any]] | None = None
-        """The view itself, where the walk may await it without a handler; then these three say how."""
+        """The view itself, where the walk may await it without a handler; then these four say how."""
         self.takes_request = False
+        self.takes_one_value = False
         self.answer: Answer = not_answered
         self.source = ""
 

@@ -72,7 +72,7 @@ class BoundPlan(Plan):
         self.change: Change | None = None
         """What its values are passed through after the filter."""
         self.is_async = self.is_coroutine_function = self.is_plain = self.passes_request = True
-        self.passes_values = False
+        self.passes_values = self.passes_one_value = False
         self.function = self.call = self._make_bound_call()
 
     @property
@@ -150,25 +150,27 @@ def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: A
     async def bound(request: Any) -> Any:
         content_type = length = coding = None
         for header, line in request.scope["headers"]:
-            if header == b"content-type":
-                content_type = line
-            elif header == b"content-length":
-                length = line
-            elif header == b"content-encoding":
-                coding = line
+            if len(header) > 11:
+                if header == b"content-type":
+                    content_type = line
+                elif header == b"content-length":
+                    length = line
+                elif header == b"content-encoding":
+                    coding = line
         if content_type != b"application/json" and not is_json(content_type):
             if request._target.representations is None:
                 raise not_json(request)
             await request.connection.read(READER)
             value = await function(fill_other(request))
             return value if filter is None else filter(value)
+        limits = request._target.limits
         if coding is None:
-            body = request.read_whole(READER, length)
+            body = request.read_whole(READER, length, limits.max_content_length)
             if body.__class__ is not bytes:
                 body = await body
         else:
             body = await request.connection.read(READER)
-        max_depth = request._target.limits.json_max_depth
+        max_depth = limits.json_max_depth
         # PERF(bodies.typed-body): as `json.check_depth`, written out.
         arrays = len(body) - len(body.replace(b"[", b"")) if 91 in body else 0
         if arrays + (len(body) - 2 * arrays + 3) // 5 <= max_depth or arrays + body.count(b"{") <= max_depth:

@@ -166,7 +166,7 @@ class Composition:
         plan = target.plan
         if plan is not None and handler is plain and plan.is_plain and not (before or after):
             target.view, target.answer, target.source = plan.function, answer, f"view {plan.label}"
-            target.takes_request = plan.passes_request
+            target.takes_request, target.takes_one_value = plan.passes_request, plan.passes_one_value
 
     # Errors ------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
     """Compose the look-up of HTTP targets."""
     refuse = refusals.refuse
     max_headers, max_url_length = limits.max_headers, limits.max_url_length
-    match, find_whole = table.match, table.whole_paths.get
+    match, descend, find_whole = table.match, table.descend, table.whole_paths.get
     uses_hosts = table.uses_hosts
     is_trusted = make_host_check(limits.trusted_hosts) if limits.trusted_hosts is not None else None
     untrusted_host = refuse(lambda: BadRequest(UNTRUSTED_HOST))
@@ -73,23 +73,27 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
 
     def find_quickly(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
         # PERF(walk.plaintext): one look at what is the same for nearly all requests; the others go the long way.
-        path = scope["path"]
-        raw_path = scope.get("raw_path")
-        if (
-            len(scope["headers"]) > max_headers
-            or len(raw_path or path) + len(scope["query_string"]) > max_url_length
-            or scope.get("root_path")
-        ):
-            return find(scope)
-        if raw_path is not None and 37 not in raw_path:
-            # PERF(walk.plaintext): where no percent sign hides a slash, what `match` would do first, without the call.
-            answers = find_whole(path)
-            if answers is not None:
-                answer = answers.get(scope["method"])
-                if answer is not None:
-                    return answer
         try:
-            return match(scope["method"], path, raw_path, None)
+            raw_path = scope["raw_path"]
+            if (
+                37 in raw_path
+                or scope["root_path"]
+                or len(scope["headers"]) > max_headers
+                or len(raw_path) + len(scope["query_string"]) > max_url_length
+            ):
+                return find(scope)
+        except (KeyError, TypeError):  # A server may leave these two out, and say None for the first.
+            return find(scope)
+        # Where no percent sign hides a slash, what `match` would do, without the call.
+        path = scope["path"]
+        method = scope["method"]
+        answers = find_whole(path)
+        if answers is not None:
+            answer = answers.get(method)
+            if answer is not None:
+                return answer
+        try:
+            return descend(method, path)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
             return refusals.fail(error), None
 

@@ -80,10 +80,10 @@ async def read_form(request: Any) -> Form:
             coding = line
     if content_type == URLENCODED and coding is None:
         # PERF(bodies.form-urlencoded): what browsers send, letter by letter.
-        body = request.read_whole("form()", length)
+        limits = request.limits
+        body = request.read_whole("form()", length, limits.max_content_length)
         if body.__class__ is not bytes:
             body = await body
-        limits = request.limits
         fields = parse_urlencoded(body, max_parts=limits.max_form_parts, max_field=limits.max_form_memory_size)
         request._form = form = Form(fields)
         return form

@@ -38,6 +38,7 @@ class Plan:
         "label",
         "names",
         "original",
+        "passes_one_value",
         "passes_request",
         "passes_values",
         "place",
@@ -72,6 +73,15 @@ class Plan:
         """The request can be given as the only argument."""
         self.passes_values = bool(names) and request_name is None and set(names) == set(variables) and not leading
         """The path's values can be given as they are."""
+        self.passes_one_value = (
+            self.passes_values
+            and len(names) == 1
+            and first == names[0]
+            and inspect.isroutine(function)
+            # A decorator that takes **values only shows the signature of what it wraps.
+            and not hasattr(function, "__wrapped__")
+        )
+        """There is one such value, and it can be given without its name."""
         self.is_plain = self.is_coroutine_function and (
             self.passes_request or self.passes_values or not (names or request_name or variables)
         )

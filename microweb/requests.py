@@ -92,10 +92,11 @@ class HTTPIncoming(Incoming):
                 self._connection.cached = self._whole_body
         return self._connection
 
-    def read_whole(self, reader: str, declared: bytes | None) -> bytes | Coroutine[Any, Any, bytes]:
+    def read_whole(self, reader: str, declared: bytes | None, limit: int | None) -> bytes | Coroutine[Any, Any, bytes]:
         """The body if it is there at once in one message, else what to await for it.
 
-        Only for who knows that there is no Content-Encoding; ``declared`` is the Content-Length.
+        Only for who knows that there is no Content-Encoding; ``declared`` is the Content-Length, ``limit`` the most
+        bytes that the request's ``limits`` allow.
         PERF(bodies.typed-body): nothing is made but the bytes.
 
         Raises: as ``Connection.read``, when awaited.
@@ -111,11 +112,9 @@ class HTTPIncoming(Incoming):
         except StopIteration as stop:
             message: Message = stop.value
             body: bytes | None = message.get("body")  # A disconnect has none.
-            if body is not None and not message.get("more_body"):
-                limit = self._target.limits.max_content_length
-                if limit is None or len(body) <= limit:
-                    self._whole_body = body
-                    return body
+            if body is not None and not message.get("more_body") and (limit is None or len(body) <= limit):
+                self._whole_body = body
+                return body
             return self.connection.read_on(reader, give_back(message))
         rest: Any = resume(answer, waiting_for)  # awaitable, which type checkers do not see
         return self.connection.read_on(reader, rest)
@@ -165,28 +164,38 @@ class Request(HTTPIncoming):
             UnsupportedMediaType: the content type is not JSON.
             BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``; and what ``body`` raises.
         """
-        # PERF(walk.echo): one pass over the headers for the lines that matter.
+        # PERF(walk.echo): one pass over the headers for the lines that matter; most names are shorter than theirs.
         content_type = length = coding = None
         for name, line in self.scope["headers"]:
-            if name == b"content-type":
-                content_type = line
-            elif name == b"content-length":
-                length = line
-            elif name == b"content-encoding":
-                coding = line
+            if len(name) > 11:
+                if name == b"content-type":
+                    content_type = line
+                elif name == b"content-length":
+                    length = line
+                elif name == b"content-encoding":
+                    coding = line
         if content_type != b"application/json" and not force and not is_json(content_type):
             if silent:
                 return None
             raise not_json(self)
+        target = self._target
+        limits = self.app.limits if target is None else target.limits
         if coding is None:
-            read = self.read_whole("json()", length)
+            read = self.read_whole("json()", length, limits.max_content_length)
             body = read if isinstance(read, bytes) else await read
         else:
             body = await self.connection.read("json()")
+        max_depth = limits.json_max_depth
         try:
-            if type is None:
-                return json.loads(body, max_depth=self.limits.json_max_depth)
-            return json.loads(body, type, max_depth=self.limits.json_max_depth)
+            if type is None and json.decode_any is not None:
+                # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong with it.
+                if len(body) > max_depth * 2:
+                    json.check_depth(body, max_depth)
+                try:
+                    return json.decode_any(body)
+                except (ValueError, RecursionError):
+                    pass
+            return json.loads(body, Any if type is None else type, max_depth=max_depth)
         except BadRequest:
             if silent:
                 return None

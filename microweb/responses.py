@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from microweb import json
 from microweb.absences import OF_A_RESPONSE, without
-from microweb.asgi import RawHeaders, Send
+from microweb.asgi import Message, RawHeaders, Send
 from microweb.conditional import evaluate, generate_etag, http_date, parse_date, quote_etag
 from microweb.cookies import dump_cookie
 from microweb.errors import ClientDisconnect
@@ -326,7 +326,18 @@ class Response:
     # Sending -----------------------------------------------------------------------------------
 
     async def send(self, request: Incoming, send: Send) -> None:
-        """Write the answer. Called once, by the walk.
+        """Write the answer. Called once, by the walk."""
+        start, body = self.messages(request)
+        request._started = True
+        try:
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+        except OSError:
+            # ASGI HTTP 2.4: send raises OSError once the client has left.
+            raise ClientDisconnect("the client left while its answer was being sent") from None
+
+    def messages(self, request: Incoming) -> tuple[Message, bytes]:
+        """The first message of the answer, and the bytes of the second.
 
         HEAD, 204, 205 and 304 carry no body bytes; HEAD and 304 keep the Content-Length of the whole.
         """
@@ -341,16 +352,10 @@ class Response:
             body = b""
             if status in BODYLESS:
                 lines = without_body_headers(lines, status)
-        request._started = True
-        try:
-            start = new_start()
-            start["status"] = status
-            start["headers"] = lines
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
-        except OSError:
-            # ASGI HTTP 2.4: send raises OSError once the client has left.
-            raise ClientDisconnect("the client left while its answer was being sent") from None
+        start = new_start()
+        start["status"] = status
+        start["headers"] = lines
+        return start, body
 
     def _lines(self, length: int) -> RawHeaders:
         raw = self.headers.raw

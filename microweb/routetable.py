@@ -367,6 +367,10 @@ class RouteTable(Generic[T, Owner]):
             answer = answers.get(method)
             if answer is not None:
                 return answer
+        return self.descend(method, path, host)
+
+    def descend(self, method: str, path: str, host: str | None = None) -> tuple[T, dict[str, Any] | None]:
+        """What ``match`` gives for a path that ``whole_paths`` has no answer for and whose raw path hides no slash."""
         # PERF(walk.last-of-200): the first way at each node, and never back; what this cannot answer is searched. One
         # loop without calls for the kinds of segment that are common, the most common ones first.
         node = self._root

@@ -112,3 +112,31 @@ async def test_a_path_variable_that_is_positional_only_stops_the_start():
 
     with pytest.raises(SetupError, match="'number' is positional-only; leave out the slash"):
         await text_of(app, "/3")
+
+
+async def test_a_path_variable_is_given_by_name_where_it_has_to_be():
+    app = App(__name__)
+
+    def shouting(view):
+        @wraps(view)
+        async def decorated(**values):
+            return (await view(**values)).upper()
+
+        return decorated
+
+    @app.get("/wrapped/<name>")
+    @shouting
+    async def wrapped(name):
+        return f"hello {name}"
+
+    @app.get("/keyword/<name>")
+    async def keyword(*, name):
+        return f"hello {name}"
+
+    @app.get("/collected/<name>")
+    async def collected(**values):
+        return f"hello {values}"
+
+    assert await text_of(app, "/wrapped/ada") == "HELLO ADA"
+    assert await text_of(app, "/keyword/ada") == "hello ada"
+    assert await text_of(app, "/collected/ada") == "hello {'name': 'ada'}"
