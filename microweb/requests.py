@@ -104,7 +104,8 @@ class HTTPIncoming(Incoming):
         is_large = declared is not None and len(declared) > 4
         if is_large or self._connection is not None or self._whole_body is not None:
             return self.connection.read(reader, declared)
-        answer: Any = self._receive()
+        receive = self._receive  # CPython 3.11 calls faster from a variable than from an attribute.
+        answer: Any = receive()
         if answer.__class__ is not CoroutineType:
             return self.connection.read_on(reader, answer)
         try:

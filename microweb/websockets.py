@@ -164,8 +164,9 @@ class WebSocket(Incoming):
         if self.state_of_connection != "open":
             self._check_open("receive")
         # PERF(websockets.text): one look at what came; only messages that were received have a text. __anext__ does
-        # the same without a coroutine between.
-        message = await self._receive()
+        # the same without a coroutine between. CPython 3.11 calls faster from a variable than from an attribute.
+        receive = self._receive
+        message = await receive()
         text: str | None = message.get("text")
         if text is not None and len(text) <= self._surely_short:
             return text
@@ -220,7 +221,8 @@ class WebSocket(Incoming):
         try:
             if self.state_of_connection != "open":
                 self._check_open("receive")
-            message = await self._receive()
+            receive = self._receive
+            message = await receive()
             text: str | None = message.get("text")
             if text is not None and len(text) <= self._surely_short:
                 return text
@@ -244,8 +246,9 @@ class WebSocket(Incoming):
         if self.state_of_connection != "open":
             self._check_open("send")
         # PERF(websockets.text): without a coroutine between; so do the two below.
+        send = self._send
         try:
-            await self._send({"type": "websocket.send", "text": text})
+            await send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError) as error:
             self._lose(error)
 
@@ -255,8 +258,9 @@ class WebSocket(Incoming):
             raise TypeError(f"send_bytes() needs bytes, not {type(data).__name__}; see send_text and send_json")
         if self.state_of_connection != "open":
             self._check_open("send")
+        send = self._send
         try:
-            await self._send({"type": "websocket.send", "bytes": bytes(data)})
+            await send({"type": "websocket.send", "bytes": bytes(data)})
         except (OSError, RuntimeError) as error:
             self._lose(error)
 
@@ -265,8 +269,9 @@ class WebSocket(Incoming):
         text = json.dumps(value).decode()
         if self.state_of_connection != "open":
             self._check_open("send")
+        send = self._send
         try:
-            await self._send({"type": "websocket.send", "text": text})
+            await send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError) as error:
             self._lose(error)
 
