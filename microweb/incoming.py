@@ -8,7 +8,7 @@ subclasses in ``requests.py`` and ``websockets.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from microweb.absences import OF_A_REQUEST, without
 from microweb.asgi import Receive, Scope
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from microweb.sessions import Session
     from microweb.workers import Worker
 
-__all__ = ["Authorization", "Incoming", "below_root", "construct", "make_incoming"]
+__all__ = ["Authorization", "Incoming", "below_root"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -94,9 +94,6 @@ class Notes:
         """The exceptions that became responses, and those."""
         self.unhandled: BaseException | None = None
         """The unhandled error, for the teardown hooks."""
-
-
-new = object.__new__
 
 
 @without(OF_A_REQUEST, may_be_set=True)
@@ -450,32 +447,3 @@ def below_root(root: str, path: str, raw_path: bytes | None) -> tuple[str, bytes
         # A root that is escaped in another way than ours is cut by the decoded path alone.
         raw_path = (raw_path[len(raw_root) :] or b"/") if raw_path.startswith(raw_root) else None
     return path, raw_path
-
-
-Kind = TypeVar("Kind", bound=Incoming)
-
-
-def make_incoming(
-    kind: type[Kind], app: App, scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
-) -> Kind:
-    """What ``kind(...)`` gives, for a kind that keeps ``Incoming.__init__``.
-
-    PERF(walk.plaintext): CPython 3.11 calls a function twice as fast as a class.
-    """
-    made = new(kind)
-    made.app = app
-    made.scope = scope
-    made._receive = receive
-    made._target = target
-    made._view_args = values
-    made._notes = None
-    made._started = False
-    made.closed = False
-    return made
-
-
-def construct(
-    kind: type[Kind], app: App, scope: Scope, receive: Receive, target: Any, values: dict[str, Any] | None
-) -> Kind:
-    """What ``kind(...)`` gives, for a kind with an ``__init__`` of its own."""
-    return kind(app, scope, receive, target, values)

@@ -292,3 +292,19 @@ async def test_what_a_server_sets_up_while_the_answer_leaves_does_not_keep_the_r
 
     assert len(contexts) == 2
     assert requests[0]() is None
+
+
+@pytest.mark.anyio
+async def test_the_walk_makes_a_request_as_its_class_does():
+    app = App(__name__)
+    seen = []
+
+    @app.get("/<int:number>")
+    async def show(request: Request, number):
+        seen.append(vars(request).copy())
+        return ""
+
+    await walk(app, "/7")
+
+    made = Request(app, seen[0]["scope"], seen[0]["_receive"], seen[0]["_target"], {"number": 7})
+    assert seen[0] == vars(made)
