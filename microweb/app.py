@@ -229,14 +229,8 @@ class App(Router):
                     await send({"type": "http.response.body", "body": body})
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
-        except ClientDisconnect:
-            pass  # Nobody is left to answer, and it is nobody's mistake.
-        except Exception as error:  # noqa: BLE001 - raised again, if it cannot be answered any more
-            await self._answer_late(request, error, send, response)
-        except BaseException as error:
-            if request._notes is not None or target.teardown is not None:
-                request.notes.unhandled = error  # A cancelled request is not one that went well.
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, if it cannot be answered
+            await self._end_early(request, error, send, response)
         finally:
             if request._notes is not None or target.teardown is not None:
                 await self._close(request, target, response)
@@ -263,24 +257,30 @@ class App(Router):
                     response = keep_headers(response, await self.answer_error(request, error))
         return response
 
-    async def _answer_late(self, request: Request, error: Exception, send: Send, failed: Response | None) -> None:
-        """An error while the answer is sent: a 500 if nothing has left yet, else the connection must break."""
+    async def _end_early(self, request: Request, error: BaseException, send: Send, failed: Response | None) -> None:
+        """An error on the way out: a 500 if nothing has left yet, else it is raised, and the connection breaks."""
         token = set_current(request)
         try:
+            if isinstance(error, ClientDisconnect):
+                return  # Nobody is left to answer, and it is nobody's mistake.
+            if not isinstance(error, Exception):
+                if request._notes is not None or request._target.teardown is not None:
+                    request.notes.unhandled = error  # A cancelled request is not one that went well.
+                raise error
             if request._started:
                 await self.report(request, error)
-                raise error  # `error` is let go of below: the traceback holds this frame.
+                raise error
             response = await self.answer_error(request, error)
             if failed is not None:
                 keep_headers(failed, response)
             try:
                 await response.send(request, send)
             except ClientDisconnect:
-                pass  # As in the walk: nobody is left to answer.
+                pass
             finally:
                 response._error = None
         finally:
-            del error
+            del error  # Its traceback holds this frame.
             reset_current(token)
 
     async def _close(self, request: Incoming, target: Target, response: Response | None) -> None:
