@@ -412,7 +412,10 @@ class _Run:
             self._set_stopped()
         scope.shield = True
         scope.deadline = deadline
-        self._conclude(failure, await steps.unwind(deadline))
+        try:
+            self._conclude(failure, await steps.unwind(deadline))
+        finally:
+            del failure  # From CPython 3.12 on its traceback leads to this frame.
 
     async def _enter(self, steps: ExitSteps) -> BaseException | None:
         try:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 from werkzeug.utils import send_file as werkzeug_send_file
 
-from microweb import App, FileResponse, Response, StreamingResponse
+from microweb import App, FileResponse, Response, StreamingResponse, g
 from microweb.errors import Forbidden, NotFound
 from microweb.filebody import CHUNK
 from microweb.testing import Client
@@ -763,10 +763,14 @@ async def test_a_blob_of_sqlite_can_be_sent_from_the_thread_that_opened_it():
 
     @app.get("/")
     def answer():
-        database = sqlite3.connect(":memory:")
+        g.database = database = sqlite3.connect(":memory:")
         database.execute("create table files (content blob)")
         database.execute("insert into files values (?)", (TEXT,))
         return FileResponse(database.blobopen("files", "content", 1, readonly=True))
+
+    @app.teardown_request
+    def close(error):
+        g.database.close()
 
     async with Client(app) as client:
         response = await client.get("/", headers={"range": "bytes=10-12"})

@@ -38,10 +38,10 @@ class Installed(Distribution):
     """A distribution whose installer noted this of its origin."""
 
     def __init__(self, origin):
-        self.origin = origin
+        self.noted = origin
 
     def read_text(self, filename):
-        return None if self.origin is None else json.dumps(self.origin)
+        return None if self.noted is None else json.dumps(self.noted)
 
     def locate_file(self, path):
         raise NotImplementedError

@@ -55,7 +55,7 @@ def write_entries(data, entries):
 def set_time(data, time):
     """Let everything in a guest book that was written today be of this time."""
     for table, column in (("entries", "signed_at"), ("lines", "said_at")):
-        execute(data, f"UPDATE {table} SET {column} = ?1 WHERE {column} > '2026-03-02'", (time,))
+        execute(data, f"UPDATE {table} SET {column} = ? WHERE {column} > '2026-03-02'", (time,))
 
 
 def execute(data, statement, *rows):

@@ -57,7 +57,8 @@ class Book:
     def list_newest(self, count: int, *, before: int | None = None) -> tuple[list[Entry], int | None]:
         """The last ``count`` entries, newest first, and what to give as ``before`` for older ones, if there are any."""
         rows = self.connection.execute(
-            "SELECT * FROM entries WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2", (before, count + 1)
+            "SELECT * FROM entries WHERE :before IS NULL OR id < :before ORDER BY id DESC LIMIT :limit",
+            {"before": before, "limit": count + 1},
         ).fetchall()
         entries = [read_entry(row) for row in rows[:count]]
         return entries, entries[-1].id if len(rows) > count else None
