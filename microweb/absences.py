@@ -62,13 +62,13 @@ OF_AN_APP = {
     "session_interface": "session_store",
     "select_jinja_autoescape": "jinja_env.autoescape",
     "shell_context_processor": "imports in the shell",
-    "teardown_appcontext": "teardown_request",
+    "teardown_appcontext": "on('context_torn_down')",
     "test_cli_runner_class": "test_cli_runner()",
     "test_client_class": "microweb.testing.Client(app)",
     "url_build_error_handlers": "url_for in a try statement",
-    "url_map": "converters, strict_slashes=, explain(method, path), or `microweb routes`",
+    "url_map": "list_routes(), converters, strict_slashes=, or explain(method, path)",
     "url_rule_class": "options of the route",
-    "view_functions": "explain(method, path)",
+    "view_functions": "list_routes()",
     "wsgi_app": "add_asgi_middleware(Middleware)",
 }
 

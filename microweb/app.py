@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from microweb.explanation import Explanation
     from microweb.overrides import Override
     from microweb.requestcontext import RequestContext
+    from microweb.routelist import ListedRoute
     from microweb.sessions import Sessions, SessionStore
     from microweb.templating import Templates
     from microweb.testing import Client
@@ -725,7 +726,7 @@ class App(Router):
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         from microweb.callables import is_async
 
-        with AppContext(self):
+        async with AppContext(self):
             value = function(*args) if is_async(function) else await self.workers.pick().run(function, *args)
             if hasattr(value, "__await__"):
                 await value
@@ -785,7 +786,11 @@ class App(Router):
         )
 
     def app_context(self) -> AppContext:
-        """A context without a request: ``with app.app_context(): ...`` binds ``current_app`` and ``g``."""
+        """A context without a request: ``async with app.app_context(): ...`` binds ``current_app`` and ``g``.
+
+        At its end observers of ``context_torn_down`` are told, and awaited. In synchronous code it is ``with``,
+        which waits for those that are coroutine functions while they run on a loop of their own.
+        """
         return AppContext(self)
 
     # Doors: what is imported here is needed by nobody who does not open them ------------------------
@@ -831,6 +836,18 @@ class App(Router):
 
         return explain(self, method, path, host)
 
+    def list_routes(self) -> list[ListedRoute]:
+        """Every route with its whole path and name, then those of mounted microweb apps; Flask's ``iter_rules``.
+
+        Works before the app has started, with what is registered so far.
+
+        Raises:
+            SetupError: the routes cannot be put together.
+        """
+        from microweb.routelist import iterate_routes
+
+        return list(iterate_routes(self))
+
     def test_client(self, **options: Any) -> Client:
         """A client for ``async def`` tests: ``async with app.test_client() as client``. Options: ``Client``'s."""
         from microweb.testing import Client
@@ -854,7 +871,8 @@ class App(Router):
     ) -> RequestContext:
         """A context with a request that came from nowhere: ``with app.test_request_context("/?page=2"): ...``
 
-        The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; nothing is called.
+        The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; no view and no hook is
+        called. At its end, or that of ``async with``, observers of ``context_torn_down`` are told.
 
         Raises:
             ValueError: the path does not begin with a slash.

@@ -9,17 +9,23 @@ State of the variable in a task::
     Request  --whole answer-->  nothing, while it is sent  --teardown-->  Request
     nothing  --app_context()->  AppContext --exit-->          nothing
     Request  --background-->    AppContext with a new g, in a copied context
+
+What ends is torn down first: the observers of ``context_torn_down`` are told while it is still current. Of a
+request the walk tells them, of everything else ``tear_down`` and ``tear_down_now``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from microweb.contextvariables import ignore_variables
 
-__all__ = ["AppContext", "Context", "Globals", "State", "current"]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["AppContext", "Context", "Globals", "State", "current", "tear_down", "tear_down_now"]
 
 
 class Globals:
@@ -90,8 +96,35 @@ class Context(Protocol):
         ...
 
 
+async def tear_down(context: Context, request: Any, error: BaseException | None) -> None:
+    """Tell the observers that a context ends, shielded from cancellation, and close it; one that is closed is left."""
+    if context.closed:
+        return
+    try:
+        observers = context.app.observers
+        if observers.observes("context_torn_down"):
+            from anyio import CancelScope
+
+            with CancelScope(shield=True):
+                await observers.notify("context_torn_down", request=request, error=error)
+    finally:
+        context.closed = True
+
+
+def tear_down_now(context: Context, request: Any, error: BaseException | None) -> None:
+    """As ``tear_down``, from synchronous code; blocks until observers that are coroutine functions have ended."""
+    if context.closed:
+        return
+    try:
+        observers = context.app.observers
+        if observers.observes("context_torn_down"):
+            observers.notify_and_wait("context_torn_down", request=request, error=error)
+    finally:
+        context.closed = True
+
+
 class AppContext:
-    """An app without a request: what commands, background tasks and scripts run in."""
+    """An app without a request: what commands, background tasks and scripts run in; see ``App.app_context``."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -102,9 +135,24 @@ class AppContext:
         self._token = current.set(self)
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.closed = True
-        current.reset(self._token)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            tear_down_now(self, None, error)
+        finally:
+            current.reset(self._token)
+
+    async def __aenter__(self) -> AppContext:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await tear_down(self, None, error)
+        finally:
+            current.reset(self._token)
 
     def __repr__(self) -> str:
         return f"<AppContext of {self.app!r}>"

@@ -7,7 +7,8 @@ event                     when                                   details that a 
 ``request_finished``      the answer is ready, not yet sent      app, request, response
 ``exception``             an unhandled error was logged          app, request, error
 ``template_rendered``     after a template was rendered          app, template, context
-``context_torn_down``     after the teardown hooks               app, request, error
+``context_torn_down``     after the teardown hooks, and when     app, request, error
+                          an app context ends, with no request
 ========================  =====================================  =======================================
 
 An observer takes the details that it names. One that fails is logged and disturbs nobody. Which events
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from microweb.errors import SetupError
@@ -65,7 +66,8 @@ class Observers:
         return event in self._functions
 
     async def notify(self, event: str, **details: Any) -> None:
-        """Tell the observers of ``event``, one after the other."""
+        """Tell the observers of ``event``, one after the other; a cancellation waits until all have been told."""
+        interrupted: BaseException | None = None
         for function, names in self._functions.get(event, ()):
             details["app"] = self.app
             try:
@@ -74,6 +76,15 @@ class Observers:
                     await value
             except Exception:
                 logger.exception("the observer %r of %s failed", function, event)
+            except GeneratorExit:
+                raise  # the loop is gone: nothing can be awaited any more
+            except BaseException as failure:  # noqa: BLE001 - raised again; what the others close must be closed
+                interrupted = failure
+        if interrupted is not None:
+            try:
+                raise interrupted
+            finally:
+                interrupted = None  # its traceback holds this frame
 
     def notify_now(self, event: str, **details: Any) -> None:
         """Tell the observers of ``event`` from synchronous code; coroutine functions run as background tasks."""
@@ -87,6 +98,24 @@ class Observers:
                     function(**given)
             except Exception:
                 logger.exception("the observer %r of %s failed", function, event)
+
+    def notify_and_wait(self, event: str, **details: Any) -> None:
+        """Tell the observers of ``event`` from synchronous code; coroutine functions run to their end meanwhile."""
+        for function, names in self._functions.get(event, ()):
+            details["app"] = self.app
+            try:
+                value = function(**{name: details[name] for name in names})
+                if hasattr(value, "__await__"):
+                    from microweb.helperloops import run_sync
+
+                    run_sync(finish, value)
+            except Exception:
+                logger.exception("the observer %r of %s failed", function, event)
+
+
+async def finish(value: Awaitable[object]) -> None:
+    """Await what a coroutine function gave."""
+    await value
 
 
 def wanted_details(function: Callable[..., Any], event: str) -> tuple[str, ...]:

@@ -6,19 +6,23 @@ No server sent it and nothing answers it; its URL is matched, and proxies, ``url
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from microweb.asgi import Message, Receive, Scope
-from microweb.context import current
+from microweb.context import current, tear_down, tear_down_now
 from microweb.headers import encode_name, encode_value
 from microweb.quoting import PATH, QUERY, quote_again, unquote
 from microweb.requests import Request
 from microweb.url import URL
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
 __all__ = ["RequestContext", "make_receive", "make_scope"]
 
 
 class RequestContext:
-    """A request that is current for the length of a ``with`` block; see ``App.test_request_context``."""
+    """A request that is current for a ``with`` or ``async with`` block; see ``App.test_request_context``."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -27,9 +31,24 @@ class RequestContext:
         self._token = current.set(self.request)
         return self.request
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.request.closed = True
-        current.reset(self._token)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            tear_down_now(self.request, self.request, error)
+        finally:
+            current.reset(self._token)
+
+    async def __aenter__(self) -> Request:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await tear_down(self.request, self.request, error)
+        finally:
+            current.reset(self._token)
 
 
 def make_receive(body: bytes) -> Receive:

@@ -189,3 +189,12 @@ async def test_hosts_route_and_build():
         assert (await ask("ADA.Example.com:8000")).text == "ada /"
         assert (await ask("[::1]:8000")).text == "default http://api.example.com:8000/"
         assert (await ask("elsewhere")).text == "default http://api.example.com/"
+
+
+def test_a_variable_of_the_host_that_an_app_is_mounted_on_is_no_query():
+    app, router, inner = App(__name__), Router("shop", host="<tenant>.example.org"), App(__name__)
+    inner.get("/<name>", endpoint="show")(lambda name: name)
+    router.mount("/inner", inner, name="inner")
+    app.mount("", router)
+
+    assert app.url_for("shop.inner.show", tenant="ada", name="hat") == "http://ada.example.org/inner/hat"

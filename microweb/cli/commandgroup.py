@@ -154,16 +154,16 @@ def run_in_app(function: Callable[..., Any], *, lifespan: bool) -> Callable[...,
     @click.pass_context
     def run(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
         app = find_source(ctx).load()
-        with app.app_context():
-            if not is_async(function):
-                return ctx.invoke(function, *args, **options)
+        if is_async(function):
             return run_on_loop(app, ctx, lambda: ctx.invoke(function, *args, **options), lifespan=lifespan)
+        with app.app_context():
+            return ctx.invoke(function, *args, **options)
 
     return update_wrapper(run, function)
 
 
 def run_on_loop(app: App, ctx: click.Context, call: Callable[[], Awaitable[Any]], *, lifespan: bool) -> Any:
-    """What the coroutine gives; inside the app's lifespan, if asked for."""
+    """What the coroutine gives, in the app's context; inside the app's lifespan, if asked for."""
     import asyncio
 
     from microweb.helperloops import run_sync
@@ -173,10 +173,12 @@ def run_on_loop(app: App, ctx: click.Context, call: Callable[[], Awaitable[Any]]
         # click keeps its context per thread, and this may be another one.
         with ctx.scope(cleanup=False):
             if not lifespan:
-                return await call()
+                async with app.app_context():
+                    return await call()
             await app._runtime.ensure()
             try:
-                return await call()
+                async with app.app_context():
+                    return await call()
             finally:
                 await app._runtime.stop()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import click
@@ -11,8 +11,9 @@ from microweb.app import App
 from microweb.callables import describe, is_async
 from microweb.cli.commandgroup import find_source
 from microweb.cli.program import app_option
+from microweb.routelist import ListedRoute
 
-__all__ = ["Row", "command", "list_rows", "make_table"]
+__all__ = ["Row", "command", "make_row", "make_table"]
 
 
 class Row(NamedTuple):
@@ -46,7 +47,7 @@ def command(ctx: click.Context, sort: str) -> None:
     "async" views run on the event loop, "thread" views, which are plain functions, in a worker thread.
     HEAD and OPTIONS are answered by themselves and not shown.
     """
-    rows = list(list_rows(find_source(ctx).load()))
+    rows = [make_row(route) for route in find_source(ctx).load().list_routes()]
     if not rows:
         click.echo("The app has no routes.")
         return
@@ -56,34 +57,15 @@ def command(ctx: click.Context, sort: str) -> None:
     click.echo("\n".join(make_table(rows)))
 
 
-def list_rows(app: App, prefix: str = "", name: str = "") -> Iterator[Row]:
-    """The routes of an app as registered, then those of the microweb apps mounted in it, under their prefix.
-
-    Raises:
-        SetupError: the routes cannot be put together.
-    """
-    mounted: list[tuple[App, str, str]] = []
-    for rule in app.assembly.table.rules:
-        target = rule.target
-        path = f"//{rule.host.rule}" if rule.host is not None else ""
-        path += prefix + rule.pattern.rule
-        owner = ".".join(part for part in (name, target.placement.name) if part) or "app"
-        if target.mount is not None:
-            inner = target.mount.target
-            inner_name = target.mount.name or ""
-            shown = repr(inner) if isinstance(inner, App) else describe(inner).removesuffix(".__call__")
-            yield Row("mount", f"{path}/...", inner_name, shown, owner)
-            if isinstance(inner, App):
-                full_name = ".".join(part for part in (name, target.placement.name, inner_name) if part)
-                mounted.append((inner, path, full_name))
-            continue
-        assert target.route is not None
-        methods = "WEBSOCKET" if rule.methods is None else " ".join(sorted(rule.methods))
-        runs = "async" if is_async(target.route.view) else "thread"
-        endpoint = ".".join(part for part in (name, target.endpoint) if part)
-        yield Row(methods, path, endpoint, runs, owner)
-    for inner, path, full_name in mounted:
-        yield from list_rows(inner, path, full_name)
+def make_row(route: ListedRoute) -> Row:
+    """One route as the table shows it."""
+    rule = f"//{route.host}{route.rule}" if route.host is not None else route.rule
+    endpoint, owner = route.endpoint or "", route.router or "app"
+    if route.kind == "mount":
+        mounted = repr(route.view) if isinstance(route.view, App) else describe(route.view).removesuffix(".__call__")
+        return Row("mount", f"{rule}/...", endpoint, mounted, owner)
+    methods = "WEBSOCKET" if route.kind == "websocket" else " ".join(sorted(route.methods))
+    return Row(methods, rule, endpoint, "async" if is_async(route.view) else "thread", owner)
 
 
 def make_table(rows: Iterable[Row]) -> list[str]:

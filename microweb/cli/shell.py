@@ -17,6 +17,7 @@ import sys
 import traceback
 import types
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import microweb
 from microweb.app import App
 from microweb.cli.commandgroup import find_source
 from microweb.cli.program import app_option
+from microweb.context import tear_down
 
 __all__ = ["Console", "command"]
 
@@ -46,7 +48,13 @@ def command(ctx: click.Context, plain: bool, lifespan: bool) -> None:
         if lifespan:
             runner.run(app._runtime.ensure())
         try:
-            with app.app_context():
+            with app.app_context() as context, ExitStack() as stack:
+
+                def leave(kind: object, error: BaseException | None, traceback: object) -> None:
+                    # On the loop of the prompt, to which belongs what stands in `g`.
+                    runner.run(tear_down(context, None, error), context=contextvars.copy_context())
+
+                stack.push(leave)
                 if plain or not open_ipython(runner, names, banner):
                     open_console(runner, names, banner)
         finally:

@@ -37,13 +37,13 @@ class SessionTransaction:
         cookie = parse_cookies(self._request.headers.get("cookie", "")).get(sessions.name)
         if sessions.store is None:
             return sessions.read_cookie(cookie)
-        with self._app.app_context():  # A store may ask ``current_app`` for what it needs.
+        async with self._app.app_context():  # A store may ask ``current_app`` for what it needs.
             return await sessions.load_stored(cookie)
 
     async def save(self, session: Session) -> None:
         """Save the session and put its cookies into the jar."""
         response = Response()
-        with self._app.app_context():
+        async with self._app.app_context():
             await self._app.sessions.save(session, response, secure=False)
         headers = [("set-cookie", value) for value in response.headers.getlist("set-cookie")]
         self._jar.extract_cookies(httpx.Response(200, headers=headers, request=self._request))

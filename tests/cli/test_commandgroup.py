@@ -171,6 +171,44 @@ def test_the_group_can_be_called_as_it_stands():
     assert result.output == "shop\n"
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_command_is_torn_down_once_at_its_end(is_async):
+    app, ends = App("shop"), []
+
+    @app.on("context_torn_down")
+    async def close(request, error):
+        await asyncio.sleep(0)
+        ends.append((g.name, current_app.import_name, request, error))
+
+    async def work_later():
+        g.name = "ada"
+
+    def work():
+        g.name = "ada"
+
+    app.cli.command("work")(work_later if is_async else work)
+    run(app, "work")
+
+    assert ends == [("ada", "shop", None, None)]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_the_error_of_a_command_is_told_at_its_end(is_async):
+    app, errors = App("shop"), []
+    app.on("context_torn_down")(lambda error: errors.append(error))
+
+    async def work_later():
+        raise ValueError("wrong")
+
+    def work():
+        raise ValueError("wrong")
+
+    app.cli.command("work")(work_later if is_async else work)
+    result = run(app, "work", catch_exceptions=True)
+
+    assert errors == [result.exception]
+
+
 # Coroutine functions -------------------------------------------------------------------------------
 
 
@@ -200,6 +238,24 @@ def test_a_coroutine_function_runs_inside_the_lifespan():
     run(app, "use")
 
     assert events == ["open", "pool", "close"] * 2
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+def test_a_coroutine_function_is_torn_down_on_its_loop_before_the_lifespan_ends(lifespan):
+    app = App("shop")
+    events = with_pool(app)
+
+    @app.on("context_torn_down")
+    async def torn_down():
+        events.append(g.loop is asyncio.get_running_loop())
+
+    @app.cli.command(lifespan=lifespan)
+    async def use():
+        g.loop = asyncio.get_running_loop()
+
+    run(app, "use")
+
+    assert events == (["open", True, "close"] if lifespan else [True])
 
 
 def test_the_lifespan_can_be_left_out():

@@ -71,6 +71,29 @@ def test_exit_leaves_the_prompt(shell):
     assert ">>> 2\n" not in result.output
 
 
+def test_what_stands_in_g_is_closed_on_the_loop_of_the_prompt_before_the_app_is(shell, project):
+    project.write(
+        "app.py",
+        APP
+        + """
+    import asyncio
+    from microweb import g
+
+    @app.on("context_torn_down")
+    async def close(request, error):
+        await asyncio.sleep(0)
+        print(request, error, g.loop is asyncio.get_running_loop(), app.state.pool)
+    """,
+    )
+
+    output = shell(
+        "import asyncio", "async def note():", "    g.loop = asyncio.get_running_loop()", "", "await note()"
+    ).output
+
+    assert output.count("None None True pool") == 1
+    assert output.index("None None True pool") < output.index("closed")
+
+
 def test_the_banner_names_the_app(shell):
     assert "<App app> is `app`, and `await` works." in shell().output
 

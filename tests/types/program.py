@@ -55,6 +55,8 @@ assert_type(render_template("page.html"), str)
 assert_type(redirect("/"), Response)
 assert_type(jsonify(a=1), Response)
 assert_type(send_file("a.txt"), FileResponse)
+assert_type(app.list_routes()[0].methods, frozenset[str])
+assert_type(app.list_routes()[0].endpoint, str | None)
 
 assert_type(get_flashed_messages(), list[str])
 assert_type(get_flashed_messages(with_categories=True), list[tuple[str, str]])
@@ -118,6 +120,15 @@ class Entry(MethodView):
 
 app.add_route("/entry", Entry.as_view("entry"))
 assert_type(pool(app), AsyncIterator[None])
+
+
+async def enter() -> None:
+    async with app.app_context(), app.test_request_context("/") as made:
+        assert_type(made, Request)
+    with app.app_context(), app.test_request_context("/") as made_now:
+        assert_type(made_now, Request)
+
+
 assert_type(shout("a decorated function keeps its type"), str)
 
 response = Response("a,b", mimetype="text/csv")
