@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from microweb.sessions import Sessions, SessionStore
     from microweb.templating import Templates
     from microweb.testing import Client
-    from microweb.websocketcomposition import WebSocketTarget
+    from microweb.websocketcomposition import WebSocketFinder
     from microweb.workers import WorkerPool
 
 __all__ = ["App"]
@@ -150,7 +150,7 @@ class App(Router):
         self._assembly: Assembly | None = None
         self._assembly_version = (-1, strict_slashes)
         self._overrides: dict[Any, Any] = {}
-        self._websocket_targets: Mapping[Target, WebSocketTarget] | None = None
+        self._find_websocket: WebSocketFinder | None = None
         self._debugger: Debugger | None = None
 
     # The walk ------------------------------------------------------------------------------------
@@ -263,7 +263,11 @@ class App(Router):
         token = set_current(request)
         try:
             if isinstance(error, ClientDisconnect):
-                return  # Nobody is left to answer, and it is nobody's mistake.
+                # Nobody is left to answer, and it is nobody's mistake. A stream that reads the body ends half way,
+                # whether it hears of that from the body or is cancelled.
+                if request._connection is not None and request._connection.is_inside_body:
+                    request.notes.unhandled = error
+                return
             if not isinstance(error, Exception):
                 if request._notes is not None or request._target.teardown is not None:
                     request.notes.unhandled = error  # A cancelled request is not one that went well.
@@ -454,22 +458,22 @@ class App(Router):
         self._find = make_finder(assembly.table, limits, composition)
         for placement in assembly.placements:
             placement.router.frozen = True
-        self._websocket_targets = None
+        self._find_websocket = None
         if any(target.is_websocket for target in assembly.targets):
-            self._websocket_targets = self.websocket_targets
+            self._find_websocket = self.find_websocket
         self._composed = True
         # The program may have asked for jinja_env before its last registration.
         self._templates_version = -1
 
     @property
-    def websocket_targets(self) -> Mapping[Target, WebSocketTarget]:
-        """What serves websockets: composed with the rest if there are routes for them, else when one comes."""
-        if self._websocket_targets is None:
-            from microweb.websocketcomposition import compose_websockets
+    def find_websocket(self) -> WebSocketFinder:
+        """The look-up of websockets: composed with the rest if there are routes for them, else when one comes."""
+        if self._find_websocket is None:
+            from microweb.websocketcomposition import make_websocket_finder
             from microweb.websocketwalk import enter_mounted
 
-            self._websocket_targets = compose_websockets(self._composition, enter_mounted)
-        return self._websocket_targets
+            self._find_websocket = make_websocket_finder(self._composition, enter_mounted)
+        return self._find_websocket
 
     def build_finder(self) -> Finder:
         """The look-up of what is registered so far, without freezing it."""

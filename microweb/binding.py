@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import Signature
-from typing import Any
+from typing import Any, get_origin
 
 from microweb.callables import Unresolved, describe, locate
 from microweb.errors import SetupError
@@ -79,7 +79,7 @@ def check_returns(returns: Any, function: Callable[..., Any]) -> None:
     """Refuse a return annotation that is only text, unless it speaks of responses: no filter can be made of it.
 
     Raises:
-        SetupError: it is.
+        SetupError: it is, or it names a tuple that has no body.
     """
     # SECURITY: test_filtering.py::test_an_annotation_that_cannot_be_resolved_is_an_error_for_it_would_filter_nothing
     if isinstance(returns, Unresolved) and not any(word in returns.text for word in ("Response", "ReturnValue")):
@@ -88,6 +88,19 @@ def check_returns(returns: Any, function: Callable[..., Any]) -> None:
             f"{returns.problem}; it decides what leaves, so import it where it is found at run time, or leave it out "
             f"({locate(function)})"
         )
+    if is_plain(returns):
+        return
+    from microweb.structs import choices
+
+    try:
+        is_empty = any(get_origin(each) is tuple and getattr(each, "__args__", None) == () for each in choices(returns))
+    except NameError:  # Of an alias; making the filter says which.
+        return
+    if is_empty:
+        raise SetupError(
+            f"view {describe(function)} is annotated to return {returns}, and a tuple of nothing is no answer; write "
+            f"tuple[Body, int] for (body, status), or leave the tuple out ({locate(function)})"
+        )
 
 
 PLAIN = frozenset((Signature.empty, None, type(None), str, bytes, int, float, bool, dict, list, Any, object))
@@ -95,14 +108,19 @@ PLAIN = frozenset((Signature.empty, None, type(None), str, bytes, int, float, bo
 
 def filters(returns: Any) -> bool:
     """Whether a return annotation names a struct, so that it decides what leaves."""
-    try:
-        if isinstance(returns, Unresolved) or returns in PLAIN:
-            return False
-    except TypeError:  # an annotation that cannot be hashed
-        pass
+    if is_plain(returns):
+        return False
     from microweb.structs import has_structs
 
     try:
         return has_structs(returns)
     except NameError:  # A field of a class; making the filter says which.
         return True
+
+
+def is_plain(returns: Any) -> bool:
+    """Whether a return annotation needs no closer look, which loads the code that looks."""
+    try:
+        return isinstance(returns, Unresolved) or returns in PLAIN
+    except TypeError:  # It cannot be hashed.
+        return False

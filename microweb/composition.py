@@ -8,6 +8,7 @@ around each endpoint. After it a request runs no set-up code.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from microweb.assembly import Assembly, Placement, Target
@@ -21,7 +22,7 @@ from microweb.misses import make_miss_endpoint, make_refusal, make_respond
 from microweb.observers import Observers
 from microweb.onion import Answer, Handler, compose
 from microweb.registrations import Registration
-from microweb.responses import AbandonedResponse, Response
+from microweb.responses import Response
 from microweb.routetable import Miss
 from microweb.watcher import cancel_on_disconnect
 
@@ -76,6 +77,18 @@ class Services(Protocol):
 
     def log_failure(self, message: str, error: BaseException) -> None:
         """Log an error that can no longer become an answer."""
+
+
+class FailedTarget(Target):
+    """What answers one error raised while the route was looked for, as ``composed`` does."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, composed: Target, error: Exception) -> None:
+        super().__init__(composed.placement, miss=composed.miss)
+        self.limits, self.layers = composed.limits, composed.layers
+        self.teardown, self.handler = composed.teardown, composed.handler
+        self.error: Exception | None = error
 
 
 class Composition:
@@ -264,14 +277,25 @@ class Composition:
         """A target that answers with an error, whatever the path: for requests beyond a limit."""
         return self.make_root_miss(make_refusal(make_error, self.errors_of(self.assembly.placements[0])))
 
-    def fail(self, error: Exception) -> Target:
-        """A target that answers an error raised while the route was looked for."""
+    def make_fail(self) -> Callable[[Exception], Target]:
+        """Compose what answers an error raised while the route was looked for; each error gets a target of its own."""
         answer = self.errors_of(self.assembly.placements[0]).answer
 
         async def respond(request: Any) -> Response:
-            return await answer(request, error)  # Not raised here: its traceback would hold this frame.
+            return await answer(request, request._target.error)  # Raised here, its traceback would hold this frame.
 
-        return self.make_root_miss(respond)
+        composed = self.make_root_miss(respond)
+        handle = composed.handler
+
+        async def handle_and_forget(request: Any) -> Response:
+            try:
+                return await handle(request)
+            finally:
+                # Its traceback holds the walk, which holds the target.
+                request._target.error = None
+
+        composed.handler = handle_and_forget
+        return partial(FailedTarget, composed)
 
     def make_root_miss(self, respond: Handler) -> Target:
         """A target that answers in place of any other, inside the app's own hooks and middleware."""
@@ -298,7 +322,7 @@ class Composition:
         cancels = route.cancel_on_disconnect
         if cancels is None:
             cancels = self.services.limits.cancel_on_disconnect
-        return make_cancelling(endpoint) if cancels else endpoint
+        return make_cancelling(endpoint, self.errors_of(target.placement).answer) if cancels else endpoint
 
 
 ROUTE_LIMITS = frozenset(
@@ -473,14 +497,13 @@ def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:
     return limited
 
 
-def make_cancelling(endpoint: Handler) -> Handler:
+def make_cancelling(endpoint: Handler, answer: Answer) -> Handler:
     """An endpoint that is cancelled, in its own task, when the client leaves."""
 
     async def cancelling(request: Any) -> Response:
         try:
             return await cancel_on_disconnect(request, lambda: endpoint(request))
         except ClientDisconnect as error:
-            request.notes.unhandled = error  # A cancelled request is not one that went well.
-            return AbandonedResponse(error)
+            return await answer(request, error)
 
     return cancelling

@@ -52,6 +52,8 @@ class Connection:
     _reading = False
     decodes = False
     """Whether content codings are undone (``DECODE_REQUEST_BODIES``); otherwise they are refused."""
+    is_inside_body = False
+    """Whether somebody has begun to read the body, and neither its end nor an error has come."""
     has_decoded = False
     """Whether the cached body is what came out of a content coding."""
     _refused: type[StatusError] | None = None
@@ -261,12 +263,19 @@ class Connection:
         received = 0
         while True:
             if message is None:
-                message = await self.receive(self.timeout)
+                self.is_inside_body = True
+                try:
+                    message = await self.receive(self.timeout)
+                except Exception:
+                    self.is_inside_body = False
+                    raise
+            self.is_inside_body = message.get("more_body", False)
             if message["type"] != "http.request":
                 raise ClientDisconnect("the client left before the end of its request")
             chunk: bytes = message.get("body", b"")
             received += len(chunk)
             if self.limit is not None and received > self.limit:
+                self.is_inside_body = False
                 self._refuse()
             if chunk:
                 yield chunk

@@ -83,7 +83,7 @@ class ErrorHandlers:
             if answered is error or leaf_of(answered) is shown:
                 return response
         if isinstance(shown, ClientDisconnect):
-            response = AbandonedResponse(shown)
+            response = abandon(request, shown)
         else:
             response = await self._answer(request, shown)
         response._error = error
@@ -107,6 +107,11 @@ class ErrorHandlers:
                 if response is not None and isinstance(shown, MethodNotAllowed):
                     add_allow(response, shown)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
+                if isinstance(leaf := leaf_of(second), ClientDisconnect):
+                    response = abandon(request, leaf)
+                    if unhandled:
+                        await self.report(request, error)
+                    return response
                 # `second` carries the first error as its context, so one record tells both.
                 if second is not shown and second.__context__ is None:
                     second.__context__ = error
@@ -124,6 +129,12 @@ class ErrorHandlers:
                 await self.report(request, second)
                 response = default_answer(request, InternalServerError())
         return response
+
+
+def abandon(request: Incoming, error: ClientDisconnect) -> AbandonedResponse:
+    """What stands for the answer to a client that has left: nobody's mistake, yet the work ended half way."""
+    request.notes.unhandled = error  # A teardown that commits must know.
+    return AbandonedResponse(error)
 
 
 def add_allow(response: Response, error: MethodNotAllowed) -> None:

@@ -87,7 +87,7 @@ def body_of(returns: Any) -> Any:
         if is_named_tuple(choice):
             bodies += [*find_hints(choice).values()][:1]
         elif get_origin(choice) is tuple and get_args(choice)[1:] != (...,):
-            bodies.append(get_args(choice)[0])
+            bodies.append(get_args(choice)[0] if get_args(choice) else choice)
         elif not (isinstance(choice, type) and issubclass(choice, Response)):
             bodies.append(choice)
     # As it stands if nothing has to go, with whatever is said of it beside its type.

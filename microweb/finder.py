@@ -2,13 +2,14 @@
 
 What every request must be checked for, whatever it asks, is checked here: the number of its headers and the
 length of its URL, and the host, if the app answers only for some. A refusal is a target like any other, inside
-the app's hooks and middleware.
+the app's hooks and middleware. Websockets have a finder of their own, in ``websocketcomposition.py``, that makes the
+same check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
@@ -18,11 +19,11 @@ from microweb.incoming import below_root
 from microweb.limits import Limits
 from microweb.routetable import RouteTable
 
-__all__ = ["UNTRUSTED_HOST", "Finder", "find_host", "make_finder", "make_host_check"]
+__all__ = ["Finder", "find_host", "make_check", "make_finder"]
 
+Refusal = TypeVar("Refusal")
 Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
-
-UNTRUSTED_HOST = "This host is not one that the app answers for (TRUSTED_HOSTS)."
+Check = Callable[[Scope], Refusal | None]
 
 
 class Refusals(Protocol):
@@ -32,56 +33,42 @@ class Refusals(Protocol):
         """A target that answers with the status of an error."""
         ...
 
-    def fail(self, error: Exception) -> Target:
-        """A target that answers an unhandled error."""
+    def make_fail(self) -> Callable[[Exception], Target]:
+        """A function that gives the target that answers an unhandled error."""
         ...
 
 
 def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: Refusals) -> Finder:
     """Compose the look-up of HTTP targets."""
-    refuse = refusals.refuse
+    fail = refusals.make_fail()
     max_headers, max_url_length = limits.max_headers, limits.max_url_length
     match, descend, find_whole = table.match, table.descend, table.whole_paths.get
     uses_hosts = table.uses_hosts
-    is_trusted = make_host_check(limits.trusted_hosts) if limits.trusted_hosts is not None else None
-    untrusted_host = refuse(lambda: BadRequest(UNTRUSTED_HOST))
-    too_many_headers = refuse(
-        lambda: RequestHeaderFieldsTooLarge(f"The request has more than {max_headers} headers (MAX_HEADERS).")
-    )
-    url_too_long = refuse(
-        lambda: RequestURITooLarge(f"The URL is longer than {max_url_length} bytes (MAX_URL_LENGTH).")
-    )
+    check = make_check(limits, refusals.refuse)
 
-    def find(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
+    def find(scope: Scope, is_checked: bool = False) -> tuple[Target, dict[str, Any] | None]:
+        if not is_checked:
+            refusal = check(scope)
+            if refusal is not None:
+                return refusal, None
         path = scope["path"]
         raw_path = scope.get("raw_path")
-        if len(path) + len(scope["query_string"]) > max_url_length or (
-            raw_path is not None and len(raw_path) > max_url_length
-        ):
-            return url_too_long, None
-        if len(scope["headers"]) > max_headers:
-            return too_many_headers, None
-        if is_trusted is not None and not is_trusted(scope):
-            return untrusted_host, None
         root = scope.get("root_path")
         if root:
             path, raw_path = below_root(root, path, raw_path)
         try:
             return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
-            return refusals.fail(error), None
+            return fail(error), None
 
     def find_quickly(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
         # PERF(walk.plaintext): one look at what is the same for nearly all requests; the others go the long way.
         try:
             raw_path = scope["raw_path"]
-            if (
-                37 in raw_path
-                or scope["root_path"]
-                or len(scope["headers"]) > max_headers
-                or len(raw_path) + len(scope["query_string"]) > max_url_length
-            ):
+            if len(scope["headers"]) > max_headers or len(raw_path) + len(scope["query_string"]) > max_url_length:
                 return find(scope)
+            if 37 in raw_path or scope["root_path"]:
+                return find(scope, True)
         except (KeyError, TypeError):  # A server may leave these two out, and say None for the first.
             return find(scope)
         # Where no percent sign hides a slash, what `match` would do, without the call.
@@ -95,9 +82,38 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
         try:
             return descend(method, path)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
-            return refusals.fail(error), None
+            return fail(error), None
 
-    return find if uses_hosts or is_trusted is not None else find_quickly
+    return find if uses_hosts or limits.trusted_hosts is not None else find_quickly
+
+
+def make_check(limits: Limits, refuse: Callable[[Callable[[], HTTPException]], Refusal]) -> Check[Refusal]:
+    """Compose what is checked of every request and websocket; it gives a refusal, as ``refuse`` makes one, or None."""
+    max_headers, max_url_length = limits.max_headers, limits.max_url_length
+    is_trusted = make_host_check(limits.trusted_hosts) if limits.trusted_hosts is not None else None
+    untrusted_host = refuse(lambda: BadRequest("This host is not one that the app answers for (TRUSTED_HOSTS)."))
+    too_many_headers = refuse(
+        lambda: RequestHeaderFieldsTooLarge(f"The request has more than {max_headers} headers (MAX_HEADERS).")
+    )
+    url_too_long = refuse(
+        lambda: RequestURITooLarge(f"The URL is longer than {max_url_length} bytes (MAX_URL_LENGTH).")
+    )
+
+    def check(scope: Scope) -> Refusal | None:
+        raw_path = scope.get("raw_path")
+        # A websocket's scope may leave the query out. Some servers leave the query on the raw path.
+        query = len(scope.get("query_string") or b"")
+        if len(scope["path"]) + query > max_url_length or (
+            raw_path is not None and len(raw_path) + (0 if 63 in raw_path else query) > max_url_length
+        ):
+            return url_too_long
+        if len(scope["headers"]) > max_headers:
+            return too_many_headers
+        if is_trusted is not None and not is_trusted(scope):
+            return untrusted_host
+        return None
+
+    return check
 
 
 def find_host(scope: Scope) -> str | None:

@@ -418,7 +418,9 @@ class AbandonedResponse(Response):
         self._error = error
 
     async def send(self, request: Incoming, send: Send) -> None:
-        """Send nothing: nobody is there."""
+        """Send nothing: nobody is there. The app around a mounted one learns here that the work ended half way."""
+        if request.notes.unhandled is None and isinstance(self._error, BaseException):
+            request.notes.unhandled = self._error
 
 
 new = object.__new__

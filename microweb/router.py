@@ -308,7 +308,11 @@ class Router:
         return self._record(self.after_request_hooks, function, "after_request")
 
     def teardown_request(self, function: Function) -> Function:
-        """Run ``function(error)`` after the last byte, whatever happened; error is the unhandled one or None."""
+        """Run ``function(error)`` after the last byte, whatever happened.
+
+        ``error`` is the unhandled one, or what ended the work half way (a cancellation, or the ``ClientDisconnect`` of
+        a client that left while its body was read), or None.
+        """
         return self._record(self.teardown_request_hooks, function, "teardown_request")
 
     def before_websocket(self, function: Function) -> Function:

@@ -185,6 +185,7 @@ class StreamingResponse(Response):
         iterable: Any = self.iterable
         body = iterable if iterable.__class__ is AsyncGeneratorType else self._chunks(request)
         raw = None if self.encodes_bytes and iterable is self._first_iterable else bytes
+        is_refused = False
         try:
             async for chunk in body:
                 if chunk.__class__ is not raw:
@@ -194,7 +195,12 @@ class StreamingResponse(Response):
                     message["body"] = chunk
                     await send(message)
                 except OSError:
+                    is_refused = True
                     raise ClientDisconnect("the client left while its answer was being sent") from None
+        except ClientDisconnect as error:
+            if not is_refused:
+                request.notes.unhandled = error  # Raised by the body itself, which reads the request for instance.
+            raise
         finally:
             if body is not iterable:
                 await close_iterable(body)

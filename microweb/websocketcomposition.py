@@ -11,19 +11,22 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from microweb.asgi import Scope
 from microweb.assembly import Target
 from microweb.binding import make_plan
 from microweb.callables import describe
 from microweb.composition import Composition, limits_of, make_layer, make_preprocessing, variables_of
 from microweb.conversion import to_response
-from microweb.errors import Forbidden, NotFound, SetupError
+from microweb.errors import Forbidden, HTTPException, NotFound, SetupError
+from microweb.finder import find_host, make_check
 from microweb.hosts import parse_host
+from microweb.incoming import below_root
 from microweb.plan import Plan
 from microweb.registrations import Registration
 from microweb.responses import Response
 from microweb.websockets import WebSocket
 
-__all__ = ["WebSocketTarget", "check_origin", "compose_websockets", "make_missing"]
+__all__ = ["WebSocketFinder", "WebSocketTarget", "check_origin", "make_websocket_finder"]
 
 Serve = Callable[[WebSocket], Awaitable[Any]]
 Enter = Callable[[WebSocket, Target], Awaitable[None]]
@@ -42,6 +45,9 @@ class WebSocketTarget(Target):
         self.variables, self.depth = target.variables, target.depth
         self.serve = serve
         self.lone: Plan | None = None
+
+
+WebSocketFinder = Callable[[Scope], tuple[WebSocketTarget, dict[str, Any] | None]]
 
 
 def compose_websockets(composition: Composition, enter: Enter) -> dict[Target, WebSocketTarget]:
@@ -105,13 +111,50 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
     return found
 
 
-def make_missing(target: Target, error: Exception | type[Exception] = NotFound) -> WebSocketTarget:
-    """Where no route is: a 404 of the nearest error handlers, or the error that kept one from being found."""
+def make_websocket_finder(composition: Composition, enter: Enter) -> WebSocketFinder:
+    """Compose the look-up of websockets, as ``make_finder`` does for requests, with the same limits.
+
+    Raises: as ``compose_websockets``.
+    """
+    targets = compose_websockets(composition, enter)
+    table, root = composition.assembly.table, Target(composition.assembly.placements[0])
+    match, uses_hosts = table.match_websocket, table.uses_hosts
+    check = make_check(composition.services.limits, partial(make_missing, root))
+
+    def find(scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
+        refusal = check(scope)
+        if refusal is not None:
+            return refusal, None
+        path, raw_path = scope["path"], scope.get("raw_path")
+        mounted_at = scope.get("root_path")
+        if mounted_at:
+            path, raw_path = below_root(mounted_at, path, raw_path)
+        try:
+            found, values = match(path or "/", raw_path, find_host(scope) if uses_hosts else None)
+        except Exception as error:  # noqa: BLE001 - from a converter of the program's own
+            return make_failed(root, error), None
+        return targets.get(found) or make_missing(found), values
+
+    return find
+
+
+def make_missing(target: Target, make_error: Callable[[], HTTPException] = NotFound) -> WebSocketTarget:
+    """Where no route is, or none may be looked for: an error for the nearest error handlers, a 404 for instance."""
 
     async def miss(websocket: WebSocket) -> None:
-        raise error
+        raise make_error()
 
     return WebSocketTarget(target, miss)
+
+
+def make_failed(target: Target, error: Exception) -> WebSocketTarget:
+    """What serves one websocket with the error that kept its route from being found."""
+    kept = [error]
+
+    async def fail(websocket: WebSocket) -> None:
+        raise kept.pop()  # Kept any longer, its traceback would hold the walk, which holds this target.
+
+    return WebSocketTarget(target, fail)
 
 
 def make_endpoint(stages: list[Plan]) -> Serve:

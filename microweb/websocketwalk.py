@@ -12,23 +12,11 @@ from microweb.asgi import Message, Receive, Scope, Send
 from microweb.assembly import Target
 from microweb.context import current
 from microweb.conversion import to_response
-from microweb.errors import (
-    BadRequest,
-    ClientDisconnect,
-    Forbidden,
-    HTTPException,
-    NotFound,
-    RequestHeaderFieldsTooLarge,
-    RequestURITooLarge,
-    WebSocketDisconnect,
-    leaf_of,
-)
-from microweb.finder import UNTRUSTED_HOST, find_host, make_host_check
-from microweb.incoming import below_root
+from microweb.errors import ClientDisconnect, Forbidden, HTTPException, NotFound, WebSocketDisconnect, leaf_of
 from microweb.lookout import Lookout, needs_lookout
 from microweb.mounts import is_mountable_inside, make_scope
 from microweb.responses import Response
-from microweb.websocketcomposition import WebSocketTarget, check_origin, make_missing
+from microweb.websocketcomposition import check_origin
 from microweb.websockets import WebSocket
 
 __all__ = ["enter_mounted", "serve_websocket"]
@@ -48,7 +36,7 @@ async def serve_websocket(
     """Serve one websocket from its handshake to its end; ``parent`` is that of the app around this one."""
     if (await receive())["type"] != "websocket.connect":
         return  # The client left during its handshake.
-    target, values = find_target(app, scope)
+    target, values = app.find_websocket(scope)
     lookout: Lookout | None = None
     if parent is None and needs_lookout(scope):
         lookout = Lookout(receive, send)
@@ -62,7 +50,6 @@ async def serve_websocket(
     response: Response | None = None
     try:
         try:
-            check_limits(app, scope)
             plan = target.lone
             if plan is None:
                 response = await target.serve(websocket)
@@ -99,36 +86,6 @@ async def serve_websocket(
             current.reset(token)
 
 
-def find_target(app: Any, scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
-    """The route or mount for a websocket, or a miss."""
-    path, raw_path = scope["path"], scope.get("raw_path")
-    root = scope.get("root_path")
-    if root:
-        path, raw_path = below_root(root, path, raw_path)
-    table = app.assembly.table
-    try:
-        found, values = table.match_websocket(path or "/", raw_path, find_host(scope) if table.uses_hosts else None)
-    except Exception as error:  # noqa: BLE001 - from a converter of the program's own
-        return make_missing(Target(app.assembly.placements[0]), error), None
-    return app.websocket_targets.get(found) or make_missing(found), values
-
-
-def check_limits(app: Any, scope: Scope) -> None:
-    """Refuse what a request would be refused for, whatever it asks.
-
-    Raises:
-        RequestURITooLarge, RequestHeaderFieldsTooLarge: the handshake is beyond a limit.
-        BadRequest: the host is none that the app answers for.
-    """
-    limits = app.limits
-    if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string") or b"") > limits.max_url_length:
-        raise RequestURITooLarge(f"The URL is longer than {limits.max_url_length} bytes (MAX_URL_LENGTH).")
-    if len(scope["headers"]) > limits.max_headers:
-        raise RequestHeaderFieldsTooLarge(f"The request has more than {limits.max_headers} headers (MAX_HEADERS).")
-    if limits.trusted_hosts is not None and not make_host_check(limits.trusted_hosts)(scope):
-        raise BadRequest(UNTRUSTED_HOST)
-
-
 async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
     """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
     if isinstance(error, ExceptionGroup):
@@ -137,26 +94,29 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
         if ends is not None:
             error = others or WebSocketDisconnect()
     error = leaf_of(error)
-    if isinstance(error, WebSocketDisconnect):
+    try:
+        if isinstance(error, WebSocketDisconnect):
+            return None
+        if isinstance(error, ClientDisconnect) and websocket.state_of_connection != "connecting":
+            await websocket.close(1013, str(error))  # A channel gave it up as too slow: it may try again.
+            return None
+        if websocket.state_of_connection == "connecting":
+            response = await websocket.app.answer_error(websocket, error)
+            if websocket.bubbles and websocket.notes.unhandled is not None:
+                raise websocket.notes.unhandled
+            return response
+        code, reason = 1011, ""
+        if isinstance(error, HTTPException):
+            code = CLOSE_CODES.get(error.status, 1008 if error.status < 500 else 1011)
+            reason = error.description or error.title
+        elif websocket.bubbles:
+            raise error
+        else:
+            await websocket.app.report(websocket, error)
+        await websocket.close(code, reason)
         return None
-    if isinstance(error, ClientDisconnect) and websocket.state_of_connection != "connecting":
-        await websocket.close(1013, str(error))  # A channel gave it up as too slow: it may try again.
-        return None
-    if websocket.state_of_connection == "connecting":
-        response = await websocket.app.answer_error(websocket, error)
-        if websocket.bubbles and websocket.notes.unhandled is not None:
-            raise websocket.notes.unhandled
-        return response
-    code, reason = 1011, ""
-    if isinstance(error, HTTPException):
-        code = CLOSE_CODES.get(error.status, 1008 if error.status < 500 else 1011)
-        reason = error.description or error.title
-    elif websocket.bubbles:
-        raise error
-    else:
-        await websocket.app.report(websocket, error)
-    await websocket.close(code, reason)
-    return None
+    finally:
+        del error  # One that is raised on keeps this frame in its traceback.
 
 
 async def enter_mounted(websocket: WebSocket, target: Target) -> None:

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from microweb import App, Request, Response, Router, SetupError, after_this_request, g, request
+from microweb import App, Converter, Request, Response, Router, SetupError, WebSocket, after_this_request, g, request
 from microweb.errors import FrozenError
 from microweb.testing import Client
 from microweb.workers import call_from_thread, run_blocking
@@ -529,7 +529,74 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
     path, _, query = path.partition("?")
     scope = SCOPE | {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
     caplog.set_level(logging.CRITICAL)
-    await app(dict(scope), never, ignore)
+
+    assert await count_cycles(app, scope, never) == 0
+
+
+class Broken(Converter):
+    def to_python(self, value):
+        raise RuntimeError("no ValueError")
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "hosts", "answers itself", "raises on", "asks twice", "handler", "hooks", "mounted"]
+)
+async def test_a_converter_that_breaks_leaves_no_reference_cycle(kind, caplog):
+    app = App(__name__, config={"TRUSTED_HOSTS": ["testserver"]} if kind == "hosts" else None)
+    app.converters["broken"] = Broken
+
+    @app.get("/<broken:value>")
+    async def view(value):
+        return "never"
+
+    async def layer(request, call_next):
+        if kind == "answers itself":
+            return "not even asked"
+        if kind == "asks twice":
+            await call_next(request)
+        (await call_next(request)).raise_for_error()
+
+    if kind in ("answers itself", "raises on", "asks twice"):
+        app.middleware(layer)
+    elif kind == "handler":
+        app.errorhandler(RuntimeError)(lambda error: ("handled", 418))
+    elif kind == "hooks":
+        app.before_request(lambda: None)
+        app.teardown_request(lambda error: None)
+    elif kind == "mounted":
+        inner, app = app, App("outer")
+        app.mount("/", inner, errors="bubble")
+    caplog.set_level(logging.CRITICAL)
+
+    assert await count_cycles(app, SCOPE | {"path": "/x", "raw_path": b"/x"}, never) == 0
+
+
+@pytest.mark.parametrize("breaks", ["converter", "view"])
+@pytest.mark.parametrize("errors", [None, "own", "bubble"])
+async def test_a_websocket_that_fails_leaves_no_reference_cycle(errors, breaks, caplog):
+    app = App(__name__)
+    app.converters["broken"] = Broken
+
+    @app.websocket("/<broken:value>" if breaks == "converter" else "/<value>")
+    async def view(websocket: WebSocket, value):
+        raise RuntimeError("broken")
+
+    if errors is not None:
+        inner, app = app, App("outer")
+        app.mount("/", inner, errors=errors)
+    caplog.set_level(logging.CRITICAL)
+
+    async def connect():
+        return {"type": "websocket.connect"}
+
+    scope = SCOPE | {"type": "websocket", "path": "/x", "raw_path": b"/x", "subprotocols": []}
+
+    assert await count_cycles(app, scope, connect) == 0
+
+
+async def count_cycles(app, scope, receive):
+    """What ten connections leave behind for the garbage collector."""
+    await app(dict(scope), receive, ignore)
     found = []
     gc.collect()
     gc.freeze()  # What was there before is not looked through each time.
@@ -538,12 +605,12 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
         for _ in range(5):  # A thread that an earlier test left may drop something meanwhile; a cycle comes each time.
             gc.collect()
             for _ in range(10):
-                await app(dict(scope), never, ignore)
+                await app(dict(scope), receive, ignore)
             found.append(gc.collect())
     finally:
         gc.enable()
 
-    assert min(found) == 0
+    return min(found)
 
 
 async def test_asgi_middleware_wraps_the_whole_app_in_order():

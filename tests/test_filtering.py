@@ -1,6 +1,8 @@
 """Return annotations: what they do not name stays inside."""
 
 import dataclasses
+import re
+import typing
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
@@ -448,3 +450,47 @@ async def test_pydantic_models_leave_from_inside_of_plain_values():
 
     async with Client(app) as client:
         assert (await client.get("/")).json() == {"all": [{"name": "ada"}]}
+
+
+@pytest.mark.parametrize(
+    ("returns", "name"),
+    [
+        (tuple[()], "tuple[()]"),
+        (typing.Tuple[()], "Tuple[()]"),  # noqa: UP006 - it is another object
+        (Annotated[tuple[()], "doc"], "tuple[()]"),
+        (tuple[()] | None, "tuple[()]"),
+        (tuple[()] | Person, "tuple[()]"),
+        (typing_extensions.TypeAliasType("Nothing", tuple[()]), "Nothing"),
+    ],
+)
+async def test_an_empty_tuple_is_no_answer_and_the_error_says_where_it_stands(returns, name):
+    expected = rf"view .*view is annotated to return .*{re.escape(name)}.*tuple\[Body, int\].*test_filtering\.py:\d+"
+
+    with pytest.raises(SetupError, match=expected):
+        await answer(returns, ())
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        Annotated[tuple[Person, int], "doc"],
+        Annotated[tuple[Person, int], "doc"] | None,
+        typing_extensions.TypeAliasType("Created", tuple[Person, int]),
+        tuple[typing_extensions.TypeAliasType("Body", Person), int],
+        tuple[Person, int] | tuple[str, int],
+        tuple | Person,
+        typing.Tuple | Person,  # noqa: UP006 - it is another object
+        tuple[Person | tuple[()], int],
+        tuple[Person, *tuple[Any, ...]],
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+async def test_a_tuple_in_any_words_filters_the_body(returns, debug):
+    found = await answer(returns, (Admin("ada"), 201), debug=debug)
+
+    assert (found.json(), found.status_code) == ({"name": "ada", "age": 0}, 201)
+
+
+@pytest.mark.parametrize("returns", [tuple, typing.Tuple, tuple | None, tuple[str, int], tuple[str, ...]])  # noqa: UP006
+async def test_a_tuple_without_structs_filters_nothing(returns):
+    assert (await answer(returns, ("ok", 201))).status_code == 201

@@ -123,3 +123,61 @@ async def test_the_name_of_the_host_header_may_be_in_any_case(host, status):
     await app(scope, make_receive(b""), send)
 
     assert sent[0]["status"] == status
+
+
+@pytest.mark.parametrize("prefix", ["", "/mounted"])
+@pytest.mark.parametrize(
+    ("asked", "key", "value", "status"),
+    [
+        ("/ws", "MAX_URL_LENGTH", 30, 200),
+        ("/ws?" + "x" * 40, "MAX_URL_LENGTH", 30, 414),
+        ("/ws?" + "%41" * 10, "MAX_URL_LENGTH", 30, 414),
+        ("/" + "%77" * 15 + "?" + "x" * 10, "MAX_URL_LENGTH", 50, 414),  # Decoded it would be short enough.
+        ("/ws", "MAX_HEADERS", 2, 431),
+        ("/ws", "TRUSTED_HOSTS", ["example.org"], 400),
+    ],
+)
+async def test_a_websocket_is_checked_for_what_a_request_is(asked, key, value, status, prefix):
+    app = inner = make_app(**{key: value})
+    inner.get("/ws")(lambda: "got it")
+    if prefix:
+        app = App("outer")
+        app.mount(prefix, inner)
+    if prefix and key == "MAX_URL_LENGTH":
+        inner.config[key] += len(prefix)
+
+    async with Client(app) as client:
+        answered = (await client.get(prefix + asked, headers={"x-one": "1", "x-two": "2"})).status_code
+        try:
+            async with client.websocket(prefix + asked, headers={"x-one": "1", "x-two": "2"}):
+                connected = 200
+        except WebSocketDenied as denied:
+            connected = denied.response.status_code
+
+    assert (answered, connected) == (status, status)
+
+
+async def test_a_url_that_a_server_leaves_whole_on_the_raw_path_is_measured_once():
+    app, sent = make_app(MAX_URL_LENGTH=50), []
+    scope = make_scope("/", "GET", None, b"", "http://example.org") | {"query_string": b"x" * 30}
+    scope["raw_path"] = b"/?" + b"x" * 30
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, make_receive(b""), send)
+
+    assert sent[0]["status"] == 200
+
+
+async def test_a_websocket_that_is_refused_meets_no_hook_of_its_route():
+    app, met = make_app(TRUSTED_HOSTS=LISTED), []
+    app.before_websocket(lambda: met.append("before"))
+    app.teardown_websocket(lambda error: met.append("teardown"))
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied):
+            async with client.websocket("ws://evil.example/ws"):
+                pass
+
+    assert met == []

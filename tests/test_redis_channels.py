@@ -422,3 +422,106 @@ async def test_the_channel_without_a_name_is_one_like_the_others(url):
                 async with channels.subscribe("") as messages:
                     await channels.publish("", "hello")
                     assert await take(messages, 1) == ["hello"]
+
+
+# A Redis that does not answer -----------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def silent():
+    """The URL of a server that takes every connection and never says a word."""
+
+    async def listen(visitor):
+        async with visitor:
+            await anyio.sleep_forever()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, listen)
+        yield f"redis://:secret@127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def falling_silent(url):
+    """The URL of a proxy before Redis, and an event: once it is set, no answer comes back on a connection there is."""
+    hangs, silenced = anyio.Event(), set()
+
+    async def ask(connection, _):
+        if not hangs.is_set():
+            silenced.add(connection)
+
+    async def answer(connection, _):
+        if hangs.is_set() and connection in silenced:
+            await anyio.sleep_forever()
+
+    async with delaying(url, ask=ask, answer=answer) as slow:
+        yield slow, hangs
+
+
+async def test_a_redis_that_never_answers_stops_the_start_with_a_clear_error(caplog):
+    app = App(__name__)
+
+    async with silent() as url:
+        app.channels = RedisChannels(url, timeout=0.1)
+        with (
+            anyio.fail_after(30),
+            pytest.raises(Exception, match=r"127\.0\.0\.1:\d+ was expected to answer within 0.1 s"),
+        ):
+            async with Client(app):
+                raise AssertionError("not reached")
+
+    warnings = [record.getMessage() for record in caplog.records if record.name == "microweb.channels"]
+    assert len(warnings) == 1
+    assert "secret" not in caplog.text
+
+
+async def test_a_redis_that_falls_silent_keeps_neither_publisher_nor_subscriber_nor_shutdown(url, caplog):
+    async with falling_silent(url) as (slow, hangs):
+        with anyio.fail_after(30):
+            async with RedisChannels(slow, timeout=0.5) as channels:
+                await channels.publish("silent", 1)
+                hangs.set()
+                with pytest.raises(redis.TimeoutError, match=r"timeout="):
+                    await channels.publish("silent", 2)
+                with pytest.raises(redis.TimeoutError, match=r"timeout="):
+                    await channels.subscribe("silent").__aenter__()
+                assert channels.count("silent") == 0
+
+    assert "was expected to answer" in caplog.text
+
+
+async def test_a_connection_that_falls_silent_is_made_again_and_its_subscriptions_go_on(url):
+    with anyio.fail_after(30):
+        async with (
+            falling_silent(url) as (slow, hangs),
+            RedisChannels(url) as here,
+            RedisChannels(slow, timeout=0.5) as there,
+            there.subscribe("waiting") as messages,
+        ):
+            hangs.set()
+            with pytest.raises(redis.TimeoutError):
+                await there.subscribe("next").__aenter__()
+            async with there.subscribe("next"):
+                await here.publish("waiting", "again")
+                assert await take(messages, 1) == ["again"]
+
+
+async def test_a_subscription_for_which_nothing_comes_is_not_cut(url, client, caplog):
+    async with RedisChannels(url, timeout=0.5) as channels, channels.subscribe("quiet") as messages:
+        connected = [each["id"] for each in client.client_list(_type="pubsub")]
+        with anyio.move_on_after(1.2):
+            await anext(messages)
+        await channels.publish("quiet", "at last")
+
+        assert await take(messages, 1) == ["at last"]
+        assert [each["id"] for each in client.client_list(_type="pubsub")] == connected
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("timeout", [0, -1, None, "5", True, float("inf"), float("nan")])
+async def test_a_timeout_is_a_number_of_seconds(timeout):
+    with pytest.raises(ValueError, match="more than 0"):
+        RedisChannels(timeout=timeout)

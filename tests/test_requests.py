@@ -1,13 +1,19 @@
 """What a view can know of its request, in coroutine code and in threads."""
 
+import contextlib
+from typing import Annotated
+
 import anyio
 import pytest
 
 from microweb import (
     App,
     ClientDisconnect,
+    EventStream,
+    Form,
     Request,
     SetupError,
+    StreamingResponse,
     SyncRequest,
     copy_current_context,
     render_template_string,
@@ -361,9 +367,17 @@ async def test_a_client_that_leaves_while_reading_is_no_error(caplog):
 
     @app.teardown_request
     async def teardown(error):
-        seen.append(error)
+        seen.append(type(error))
 
-    messages = [{"type": "http.request", "body": b"1", "more_body": True}, {"type": "http.disconnect"}]
+    sent = await leave_inside_the_body(app)
+
+    assert seen == ["the client left before the end of its request", 499, ClientDisconnect]
+    assert (sent, caplog.records) == ([], [])
+
+
+async def leave_inside_the_body(app, path="/"):
+    """Send half of a form and go; gives what the app sent."""
+    messages = [{"type": "http.request", "body": b"name=1", "more_body": True}, {"type": "http.disconnect"}]
     sent = []
 
     async def receive():
@@ -372,10 +386,189 @@ async def test_a_client_that_leaves_while_reading_is_no_error(caplog):
     async def send(message):
         sent.append(message)
 
-    await app(scope("/"), receive, send)
+    kind = (b"content-type", b"application/x-www-form-urlencoded")
+    await app(scope(path) | {"method": "POST", "headers": [kind]}, receive, send)
+    return sent
 
-    assert seen == ["the client left before the end of its request", 499, None]
-    assert (sent, caplog.records) == ([], [])
+
+def app_that_is_left():
+    """An app of many readers, and the types of the errors that its teardown hooks and observers are told."""
+    app, inner, told = App(__name__), App("inner"), []
+
+    @app.teardown_request
+    def commit_or_not(error):
+        told.append(type(error))
+
+    @app.on("context_torn_down")
+    async def observe(error, **_):
+        told.append(type(error))
+
+    @app.post("/body")
+    @inner.post("/")
+    async def body(request: Request):
+        await request.body()
+
+    @app.post("/json")
+    async def json(request: Request):
+        await request.json(force=True)
+
+    @app.post("/form")
+    async def form(request: Request):
+        await request.form()
+
+    @app.post("/stream")
+    async def stream(request: Request):
+        async for _ in request.stream():
+            pass
+
+    @app.post("/answered-in-pieces")
+    async def echo(request: Request):
+        async def pieces():
+            async for chunk in request.stream():
+                yield chunk
+
+        return pieces()
+
+    @app.post("/bound")
+    async def bound(name: Annotated[int, Form()]):
+        return "never"
+
+    @app.post("/threaded")
+    def threaded(request: SyncRequest):
+        return request.form["name"]
+
+    @app.errorhandler(KeyError)
+    async def read_then_answer(error, request: Request):
+        return await request.body()
+
+    @app.post("/handler")
+    async def broken():
+        raise KeyError("name")
+
+    app.mount("/own", inner)
+    app.mount("/bubble", inner, errors="bubble")
+    return app, told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/body",
+        "/json",
+        "/form",
+        "/stream",
+        "/answered-in-pieces",
+        "/bound",
+        "/threaded",
+        "/handler",
+        "/own/",
+        "/bubble/",
+    ],
+)
+async def test_teardown_is_told_that_the_client_left_inside_its_body(path, caplog):
+    app, told = app_that_is_left()
+
+    sent = await leave_inside_the_body(app, path)
+
+    assert told == [ClientDisconnect, ClientDisconnect]
+    assert [message for message in sent if message.get("status", 200) != 200] == []
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream])
+async def test_teardown_is_told_that_the_client_left_while_an_answer_waited_for_its_body(wrap, spec_version):
+    app, told = app_that_is_left()
+    waits = anyio.Event()
+
+    @app.post("/")
+    async def copy(request: Request):
+        return wrap(chunk.decode() async for chunk in request.stream())
+
+    async def pause(message):
+        await anyio.lowlevel.checkpoint()
+
+    async def receive():
+        if not waits.is_set():
+            waits.set()
+            return {"type": "http.request", "body": b"half", "more_body": True}
+        await anyio.wait_all_tasks_blocked()
+        return {"type": "http.disconnect"}
+
+    asgi = {"version": "3.0", "spec_version": spec_version}
+    await app(scope("/") | {"asgi": asgi}, receive, pause)
+
+    assert told == [ClientDisconnect, ClientDisconnect]
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_view_that_has_read_its_body_has_ended_well_though_the_client_leaves_its_answer(spec_version):
+    app, told = app_that_is_left()
+
+    @app.post("/")
+    async def answer(request: Request):
+        await request.body()
+        return StreamingResponse(forever())
+
+    async def forever():
+        while True:
+            yield "more"
+            await anyio.lowlevel.checkpoint()
+
+    messages = [{"type": "http.request", "body": b"whole"}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        if message.get("body") and not messages:
+            raise OSError("gone")
+        if message.get("body") and spec_version == "2.4":
+            messages.clear()
+
+    asgi = {"version": "3.0", "spec_version": spec_version}
+    await app(scope("/") | {"asgi": asgi}, receive, send)
+
+    assert told == [type(None)] * 2
+
+
+async def test_an_error_that_is_unhandled_is_told_and_logged_though_the_client_leaves_its_handler(caplog):
+    app, told = app_that_is_left()
+    observed = []
+
+    @app.post("/")
+    async def mistaken():
+        raise ValueError("broken")
+
+    @app.errorhandler(500)
+    async def read_then_answer(error, request: Request):
+        return await request.body()
+
+    app.on("exception")(lambda error, **_: observed.append(type(error)))
+    sent = await leave_inside_the_body(app)
+
+    assert (told, observed, sent, len(caplog.records)) == ([ValueError, ValueError], [ValueError], [], 1)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_view_that_catches_the_end_of_a_body_has_ended_well(kind):
+    app, told = app_that_is_left()
+
+    @app.post("/async")
+    async def forgive(request: Request):
+        with contextlib.suppress(ClientDisconnect):
+            await request.body()
+        return "kept"
+
+    @app.post("/sync")
+    def forgive_in_thread(request: SyncRequest):
+        with contextlib.suppress(ClientDisconnect):
+            return request.data
+        return "kept"
+
+    sent = await leave_inside_the_body(app, f"/{kind}")
+
+    assert (told, sent[1]["body"]) == ([type(None)] * 2, b"kept")
 
 
 async def test_a_body_that_stands_still_is_a_408():

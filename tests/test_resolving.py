@@ -578,8 +578,22 @@ async def test_an_error_while_closing_after_a_stream_is_logged(caplog):
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
+def limit(app):
+    """A scope around the views of ``app``, for them to cancel: a clock may strike before what they wait for is open."""
+    scope = anyio.CancelScope()
+
+    @app.middleware
+    async def answer_within(request, call_next):
+        with scope:
+            return await call_next(request)
+        return "cut", 504
+
+    return scope
+
+
 async def test_a_request_that_is_cancelled_closes_its_generators_and_tells_them(log):
     app, cleaned = App(__name__), []
+    scope = limit(app)
 
     async def slow_to_close(value: Annotated[str, Depends(log.dependency)]):
         try:
@@ -588,8 +602,9 @@ async def test_a_request_that_is_cancelled_closes_its_generators_and_tells_them(
             await anyio.sleep(0.01)
             cleaned.append("cleaned")
 
-    @app.get("/", timeout=0.05)
+    @app.get("/")
     async def view(value: Annotated[None, Depends(slow_to_close)]):
+        scope.cancel()
         await anyio.sleep_forever()
 
     assert (await get(app)).status_code == 504
@@ -695,9 +710,11 @@ async def test_an_error_leaves_no_reference_cycle(log):
 @pytest.mark.parametrize("hold", [hold_task_group, hold_cancel_scope])
 async def test_a_dependency_that_holds_a_scope_ends_well_when_its_view_is_cancelled(hold, caplog):
     app, seen = App(__name__), []
+    scope = limit(app)
 
-    @app.get("/", timeout=0.01)
+    @app.get("/")
     async def view(request: Request, value: Annotated[None, Depends(hold)]):
+        scope.cancel()
         try:
             await anyio.sleep_forever()
         finally:

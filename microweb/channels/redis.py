@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from anyio import CancelScope
 
@@ -42,6 +43,8 @@ __all__ = ["RedisChannels"]
 
 logger = logging.getLogger("microweb.channels")
 
+Value = TypeVar("Value")
+
 PUBLISH = """
 local number = redis.call('INCR', KEYS[2])
 local numbered = number .. ':' .. ARGV[1]
@@ -64,15 +67,16 @@ class RedisChannels(Channels):
 
     The app opens them when it starts and closes them when it stops. ``lifetime`` is how many seconds the history of
     a silent channel is kept. While Redis is gone ``publish`` and ``subscribe`` raise redis-py's errors and
-    subscribers wait; what others publish in that time is lost to them. Only the ``prefix`` keeps two programs apart
-    on one Redis: messages reach all its databases.
+    subscribers wait; what others publish in that time is lost to them. It counts as gone too when it has not answered
+    for ``timeout`` seconds; a subscription for which nothing comes waits as long as it takes. Only the ``prefix``
+    keeps two programs apart on one Redis: messages reach all its databases.
 
     >>> from microweb import App
     >>> app = App(__name__)
     >>> app.channels = RedisChannels("redis://localhost:6379/0")
 
     Raises:
-        ValueError: ``history`` is negative.
+        ValueError: ``history`` is negative, or ``timeout`` not more than 0.
     """
 
     def __init__(
@@ -82,18 +86,26 @@ class RedisChannels(Channels):
         prefix: str = "microweb:",
         history: int = 100,
         lifetime: int = 86_400,
+        timeout: float = 5.0,
     ) -> None:
         super().__init__(history=0)
         if history < 0:
             raise ValueError(f"RedisChannels keeps the last 0 or more messages of a channel, not {history!r}")
+        if timeout.__class__ not in (int, float) or not 0 < timeout < float("inf"):
+            raise ValueError(f"RedisChannels waits a number of seconds, more than 0, for an answer, not {timeout!r}")
         self.url = url
         self.prefix = prefix
         self.kept = history
         self.lifetime = lifetime
+        self.timeout = timeout
         self._crossing: Crossing | None = None
         self._redis: Redis | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._listens = False
+        self._is_silent = False
+        """Whether the log has been told so."""
+        self._hung: asyncio.Future[None] | None = None
+        """Fails when the listening connection has not answered in time."""
         self._commands: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         """What the listening connection is to send."""
         self._joining: dict[Subscription, int | None] = {}
@@ -104,14 +116,20 @@ class RedisChannels(Channels):
 
     async def __aenter__(self) -> Self:
         if in_trio():
-            there = RedisChannels(self.url, prefix=self.prefix, history=self.kept, lifetime=self.lifetime)
+            there = RedisChannels(
+                self.url, prefix=self.prefix, history=self.kept, lifetime=self.lifetime, timeout=self.timeout
+            )
             crossing = Crossing(there)
             await crossing.open()
             self._crossing = crossing
             return self
         # Nothing is done twice: a second publish would be a second message, and a connection that redis-py makes again
         # by itself would look like the one before.
-        self._redis = Redis.from_url(self.url, retry=Retry(NoBackoff(), 0, ()))
+        # Every wait for an answer is bounded here. redis-py's own limit before its version 8 would end the listening of
+        # a subscription for which nothing comes.
+        self._redis = Redis.from_url(
+            self.url, retry=Retry(NoBackoff(), 0, ()), socket_timeout=None, socket_connect_timeout=self.timeout
+        )
         self._keeper = asyncio.create_task(self._keep_listening(self._redis))
         try:
             await self._catch_up()
@@ -133,7 +151,9 @@ class RedisChannels(Channels):
         assert keeper is not None
         with CancelScope(shield=True):
             await end(keeper)
-            await redis.aclose()
+            # The sockets are closed already when the time is over; only their last bytes are not out.
+            with suppress(exceptions.TimeoutError):
+                await self._in_time(redis.aclose())
 
     async def publish(self, channel: str, message: Any) -> None:
         """Give ``message``, anything with a JSON form, to every subscriber in every process; waits for Redis alone.
@@ -141,6 +161,7 @@ class RedisChannels(Channels):
         Raises:
             TypeError: the message has no JSON form.
             redis.exceptions.RedisError: Redis cannot be reached.
+            redis.exceptions.TimeoutError: it has not answered in time; nobody knows whether it has the message.
             RuntimeError: the app has not started.
         """
         if self._crossing is not None:
@@ -148,7 +169,8 @@ class RedisChannels(Channels):
             return
         keys = [self.prefix + channel, self._key("number", channel), self._key("history", channel)]
         arguments: list[Any] = [json.dumps(message), self.kept, self.lifetime]
-        await self._open_redis().eval(PUBLISH, len(keys), *keys, *arguments)
+        await self._in_time(self._open_redis().eval(PUBLISH, len(keys), *keys, *arguments))
+        self._is_silent = False
 
     async def join(self, subscription: Subscription) -> list[Any]:
         """Begin to deliver to a subscription; gives the history that it asked for."""
@@ -166,7 +188,7 @@ class RedisChannels(Channels):
             if not subscription.history:
                 return []
             self._joining[subscription] = None
-            lines = await redis.lrange(self._key("history", channel), -subscription.history, -1)
+            lines = await self._in_time(redis.lrange(self._key("history", channel), -subscription.history, -1))
             await self._catch_up()  # The history came on another connection: the listener may have yet to read its end.
             first = self._joining[subscription]
             numbered = [read_numbered(line) for line in lines]
@@ -195,17 +217,43 @@ class RedisChannels(Channels):
         Redis answers in order, so all that comes before the answer to a ping is older than the ping.
 
         Raises:
-            redis.exceptions.RedisError: Redis cannot be reached, or refuses a subscription.
+            redis.exceptions.RedisError: Redis cannot be reached, refuses a subscription, or has not answered in time.
             RuntimeError: the channels were closed.
         """
         self._open_redis()
         mark = str(next(self._numbers))
         passed = self._marks[mark] = asyncio.get_running_loop().create_future()
         self._ask("PING", mark)
+        hung = self._hung
         try:
-            await passed
+            await self._in_time(passed)
+        except exceptions.TimeoutError as error:
+            if hung is not None and not hung.done():
+                hung.set_exception(error)  # What does not answer one will not answer others: it is made again.
+            raise
         finally:
             del self._marks[mark]
+
+    async def _in_time(self, answer: Awaitable[Value]) -> Value:
+        """Wait for Redis, but not longer than ``timeout``.
+
+        Raises:
+            redis.exceptions.TimeoutError: it has not answered.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await answer
+        except (TimeoutError, exceptions.TimeoutError):
+            there = urlsplit(self.url)  # Its password is nobody's business.
+            address = f"{there.hostname}:{there.port or 6379}" if there.hostname else there.path
+            text = (
+                f"Redis at {address} was expected to answer within {self.timeout:g} s and has not; see whether it "
+                "hangs, or give RedisChannels a longer timeout="
+            )
+            if not self._is_silent:
+                self._is_silent = True
+                logger.warning("%s", text)
+            raise exceptions.TimeoutError(text) from None
 
     def _open_redis(self) -> Redis:
         if self._redis is None:
@@ -221,6 +269,7 @@ class RedisChannels(Channels):
         try:
             while True:
                 earliest = now() + RETRY
+                asked = [*self._marks.values()]
                 try:
                     await self._listen(redis.pubsub())
                 except exceptions.RedisError as error:
@@ -228,33 +277,41 @@ class RedisChannels(Channels):
                         logger.warning("the channels have lost Redis and try again every %g s: %s", RETRY, error)
                         self._listens = False
                     else:
-                        self._fail_marks(error)
+                        fail(asked, error)
                 self._commands = asyncio.Queue()
+                if any(not passed.done() for passed in self._marks.values()):
+                    continue  # Somebody joined since: Redis may be back.
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._commands.get(), earliest - now())
         finally:
             self._listens = False
-            self._fail_marks(RuntimeError("the channels were closed"))
+            fail(self._marks.values(), RuntimeError("the channels were closed"))
 
     async def _listen(self, listener: PubSub) -> None:
         """Serve one connection as long as it holds."""
         commands = self._commands = asyncio.Queue()
         for mark in self._marks:
             self._ask("PING", mark)
+        hung = self._hung = asyncio.get_running_loop().create_future()
         tasks: list[asyncio.Task[None]] = []
         try:
             # A channel of its own: redis-py does not listen without any.
-            await listener.subscribe(self.prefix, *(self.prefix + channel for channel in self._subscribers))
+            await self._in_time(
+                listener.subscribe(self.prefix, *(self.prefix + channel for channel in self._subscribers))
+            )
             tasks = [
                 asyncio.create_task(self._read(listener)),
                 asyncio.create_task(self._write(listener, commands)),
             ]
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks, hung)
         finally:
+            self._hung = None
+            if not hung.cancel() and not hung.cancelled():
+                hung.exception()  # Seen, if nobody waited for it yet.
             for task in tasks:
                 await end(task)
             close: Callable[[], Awaitable[None]] = listener.aclose  # redis-py leaves it without types
-            await close()
+            await self._in_time(close())
 
     async def _read(self, listener: PubSub) -> None:
         async for message in listener.listen():
@@ -267,6 +324,7 @@ class RedisChannels(Channels):
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._listens = True
+            self._is_silent = False
         elif message["type"] == "pong":
             passed = self._marks.get(message["data"].decode())
             if passed is not None and not passed.done():
@@ -283,10 +341,12 @@ class RedisChannels(Channels):
                     self._joining[subscription] = number
             self.deliver(channel, value)
 
-    def _fail_marks(self, error: Exception) -> None:
-        for passed in self._marks.values():
-            if not passed.done():
-                passed.set_exception(error)
+
+def fail(marks: Iterable[asyncio.Future[None]], error: Exception) -> None:
+    """Tell those who wait for an answer of Redis that none will come."""
+    for passed in marks:
+        if not passed.done():
+            passed.set_exception(error)
 
 
 async def end(task: asyncio.Task[None]) -> None:

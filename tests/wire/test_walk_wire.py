@@ -360,7 +360,7 @@ def test_a_client_that_leaves_in_its_body_is_no_mistake_of_ours(site, mistakes):
 
     wait_until(lambda: len(site.events) == 2)
     assert site.ask("GET", "/").status == 200
-    assert site.events == ["torn down None"] * 2
+    assert site.events == ["torn down the client left before the end of its request"] * 2
     assert mistakes() == []
 
 
