@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from microweb.assembly import Assembly, Placement, Target
 from microweb.binding import Plan, make_plan
 from microweb.callables import can_take, describe, is_async
+from microweb.cutoffs import make_cancelling, make_timeout, note_cancellation
 from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
-from microweb.errors import ClientDisconnect, GatewayTimeout, HTTPException, SetupError
+from microweb.errors import HTTPException, SetupError
 from microweb.limits import Limits
 from microweb.misses import make_miss_endpoint, make_refusal, make_respond
 from microweb.observers import Observers
@@ -24,7 +25,6 @@ from microweb.onion import Answer, Handler, compose
 from microweb.registrations import Registration
 from microweb.responses import Response
 from microweb.routetable import Miss
-from microweb.watcher import cancel_on_disconnect
 
 __all__ = ["Composition", "find_representations", "limits_of", "make_layer", "make_preprocessing", "variables_of"]
 
@@ -469,41 +469,3 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
             raise interrupted
 
     return teardown
-
-
-def note_cancellation(endpoint: Handler) -> Handler:
-    """An endpoint inside a time limit, its route's or a layer's: a teardown that commits must know of the cut."""
-
-    async def noting(request: Any) -> Response:
-        try:
-            return await endpoint(request)
-        except BaseException as error:  # An endpoint answers every Exception.
-            request.notes.unhandled = error
-            raise
-
-    return noting
-
-
-def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:
-    """An endpoint that is answered 504 when it takes longer."""
-
-    async def limited(request: Any) -> Response:
-        from anyio import move_on_after
-
-        with move_on_after(seconds):
-            return await endpoint(request)
-        return await answer(request, GatewayTimeout(f"No answer within {seconds:g} seconds."))
-
-    return limited
-
-
-def make_cancelling(endpoint: Handler, answer: Answer) -> Handler:
-    """An endpoint that is cancelled, in its own task, when the client leaves."""
-
-    async def cancelling(request: Any) -> Response:
-        try:
-            return await cancel_on_disconnect(request, lambda: endpoint(request))
-        except ClientDisconnect as error:
-            return await answer(request, error)
-
-    return cancelling
