@@ -1,15 +1,15 @@
 """The app. Start reading here: ``App.__call__`` is the walk of one request, on one screen.
 
 An ``App`` is the outermost ``Router``. ``assembly.py`` turns what was registered into a table, ``composition.py``
-gives each target its handler, and the walk only looks up, awaits and sends. Everything else in this file is
-how an app starts and stops, and what a program asks of it.
+gives each target its handler, and the walk only looks up, awaits and sends; ``conclusion.py`` ends what did not go
+so plainly. Everything else in this file is how an app starts and stops, and what a program asks of it.
 """
 
 from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, _get_running_loop
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
@@ -19,11 +19,11 @@ from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.assembly import Assembly, Target, count_registrations, located
 from microweb.composition import Composition
+from microweb.conclusion import close, end_early, finish
 from microweb.config import Config
 from microweb.context import AppContext, State, current
 from microweb.conversion import NO_ENCODER, find_encoder, to_response
-from microweb.errorhandlers import keep_headers
-from microweb.errors import ClientDisconnect, SetupError
+from microweb.errors import SetupError
 from microweb.failures import name_of
 from microweb.finder import Finder, make_finder
 from microweb.framing import length_line, new_start
@@ -211,7 +211,7 @@ class App(Router):
             if response is not None:
                 notes = request._notes
                 if notes is not None and (notes.finishers or notes.save is not None):
-                    response = await self._finish(request, response)
+                    response = await finish(request, response)
                 if response.__class__ is Response:
                     start, body = response.messages(request)
                 else:
@@ -231,112 +231,14 @@ class App(Router):
                 except OSError:
                     pass  # The client left (ASGI HTTP 2.4).
         except BaseException as error:  # noqa: BLE001 - raised again, if it cannot be answered
-            await self._end_early(request, error, send, response)
+            await end_early(request, error, send, response)
         finally:
             if request._notes is not None or target.teardown is not None:
-                await self._close(request, target, response)
+                await close(request, target, response)
             request.closed = True
             if is_current:
                 reset_current(token)
         return None
-
-    async def _finish(self, request: Incoming, response: Response) -> Response:
-        """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
-        notes = request.notes
-        while notes.finishers or notes.save is not None:
-            finishers, notes.finishers = notes.finishers, []
-            if not finishers and notes.save is not None:
-                finishers, notes.save = [notes.save], None
-            for finish in finishers:
-                try:
-                    changed = finish(response)
-                    if hasattr(changed, "__await__"):
-                        changed = await changed
-                    if changed is not None:
-                        response = to_response(changed, request, "a function of after_this_request")
-                except Exception as error:  # noqa: BLE001 - the answer becomes an error page
-                    response = keep_headers(response, await self.answer_error(request, error))
-        return response
-
-    async def _end_early(self, request: Request, error: BaseException, send: Send, failed: Response | None) -> None:
-        """An error on the way out: a 500 if nothing has left yet, else it is raised, and the connection breaks."""
-        token = set_current(request)
-        try:
-            if isinstance(error, ClientDisconnect):
-                # Nobody is left to answer, and it is nobody's mistake. A stream that reads the body ends half way,
-                # whether it hears of that from the body or is cancelled.
-                if request._connection is not None and request._connection.is_inside_body:
-                    request.notes.unhandled = error
-                return
-            if not isinstance(error, Exception):
-                if request._notes is not None or request._target.teardown is not None:
-                    request.notes.unhandled = error  # A cancelled request is not one that went well.
-                raise error
-            if request._started:
-                await self.report(request, error)
-                raise error
-            response = await self.answer_error(request, error)
-            if failed is not None:
-                keep_headers(failed, response)
-            try:
-                await response.send(request, send)
-            except ClientDisconnect:
-                pass
-            finally:
-                response._error = None
-        finally:
-            del error  # Its traceback holds this frame.
-            reset_current(token)
-
-    async def _close(self, request: Incoming, target: Target, response: Response | None) -> None:
-        """Close bodies and generators, then run teardown hooks; each runs whatever the others do.
-
-        At last the error is dropped: kept on request and response it would make reference cycles.
-        """
-        notes = request.notes
-        if notes.closers or target.teardown is not None:
-            token = set_current(request)
-            try:
-                await self._release(request, target)
-            finally:
-                reset_current(token)
-        if notes.answered:
-            for _, answer in notes.answered:
-                answer._error = None  # A layer may have replaced that answer.
-            notes.answered = ()
-            if response is not None:
-                response._error = None
-        notes.unhandled = None
-
-    async def _release(self, request: Incoming, target: Target) -> None:
-        """Run the closers and the teardown hooks, shielded."""
-        from anyio import CancelScope
-
-        notes = request.notes
-        with CancelScope(shield=True):
-            interrupted = await self._run_closers(notes.closers)
-            try:
-                if target.teardown is not None:
-                    await target.teardown(request, notes.unhandled)
-            finally:
-                # A teardown hook may have opened something too.
-                interrupted = await self._run_closers(notes.closers) or interrupted
-            if interrupted is not None:
-                raise interrupted
-
-    async def _run_closers(self, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> BaseException | None:
-        """Run them all, the last one first; returns what interrupted one, to be raised when everything is closed."""
-        interrupted = None
-        while closers:
-            close = closers.pop()
-            try:
-                await close()
-            except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
-                self.log_failure("closing what a request had opened failed", error)
-            except BaseException as error:  # noqa: BLE001 - raised by the caller
-                # A native cancellation passes through anyio's shield; what is left must be closed all the same.
-                interrupted = error
-        return interrupted
 
     async def answer_error(self, request: Incoming, error: Exception) -> Response:
         """The response that ``error`` becomes here; never raises an ``Exception``."""

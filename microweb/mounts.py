@@ -11,6 +11,7 @@ from typing import Any
 
 from microweb.asgi import Scope
 from microweb.assembly import Target
+from microweb.conclusion import close, finish
 from microweb.context import current
 from microweb.foreign import ASGIResponse
 from microweb.onion import Answer, Handler
@@ -66,22 +67,22 @@ def make_app_entrance(target: Target) -> Handler:
             child._connection.limit = found.limits.max_content_length
         token = current.set(child)
 
-        async def close() -> None:
+        async def close_child() -> None:
             token = current.set(child)
             if child.notes.unhandled is None and request._notes is not None:
                 # Its answer failed while it was sent: a teardown that commits must know.
                 child.notes.unhandled = request._notes.unhandled
             try:
-                await app._close(child, found, None)
+                await close(child, found, None)
             finally:
                 child.closed = True
                 current.reset(token)
 
-        request.on_close(close)
+        request.on_close(close_child)
         try:
             response: Response = await found.handler(child)
             if child._notes is not None:
-                response = await app._finish(child, response)
+                response = await finish(child, response)
         except BaseException as error:
             child.notes.unhandled = error  # A cancelled request is not one that went well.
             raise

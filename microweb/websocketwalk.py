@@ -10,6 +10,7 @@ from typing import Any
 
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.assembly import Target
+from microweb.conclusion import close, finish
 from microweb.context import current
 from microweb.conversion import to_response
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, NotFound, WebSocketDisconnect, leaf_of
@@ -65,8 +66,7 @@ async def serve_websocket(
             response = await end_with_error(websocket, error)
         try:
             if response is not None and websocket.state_of_connection == "connecting":
-                finished: Response = await app._finish(websocket, response)
-                await websocket.deny(finished)
+                await websocket.deny(await finish(websocket, response))
             await websocket.close()
         except ClientDisconnect:
             pass  # Nobody is left to be told.
@@ -81,7 +81,7 @@ async def serve_websocket(
                 await lookout.end()
         finally:
             if websocket._notes is not None or target.teardown is not None:
-                await app._close(websocket, target, response)
+                await close(websocket, target, response)
             websocket.closed = True
             current.reset(token)
 

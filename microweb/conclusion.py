@@ -1,0 +1,123 @@
+"""How a request ends: what waits for its answer, an error on the way out, and all that has to be closed.
+
+The last stages of the walk. ``app.py`` calls them for its own requests, ``mounts.py`` and ``websocketwalk.py`` for what
+a mounted app and a websocket serve. They know nothing of routes and views.
+"""
+
+from __future__ import annotations
+
+from microweb.asgi import Send
+from microweb.assembly import Target
+from microweb.context import current
+from microweb.conversion import to_response
+from microweb.errorhandlers import keep_headers
+from microweb.errors import ClientDisconnect
+from microweb.incoming import Incoming
+from microweb.requests import Request
+from microweb.responses import Response
+
+__all__ = ["close", "end_early", "finish"]
+
+
+async def finish(request: Incoming, response: Response) -> Response:
+    """Run what waits for the answer: ``after_this_request``, the session, ``Vary``."""
+    notes = request.notes
+    while notes.finishers or notes.save is not None:
+        finishers, notes.finishers = notes.finishers, []
+        if not finishers and notes.save is not None:
+            finishers, notes.save = [notes.save], None
+        for function in finishers:
+            try:
+                changed = function(response)
+                if hasattr(changed, "__await__"):
+                    changed = await changed
+                if changed is not None:
+                    response = to_response(changed, request, "a function of after_this_request")
+            except Exception as error:  # noqa: BLE001 - the answer becomes an error page
+                response = keep_headers(response, await request.app.answer_error(request, error))
+    return response
+
+
+async def end_early(request: Request, error: BaseException, send: Send, failed: Response | None) -> None:
+    """An error on the way out: a 500 if nothing has left yet, else it is raised, and the connection breaks."""
+    token = current.set(request)
+    try:
+        if isinstance(error, ClientDisconnect):
+            # Nobody is left to answer, and it is nobody's mistake. A stream that reads the body ends half way,
+            # whether it hears of that from the body or is cancelled.
+            if request._connection is not None and request._connection.is_inside_body:
+                request.notes.unhandled = error
+            return
+        if not isinstance(error, Exception):
+            if request._notes is not None or request._target.teardown is not None:
+                request.notes.unhandled = error  # A cancelled request is not one that went well.
+            raise error
+        if request._started:
+            await request.app.report(request, error)
+            raise error
+        response = await request.app.answer_error(request, error)
+        if failed is not None:
+            keep_headers(failed, response)
+        try:
+            await response.send(request, send)
+        except ClientDisconnect:
+            pass
+        finally:
+            response._error = None
+    finally:
+        del error  # Its traceback holds this frame.
+        current.reset(token)
+
+
+async def close(request: Incoming, target: Target, response: Response | None) -> None:
+    """Close bodies and generators, then run teardown hooks; each runs whatever the others do.
+
+    At last the error is dropped: kept on request and response it would make reference cycles.
+    """
+    notes = request.notes
+    if notes.closers or target.teardown is not None:
+        token = current.set(request)
+        try:
+            await release(request, target)
+        finally:
+            current.reset(token)
+    if notes.answered:
+        for _, answer in notes.answered:
+            answer._error = None  # A layer may have replaced that answer.
+        notes.answered = ()
+        if response is not None:
+            response._error = None
+    notes.unhandled = None
+
+
+async def release(request: Incoming, target: Target) -> None:
+    """Run the closers and the teardown hooks, shielded."""
+    from anyio import CancelScope
+
+    notes = request.notes
+    with CancelScope(shield=True):
+        interrupted = await run_closers(request)
+        try:
+            if target.teardown is not None:
+                await target.teardown(request, notes.unhandled)
+        finally:
+            # A teardown hook may have opened something too.
+            interrupted = await run_closers(request) or interrupted
+        if interrupted is not None:
+            raise interrupted
+
+
+async def run_closers(request: Incoming) -> BaseException | None:
+    """Run them all, the last one first; returns what interrupted one, to be raised when everything is closed."""
+    interrupted = None
+    closers = request.notes.closers
+    while closers:
+        close_one = closers.pop()
+        try:
+            await close_one()
+        except Exception as error:  # noqa: BLE001 - the answer is out; the rest must still be closed
+            request.app.log_failure("closing what a request had opened failed", error)
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
+            # A native cancellation passes through anyio's shield; what is left must be closed all the same.
+            interrupted = error
+    return interrupted
