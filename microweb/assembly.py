@@ -202,7 +202,10 @@ class Assembly:
         return any(target.mount is not None for target in self.targets)
 
     def url_defaults_of(self, endpoint: str) -> list[Registration]:
-        """The ``url_defaults`` functions that fill values in for ``endpoint``, the app's first."""
+        """The ``url_defaults`` functions that fill values in for ``endpoint``, the app's first.
+
+        Those for where an app is mounted stand under its name and a dot, which is no endpoint's.
+        """
         return self._url_defaults.get(endpoint, [])
 
     def _add_mount(self, placement: Placement, mount: Mount) -> None:
@@ -249,7 +252,9 @@ class Assembly:
         if isinstance(inner, Router):
             name = mount.name or inner.name
             if name:
-                self.mounted_apps.append((placement.endpoint(name), prefix, placement.host, mount))
+                endpoint = placement.endpoint(name)
+                self.mounted_apps.append((endpoint, prefix, placement.host, mount))
+                self._url_defaults[f"{endpoint}."] = placement.gather("url_defaults_hooks")
         elif mount.name and hasattr(inner, "respond_below"):
             self._name_files(placement, mount, prefix)
         with located(mount.place):

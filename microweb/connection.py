@@ -1,10 +1,11 @@
 """The receiving side of one HTTP request: the only caller of the server's ``receive``.
 
 A reader of the body and a waiter for the disconnect may both want the next message. This file lets
-one call run at a time and loses no message: a waiter that gets a body message keeps it in ``_held``
-for the reader. It counts the body against its limit and caches it, so that it can be read again.
-Of a body with a content coding it counts, caches and gives out what was decoded. It knows nothing of
-content types, views or errors pages; ``requests.py`` is its caller.
+one call run at a time and loses no message: a waiter that gets body messages keeps them in ``_held``
+for the reader, up to ``AHEAD`` bytes; then it takes no more until the reader does. It counts the body
+against its limit and caches it, so that it can be read again. Of a body with a content coding it counts,
+caches and gives out what was decoded. It knows nothing of content types, views or errors pages;
+``requests.py`` is its caller.
 
 State of the body::
 
@@ -16,6 +17,7 @@ State of the body::
 from __future__ import annotations
 
 from asyncio import _get_running_loop
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from io import BytesIO
 from types import CoroutineType, coroutine
@@ -34,6 +36,11 @@ __all__ = ["Connection", "give_back", "resume"]
 
 T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}
+AHEAD = 65536
+"""Bytes of the body that who waits for the disconnect may take before its reader: what comes after the disconnect can
+only be seen behind them, and there are servers that give even the shortest body in two messages."""
+MESSAGE_COST = 512
+"""Bytes that each of those messages is counted for beside its body."""
 TURNS = 4
 """Turns of the loop in which what has come already arrives: the watch begins, and trio takes one for each message."""
 
@@ -48,7 +55,9 @@ class Connection:
     # Class-level defaults for what most requests never touch. PERF(walk.echo)
     disconnected = False
     _busy = False
-    _held: Message | None = None
+    _held: deque[Message] | None = None
+    _held_size = 0
+    _is_let_go = False
     _reading = False
     decodes = False
     """Whether content codings are undone (``DECODE_REQUEST_BODIES``); otherwise they are refused."""
@@ -94,7 +103,7 @@ class Connection:
                 return await self._read_coded(declared, coding)
         if declared is not None and len(declared) > 4:
             self.check_declared(declared)
-        if not (self._busy or self._held is not None or self.disconnected) and _get_running_loop() is not None:
+        if not (self._busy or self._held or self.disconnected) and _get_running_loop() is not None:
             # PERF(walk.echo): nearly every body is there at once, in one message: its receive() is stepped by
             # hand, so that neither a timer nor a lock is needed. What suspends goes the long way round.
             answer = self._receive()
@@ -176,8 +185,9 @@ class Connection:
             RequestTimeout: nothing came for ``timeout`` seconds.
         """
         while True:
-            if self._held is not None:
-                message, self._held = self._held, None
+            if self._held:
+                message = self._held.popleft()
+                self._held_size -= cost_of(message)
                 self._notify()
                 return message
             if self.disconnected:
@@ -188,16 +198,28 @@ class Connection:
             await within(self._wait_change(), timeout)
         return await self._await_message(self._receive(), timeout)
 
-    async def wait_disconnect(self) -> None:
-        """Return when the client is gone. Takes at most one body message and keeps it for the reader."""
+    async def wait_disconnect(self, *, lets_go: bool = False) -> None:
+        """Return when the client is gone. Takes body messages ahead, within ``AHEAD``, and keeps them for the reader.
+
+        With ``lets_go`` a longer body that nobody has begun to read for ``timeout`` seconds is thrown away: behind it
+        the disconnect could not be seen, and an answer that has no end would be sent to nobody for ever.
+        """
         while not self.disconnected:
-            if self._busy or self._holds_back():
+            if self._busy:
                 await self._wait_change()
-                continue
-            message = await self._await_message(self._receive(), None)
-            if not self.disconnected:
-                self._held = message
-                self._notify()
+            elif self._holds_back():
+                try:
+                    await within(self._wait_change(), self.timeout if lets_go and not self._reader else None)
+                except RequestTimeout:
+                    self._let_go()
+            else:
+                message = await self._await_message(self._receive(), None)
+                if message["type"] == "http.request" and not self._is_let_go:
+                    if self._held is None:
+                        self._held = deque()
+                    self._held.append(message)
+                    self._held_size += cost_of(message)
+                    self._notify()
 
     def watch(self) -> SideTask | None:
         """Begin to wait for the disconnect in a task of its own; None if that is known, or somebody waits already.
@@ -226,8 +248,17 @@ class Connection:
         return self.disconnected
 
     def _holds_back(self) -> bool:
-        """Whether a body message is kept behind which another one may come; behind the last comes the end."""
-        return self._held is not None and bool(self._held.get("more_body", False))
+        """Whether enough of the body is kept, and more of it may come; behind its last message comes the end."""
+        held = self._held
+        return self._held_size >= AHEAD and held is not None and bool(held[-1].get("more_body", False))
+
+    def _let_go(self) -> None:
+        """Throw away what is kept, and what will come."""
+        if not self._reader:
+            self._reader = "nobody"
+            self._is_let_go = True
+            self._held = None
+            self._held_size = 0
 
     def replay(self, reader: str) -> Receive:
         """A ``receive`` for a mounted app: the cached body first, else the untouched stream.
@@ -314,6 +345,11 @@ class Connection:
         raise RequestEntityTooLarge(f"The body of the request is larger than {self.limit} bytes (MAX_CONTENT_LENGTH).")
 
     def _taken_twice(self, reader: str) -> str:
+        if self._is_let_go:
+            return (
+                f"the body was let go, since nobody had read it {self.timeout:g} seconds after the answer began "
+                f"(BODY_TIMEOUT), so {reader} cannot have it; read it sooner"
+            )
         return (
             f"the body was already taken by {self._reader}, so {reader} cannot have it; "
             "read it once with `await request.body()`, which keeps it"
@@ -432,6 +468,11 @@ def resume(step: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def cost_of(message: Message) -> int:
+    """What a message of the body counts for while it is kept."""
+    return len(message.get("body", b"")) + MESSAGE_COST
 
 
 async def give_back(message: Message) -> Message:

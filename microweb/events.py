@@ -14,9 +14,11 @@ from typing import Any
 
 from microweb import json
 from microweb.asgi import Message, Send
+from microweb.errors import ClientDisconnect
 from microweb.incoming import Incoming
 from microweb.loops import in_trio
 from microweb.pulse import Line, Pulse, run_beside_pings
+from microweb.requests import Request
 from microweb.responses import HeaderItems
 from microweb.streaming import StreamingResponse, write
 
@@ -132,13 +134,13 @@ class EventStream(StreamingResponse):
         loop = None if in_trio() else _get_running_loop()
         if loop is None:
             has_ended = await run_beside_pings(
-                partial(super()._pump, request, line.send), line, self.ping, shutting_down
+                partial(self._pump_events, request, line), line, self.ping, shutting_down
             )
         else:
             has_ended = False
             pulse = Pulse(loop, line, self.ping, shutting_down)
             try:
-                await super()._pump(request, line.send)
+                await self._pump_events(request, line)
             except CancelledError:
                 has_ended = await pulse.has_ended()
                 if not has_ended:
@@ -147,3 +149,14 @@ class EventStream(StreamingResponse):
                 await pulse.stop()
         if has_ended and not line.has_ended:
             await write(send, END)
+
+    async def _pump_events(self, request: Incoming, line: Line) -> None:
+        try:
+            await super()._pump(request, line.send)
+        except ClientDisconnect:
+            assert isinstance(request, Request)
+            if line.has_failed or request.connection.disconnected:
+                raise
+            # The client is still there: a channel gave it up as too slow. It may come again, and an answer without an
+            # end would be a mistake of ours in the server's log.
+            await write(line.send, END)

@@ -19,7 +19,7 @@ from microweb.converters import NO_MATCH
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.hosts import parse_host
 from microweb.misses import error_of
-from microweb.quoting import PATH, quote_again, unquote
+from microweb.quoting import PATH, quote_again, quote_path, unquote
 from microweb.registrations import Mount, Registration, Route
 from microweb.router import Router
 from microweb.routetable import Miss, RouteTable, split_mount, split_path
@@ -218,9 +218,14 @@ def explain_in(app: Any, method: str, path: str, raw_path: bytes | None, host: s
         explanation.near = find_near(table.rules, parts, host)
     elif target.mount is not None:
         add_mount(explanation, placement, find_rule(table, target), target.mount)
-        _, rest, raw_rest = split_mount(target.depth, path, raw_path)
+        mounted, rest, raw_rest = split_mount(target.depth, path, raw_path)
         if isinstance(target.mount.target, Router):
             explanation.inner = explain_in(target.mount.target, method, rest or "/", raw_rest or None, host)
+            innermost = explanation.inner
+            while innermost.inner is not None:
+                innermost = innermost.inner
+            if innermost.location is not None:
+                innermost.location = quote_path(mounted) + innermost.location
     else:
         add_view(explanation, placement, find_rule(table, target))
     return explanation
@@ -289,6 +294,8 @@ def add_miss(
     else:
         error = error_of(miss, explanation.method)
         explanation.status = error.status
+        if explanation.status != 405:
+            explanation.allow = ()  # A method that is no token is a 400.
         handlers, registered = read_error_handlers(placement)
         found = handlers.find(error)
         if found is not None:

@@ -1,18 +1,26 @@
 """What is open until somebody ends it, and has to be ended when the app shuts down: websockets.
 
 Some servers close them by themselves, others leave them to the app and wait. Nothing runs for them before the
-shutdown; each costs its place in a set. ``shutdownevent.py`` begins the farewell, ``websocketwalk.py`` adds who
-is to get one.
+shutdown; each costs its place in a dictionary. ``shutdownevent.py`` begins the farewell, ``websocketwalk.py`` adds
+who is to get one.
+
+A view that waits for something else than its client, a channel for instance, does not learn that its websocket was
+closed. It has ``patience`` seconds to end by itself; then it is cancelled where it waits, as an event stream is: there
+are servers that would wait for it for ever.
 """
 
 from __future__ import annotations
 
+from asyncio import Task, current_task
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from microweb.loops import get_current_loop, post, spawn
+from microweb.loops import get_current_loop, in_trio, post, spawn
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import anyio
 
     from microweb.loops import Loop
@@ -20,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Farewells"]
 
 MOMENT: Final = 0.25  # seconds for views that wait for the shutdown and have a last word of their own
+PATIENCE: Final = 5.0  # seconds for views to end when their websocket was closed; as for background work
+LAST: Final = 1.0  # seconds for those that were cancelled to end, before the exits run
+
+HERE: AbstractContextManager[None] = nullcontext()
+"""What a view on asyncio runs in: its task is what is cancelled."""
 
 
 class Closable(Protocol):
@@ -30,47 +43,86 @@ class Closable(Protocol):
         ...
 
 
+class Cancellable(Protocol):
+    """A task of asyncio, or a scope in one of trio."""
+
+    def cancel(self) -> object:
+        """Cancel what runs in it."""
+        ...
+
+
 class Farewells:
     """Who is open on which loop, and the tasks that close them."""
 
-    __slots__ = ("_all_ended", "_has_begun", "_open", "_tasks")
+    __slots__ = ("_all_ended", "_dismissed", "_has_begun", "_open", "_tasks", "patience")
 
     def __init__(self) -> None:
-        self._open: dict[Loop, set[Closable]] = {}
+        self.patience = PATIENCE
+        """Seconds from the close to the cancellation."""
+        self._open: dict[Loop, dict[Closable, Cancellable]] = {}
+        self._dismissed: dict[Closable, bool] = {}
+        """Who was cancelled, and whether that is still to be claimed."""
         self._tasks: set[object] = set()
         self._has_begun = False
         self._all_ended: anyio.Event | None = None
 
-    def add(self, closable: Closable) -> None:
-        """Close it at the shutdown, or soon if that has begun; called on the loop that it belongs to."""
+    def add(self, closable: Closable) -> AbstractContextManager[object]:
+        """Close it at the shutdown, or soon if that has begun; called in the task that it belongs to.
+
+        What serves it runs inside of what this gives, and asks ``claim`` what a cancellation means.
+        """
         loop = get_current_loop()
         there = self._open.get(loop)
         if there is None:
-            there = self._open[loop] = set()
-        there.add(closable)
+            there = self._open[loop] = {}
+        task = None if in_trio() else current_task()
+        place: AbstractContextManager[object] = HERE
+        if task is None:
+            from anyio import CancelScope
+
+            scope = place = CancelScope()
+            there[closable] = scope
+        else:
+            there[closable] = task
         if self._has_begun:
-            self._begin_here(there)
+            self._begin_here(loop, there)
+        return place
 
     def discard(self, closable: Closable) -> None:
         """It has ended."""
+        self._dismissed.pop(closable, None)
         for loop, there in tuple(self._open.items()):
             if closable in there:
-                there.discard(closable)
+                del there[closable]
                 if not there:
                     del self._open[loop]
                     if self._all_ended is not None:
                         self._all_ended.set()
+                        self._all_ended = None
+
+    def claim(self, closable: Closable) -> bool:
+        """Whether the cancellation that has just come is the end of its time, and nothing else; taken back then."""
+        if not self._dismissed.get(closable):
+            return False
+        self._dismissed[closable] = False
+        task: Task[Any] | None = current_task()
+        return task is not None and task.uncancel() == 0
 
     async def wait(self, seconds: float) -> None:
-        """Wait until all of this loop have ended: servers that leave websockets to the app do not wait for them."""
+        """Wait until all of this loop have ended: servers that leave websockets to the app do not wait for them.
+
+        Who has not after ``seconds`` is cancelled, and has another second.
+        """
         import anyio
 
         loop = get_current_loop()
         try:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(seconds):
-                while loop in self._open:
-                    self._all_ended = anyio.Event()
-                    await self._all_ended.wait()
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(seconds):
+                    await self._wait_until_ended(loop)
+                self._dismiss(loop)
+                with anyio.move_on_after(LAST):
+                    await self._wait_until_ended(loop)
         except anyio.get_cancelled_exc_class():
             pass  # asyncio, which knows no shields, has cancelled this task once more: no more waiting
 
@@ -79,7 +131,7 @@ class Farewells:
         self._has_begun = True
         for loop, there in tuple(self._open.items()):
             try:
-                post(loop, partial(self._begin_here, there))
+                post(loop, partial(self._begin_here, loop, there))
             except RuntimeError:
                 self._open.pop(loop, None)  # that loop has ended, and they with it
 
@@ -87,22 +139,42 @@ class Farewells:
         """Begin anew: who is added now is closed at the next shutdown."""
         self._has_begun = False
 
-    def _begin_here(self, there: set[Closable]) -> None:
+    def _begin_here(self, loop: Loop, there: dict[Closable, Cancellable]) -> None:
         def ended() -> None:
             self._tasks.discard(task)
 
-        task = spawn(partial(close_all, there), ended, name="microweb farewell", context=None)
+        task = spawn(partial(self._see_off, loop, there), ended, name="microweb farewell", context=None)
         self._tasks.add(task)
 
+    async def _see_off(self, loop: Loop, there: dict[Closable, Cancellable]) -> None:
+        """Close them side by side, one with a slow client keeps no other waiting, and see to it that they end."""
+        from anyio import create_task_group, move_on_after, sleep
 
-async def close_all(there: set[Closable]) -> None:
-    """Close them side by side: one with a slow client keeps no other waiting."""
-    from anyio import create_task_group, sleep
+        await sleep(MOMENT)
+        async with create_task_group() as group:
+            for closable in tuple(there):
+                group.start_soon(close, closable)
+            with move_on_after(self.patience):
+                await self._wait_until_ended(loop)
+            self._dismiss(loop)
+            with move_on_after(LAST):
+                await self._wait_until_ended(loop)
+            group.cancel_scope.cancel()
 
-    await sleep(MOMENT)
-    async with create_task_group() as group:
-        for closable in tuple(there):
-            group.start_soon(close, closable)
+    async def _wait_until_ended(self, loop: Loop) -> None:
+        from anyio import Event
+
+        while loop in self._open:
+            if self._all_ended is None:
+                self._all_ended = Event()
+            await self._all_ended.wait()
+
+    def _dismiss(self, loop: Loop) -> None:
+        """Cancel who has not ended; each once."""
+        for closable, serving in tuple(self._open.get(loop, {}).items()):
+            if closable not in self._dismissed:
+                self._dismissed[closable] = True
+                serving.cancel()
 
 
 async def close(closable: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from microweb.asgi import ASGIApp, Message, Scope, Send
 from microweb.errors import ClientDisconnect, leaf_of
+from microweb.framing import BODYLESS, without_body_headers
 from microweb.headers import Headers
 from microweb.incoming import Incoming
 from microweb.requests import Request
@@ -20,6 +21,9 @@ __all__ = ["ASGIResponse", "told_by"]
 
 StartHook = Callable[[int, Headers], None]
 Answer = Callable[[Any, Exception], Awaitable[Response]]
+
+BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+"""The messages that carry bytes of a body (ASGI HTTP, and its extensions for files)."""
 
 NOT_OURS = (
     "is the mounted app's own and not known yet; return another response in its place, "
@@ -99,14 +103,21 @@ class ASGIResponse(Response):
             root = root.parent
         receive = root.connection.replay("the mounted app")
         started = False
+        bodyless = self.scope["method"] == "HEAD"
         refusal: OSError | None = None
 
         async def forward(message: Message) -> None:
-            nonlocal started, refusal
+            nonlocal started, bodyless, refusal
             if message["type"] == "http.response.start":
                 message = {**message, "headers": self._merge(message)}
+                if message["status"] in BODYLESS:
+                    bodyless = True
+                    message["headers"] = without_body_headers(message["headers"], message["status"])
                 started = True
                 request._started = True
+            elif bodyless and message["type"] in BODIES:
+                # Starlette and FastAPI answer a HEAD with the body of the GET, and leave it to the server.
+                message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
             try:
                 await send(message)
             except OSError as error:

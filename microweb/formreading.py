@@ -59,7 +59,7 @@ class Form:
 async def read_form(request: Any) -> Form:
     """The form in the body of ``request``, read once.
 
-    A request without a body and without a Content-Type has an empty form, as in Flask.
+    A request without a body has an empty form, as in Flask, also one of a client that always sends a Content-Type.
 
     Raises:
         UnsupportedMediaType: the body is no form.
@@ -91,7 +91,7 @@ async def read_form(request: Any) -> Form:
     if kind == "application/x-www-form-urlencoded":
         return await read_urlencoded(request)
     if kind != "multipart/form-data":
-        if content_type is None and not await request.connection.read("form()"):
+        if length in (None, b"0") and not await request.connection.read("form()"):
             request._form = form = Form()
             return form
         raise not_a_form(content_type)

@@ -20,7 +20,7 @@ from microweb.hosts import parse_host
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.querystring import parse_query
-from microweb.quoting import quote_path
+from microweb.quoting import quote_path, quote_query, quote_raw_path
 from microweb.url import URL
 
 if TYPE_CHECKING:
@@ -198,13 +198,14 @@ class Incoming:
 
     @property
     def host(self) -> str:
-        """Host and port as the client named them; without a Host header, the server's own address.
+        """Host and port as the client named them; without a Host header, or with an empty one, the server's address.
 
         Raises:
             BadRequest: the Host header is malformed (RFC 9110 §7.2).
         """
         header = self.headers.getlist("host")
-        if not header:
+        # One that names nobody may be empty (RFC 9110 §7.2), and granian makes it so when there is none.
+        if not header or header == [""]:
             server = self.scope.get("server")
             if not server:
                 return "localhost"
@@ -226,10 +227,11 @@ class Incoming:
             BadRequest: the Host header is malformed.
         """
         if self._url is None:
-            query = self.query_string.decode("latin-1")
+            query = quote_query(self.query_string)
             raw: bytes | None = self.scope.get("raw_path")
             # Some servers leave the query on the raw path.
-            path = raw.decode("latin-1").partition("?")[0] if raw else quote_path(self.scope["path"])
+            # SECURITY: test_the_url_has_the_path_that_the_router_saw: h11 leaves a # in it, httptools raw UTF-8.
+            path = quote_raw_path(raw.partition(b"?")[0]) if raw else quote_path(self.scope["path"])
             self._url = URL(f"{self.scheme}://{self.host}{path}{'?' + query if query else ''}")
         return self._url
 

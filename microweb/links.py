@@ -135,10 +135,16 @@ def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | N
             if endpoint.startswith(f"{name}."):
                 here = {key: values.pop(key) for key in prefix.variables if key in values}
                 inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, current_host)
-                hosts = {key: values[key] for key in (host.variables if host else ()) if key in values}
+                filled = {**values, **here}
+                for registration in assembly.url_defaults_of(f"{name}."):
+                    registration.function(endpoint, filled)
+                hosts = {key: filled[key] for key in (host.variables if host else ()) if key in filled}
                 query = {key: value for key, value in inner.query.items() if key not in hosts}
-                asked_host = inner.host or (host.build(hosts) if host else None)
-                return Found(prefix.build(here) + inner.path, query, asked_host, inner.is_websocket)
+                try:
+                    asked_host = inner.host or (host.build(hosts) if host else None)
+                    return Found(prefix.build(filled) + inner.path, query, asked_host, inner.is_websocket)
+                except BuildError as error:
+                    raise BuildError(f"No URL can be built for the endpoint {endpoint!r}: {error}.") from None
     else:
         for registration in assembly.url_defaults_of(endpoint):
             registration.function(endpoint, values)

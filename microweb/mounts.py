@@ -39,6 +39,8 @@ def make_scope(request: Any, target: Target) -> Scope:
     mounted = split_mount(target.depth, path, raw_path)[0]
     scope["path"] = root + path
     scope["root_path"] = root + mounted
+    # A server that sends no lifespan events gives no state; the lifespans have run all the same, the mounted app's too.
+    scope["state"] = request.state
     if raw_path is not None:
         scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
     connection = request._connection

@@ -29,7 +29,7 @@ FAREWELL = 0.25
 class Line:
     """The way to the client, used by one sender at a time: the stream itself, or its ping."""
 
-    __slots__ = ("_busy", "_free", "_send", "has_ended", "last_used")
+    __slots__ = ("_busy", "_free", "_send", "has_ended", "has_failed", "last_used")
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -37,6 +37,8 @@ class Line:
         self._free: Event | None = None
         self.last_used = monotonic()
         self.has_ended = False
+        self.has_failed = False
+        """Whether the server has said that the client left."""
 
     async def send(self, message: Message) -> None:
         """Pass a message on, unless the end was sent."""
@@ -49,6 +51,9 @@ class Line:
             self.has_ended = not message.get("more_body", False)
             await self._send(message)
             self.last_used = monotonic()
+        except OSError:
+            self.has_failed = True
+            raise
         finally:
             self._busy = False
             if self._free is not None:

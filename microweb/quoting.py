@@ -23,6 +23,7 @@ __all__ = [
     "quote_fragment",
     "quote_path",
     "quote_query",
+    "quote_raw_path",
     "quote_segment",
     "unquote",
 ]
@@ -63,6 +64,10 @@ def quote(text: str, safe: bytes) -> str:
     return escape(data, safe)
 
 
+def quote_bytes(data: bytes, safe: bytes) -> str:
+    return escape(data, safe) if data.translate(None, safe) else data.decode("ascii")
+
+
 def escape(data: bytes, safe: bytes) -> str:
     return "".join([chr(byte) if byte in safe else ESCAPES[byte] for byte in data])
 
@@ -89,7 +94,12 @@ def quote_fragment(fragment: str) -> str:
 
 def quote_query(query: bytes) -> str:
     """A query string as it came, with everything escaped that may not stand in a header."""
-    return escape(query, QUERY + b"%[]")
+    return quote_bytes(query, QUERY + b"%[]")
+
+
+def quote_raw_path(path: bytes) -> str:
+    """A path as it came, with everything escaped that would end it in a URL, or may not stand there."""
+    return quote_bytes(path, PATH + b"%[]")
 
 
 def quote_segment(segment: str) -> str:

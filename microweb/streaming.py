@@ -8,7 +8,8 @@ down. Whatever happens, the iterator is closed before teardown. Server-sent even
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import repeat
 from types import AsyncGeneratorType
 from typing import Any
 
@@ -25,8 +26,17 @@ __all__ = ["StreamingResponse", "spec_version", "write"]
 
 
 CHUNK: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": True}
-new_chunk = CHUNK.copy
-"""Makes a message of a streamed body. PERF(walk.stream): a copy takes half the time of a dict of three entries."""
+TURN = 128
+"""Chunks between two turns of the loop, before ASGI HTTP 2.4. A server that throws away what it is sent for a client
+that has left does not wait, and neither may the body: without a turn nobody would ever hear that, nor anything else."""
+
+
+def make_blanks(request: Incoming) -> Iterator[dict[str, Any]]:
+    """Messages to be filled with chunks, as many as may be sent before the loop has to have a turn.
+
+    PERF(walk.stream): a copy takes half the time of a dict of three entries; a count beside it, a tenth of a chunk's.
+    """
+    return map(dict.copy, repeat(CHUNK, TURN) if spec_version(request) < (2, 4) else repeat(CHUNK))
 
 
 class StreamingResponse(Response):
@@ -186,12 +196,17 @@ class StreamingResponse(Response):
         body = iterable if iterable.__class__ is AsyncGeneratorType else self._chunks(request)
         raw = None if self.encodes_bytes and iterable is self._first_iterable else bytes
         is_refused = False
+        blanks = make_blanks(request)
         try:
             async for chunk in body:
                 if chunk.__class__ is not raw:
                     chunk = self.encode(chunk)
+                message = next(blanks, None)
+                if message is None:
+                    await take_turn()
+                    blanks = make_blanks(request)
+                    message = next(blanks)
                 try:
-                    message = new_chunk()
                     message["body"] = chunk
                     await send(message)
                 except OSError:
@@ -229,6 +244,13 @@ async def write(send: Send, message: Message) -> None:
         await send(message)
     except OSError:
         raise ClientDisconnect("the client left while its answer was being sent") from None
+
+
+async def take_turn() -> None:
+    """Let other tasks run."""
+    from anyio.lowlevel import checkpoint
+
+    await checkpoint()
 
 
 async def only(chunk: bytes) -> AsyncIterator[bytes]:

@@ -30,7 +30,7 @@ async def until_disconnect(request: Request, work: Callable[..., Coroutine[Any, 
         ClientDisconnect: the client left; ``work`` was cancelled and has ended.
     """
     if in_trio():
-        return await cancel_on_disconnect(request, partial(work, *arguments))
+        return await cancel_on_disconnect(request, partial(work, *arguments), lets_go=True)
     # PERF(walk.stream): work that never waits needs no watcher, so its first step is taken by hand.
     step = work(*arguments)
     try:
@@ -101,7 +101,7 @@ class _Watch(Interruption):
         self.task = loop.create_task(self._watch())
 
     async def _watch(self) -> None:
-        await self.request.connection.wait_disconnect()
+        await self.request.connection.wait_disconnect(lets_go=True)
         self.interrupt()
 
     async def stop(self) -> None:
@@ -124,12 +124,12 @@ async def end_task(task: Task[None]) -> None:
                 raise
 
 
-async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[T]], *, lets_go: bool = False) -> T:
     """As ``until_disconnect``, but shields hold: the work is cancelled as anyio does it, in every wait outside of them.
 
     asyncio's own cancellation, which that uses, passes through them; it comes only once, which is what a stream that
     releases something with an await can do with. A view asks to be cancelled, and may have a part that must be
-    finished.
+    finished. ``lets_go`` is that of ``Connection.wait_disconnect``: a stream has begun its answer, a view has not.
 
     Raises: as ``until_disconnect``.
     """
@@ -141,7 +141,7 @@ async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[T]
     async with create_task_group() as group:
 
         async def watch() -> None:
-            await request.connection.wait_disconnect()
+            await request.connection.wait_disconnect(lets_go=lets_go)
             group.cancel_scope.cancel()
 
         group.start_soon(watch)

@@ -99,8 +99,8 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
         stages = [*first, *stages, *composition.guards(target, variables, "websocket view"), plan]
         registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
     serve = endpoint = make_endpoint(stages)
-    for layer, _ in reversed([make_layer(registration) for registration in registrations]):
-        serve = wrap(layer, serve)
+    for layer, label in reversed([make_layer(registration) for registration in registrations]):
+        serve = wrap(layer, label, serve)
     if composition.services.session_store is not None:
         serve = with_stored_session(serve, composition)
     found = WebSocketTarget(target, serve)
@@ -216,11 +216,24 @@ def make_sharing_endpoint(stages: list[Plan]) -> Serve:
     return sharing
 
 
-def wrap(layer: Callable[[WebSocket, Serve], Awaitable[Any]], call_next: Serve) -> Serve:
-    """One layer around what is inside of it."""
+def wrap(layer: Callable[[WebSocket, Serve], Awaitable[Any]], label: str, call_next: Serve) -> Serve:
+    """One layer around what is inside of it: what it returns refuses the handshake, as what a hook returns does.
 
-    async def layered(websocket: WebSocket) -> Any:
-        return await layer(websocket, call_next)
+    One that returns nothing leaves a refusal from inside as it is.
+    """
+
+    async def layered(websocket: WebSocket) -> Response | None:
+        refusal: Response | None = None
+
+        async def go_on(websocket: WebSocket) -> Response | None:
+            nonlocal refusal
+            refusal = await call_next(websocket)
+            return refusal
+
+        value = await layer(websocket, go_on)
+        if value is None or websocket.state_of_connection != "connecting":
+            return refusal
+        return to_response(value, websocket, label)
 
     return layered
 

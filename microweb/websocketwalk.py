@@ -6,6 +6,7 @@ handshake; after it the websocket is closed with a code. Called by ``app.py``, a
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import Any
 
 from microweb.asgi import Message, Receive, Scope, Send
@@ -40,36 +41,43 @@ async def serve_websocket(
     target, values = app.find_websocket(scope)
     lookout: Lookout | None = None
     if parent is None and needs_lookout(scope):
-        lookout = Lookout(receive, send)
+        lookout = Lookout(receive, send, app.limits.body_timeout)
         receive, send = lookout.receive, lookout.send
     websocket = WebSocket(app, scope, receive, send, target, values)
     if parent is not None:
         websocket.parent, websocket.bubbles = parent, bubbles
     token = current.set(websocket)
     farewells = app.shutting_down.farewells
-    farewells.add(websocket)
+    place = farewells.add(websocket)
     response: Response | None = None
     try:
         try:
             plan = target.lone
-            if plan is None:
-                response = await target.serve(websocket)
-            else:
-                # PERF(websockets.text-turns): no hook, no layer: the view is awaited from here.
-                check_origin(websocket)
-                value = await plan.call(websocket)
-                if value is not None and websocket.state_of_connection == "connecting":
-                    response = to_response(value, websocket, plan.label)
+            with place:
+                if plan is None:
+                    response = await target.serve(websocket)
+                else:
+                    # PERF(websockets.text-turns): no hook, no layer: the view is awaited from here.
+                    check_origin(websocket)
+                    value = await plan.call(websocket)
+                    if value is not None and websocket.state_of_connection == "connecting":
+                        response = to_response(value, websocket, plan.label)
             if response is None and websocket.state_of_connection == "connecting":
                 raise Forbidden("The websocket was not accepted.")
         except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer or a close code
             response = await end_with_error(websocket, error)
+        except CancelledError:
+            if not farewells.claim(websocket):
+                raise
         try:
             if response is not None and websocket.state_of_connection == "connecting":
                 await websocket.deny(await finish(websocket, response))
             await websocket.close()
         except ClientDisconnect:
             pass  # Nobody is left to be told.
+        except CancelledError:
+            if not farewells.claim(websocket):
+                raise
     except BaseException as error:
         if target.teardown is not None:
             websocket.notes.unhandled = error  # One that was cancelled, or bubbles, did not go well.

@@ -6,16 +6,21 @@ as ``SCRIPT_NAME``, so its own ``url_for`` keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from asyncio import Lock, Task, create_task, wait
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from microweb.asgi import ASGIApp, Receive, Scope, Send
-from microweb.errors import SetupError
+from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
+from microweb.errors import ClientDisconnect, SetupError
+from microweb.quoting import quote_query
 from microweb.registrations import find_place
 
 __all__ = ["WSGI"]
 
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+PASSAGE = "microweb.wsgi"
+"""Where the scope of a request keeps its ``Passage`` for the thread."""
 
 
 class WSGI:
@@ -49,19 +54,147 @@ class WSGI:
         self.app = app
         # a2wsgi types scopes and environs as TypedDicts; at run time they are the plain dicts that they are here.
         middleware: Any = WSGIMiddleware
-        self._asgi: ASGIApp = middleware(app, workers=workers)
+        self._asgi: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = middleware(self._run, workers=workers)
+        self._tasks: set[Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; a WSGI app has no lifespan and no websockets."""
         if scope["type"] == "http":
             # SECURITY: test_a_header_with_underscores_is_dropped: X_Remote_User would be HTTP_X_REMOTE_USER too, past
             # a proxy that removes X-Remote-User (CVE-2015-0219). gunicorn and Django's server drop them as well.
-            lines = [line for line in scope["headers"] if b"_" not in line[0]]
-            await self._asgi({**scope, "headers": lines}, receive, send)
+            lines = join_cookies([line for line in scope["headers"] if b"_" not in line[0]])
+            passage = Passage(receive, send, is_measured=any(name == b"content-length" for name, _ in lines))
+            # a2wsgi reads the query as ASCII; clients send UTF-8.
+            query = quote_query(scope.get("query_string") or b"").encode("ascii")
+            inner = {**scope, "headers": lines, "query_string": query, PASSAGE: passage}
+            await self._pass(passage, inner)
         elif scope["type"] == "lifespan":
             raise ValueError("a WSGI app has no lifespan")
         else:
             await send({"type": "websocket.close", "code": 1000})
 
+    async def _pass(self, passage: Passage, scope: Scope) -> None:
+        # A task of its own: what is cancelled here stops at its next chunk, and a2wsgi's queue is emptied until then.
+        # Its thread would wait for that queue for ever.
+        task = create_task(self._asgi(scope, passage.receive, passage.send))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await wait({task})
+        finally:
+            passage.end(is_complete=task.done())
+        error = task.exception()
+        if passage.refusal is not None:
+            raise passage.refusal
+        if error is not None and not passage.left:
+            raise error
+
+    def _forget(self, task: Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # Looked at, whoever was there to raise it.
+
+    def _run(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        passage: Passage = environ["asgi.scope"][PASSAGE]
+        if not passage.is_measured:
+            # The input ends where the body does. Werkzeug takes it for empty where neither this nor the length says so.
+            environ["wsgi.input_terminated"] = True
+        return Answer(self.app(environ, start_response), passage)
+
     def __repr__(self) -> str:
         return f"<WSGI {self.app!r}>"
+
+
+class Passage:
+    """One request on its way to a WSGI app and back: the two ends of its connection, and whether the client has left.
+
+    A thread cannot be cancelled. It ends with the next chunk that it makes after the client has left.
+    """
+
+    def __init__(self, receive: Receive, send: Send, *, is_measured: bool) -> None:
+        self.left = False
+        self.refusal: OSError | None = None
+        self._receive = receive
+        self._send = send
+        self.is_measured = is_measured
+        self._kept: list[Message] = []
+        self._receiving = Lock()
+        self._watcher: Task[None] | None = None
+
+    async def receive(self) -> Message:
+        """What the app reads.
+
+        Raises:
+            ClientDisconnect: the client left, and nothing else would tell the app that the body is not whole.
+        """
+        async with self._receiving:
+            if self._kept:
+                message = self._kept.pop(0)
+            else:
+                message = {"type": "http.disconnect"} if self.left else await self._receive()
+        if message["type"] == "http.disconnect":
+            self.left = True
+            if not self.is_measured:
+                raise ClientDisconnect("the client left before the end of the body")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the app answers, to nobody after the client has left."""
+        if self.left:
+            return
+        try:
+            await self._send(message)
+        except OSError as error:  # The client left (ASGI HTTP 2.4).
+            self.left, self.refusal = True, error
+            return
+        if self._watcher is None and message.get("more_body"):
+            self._watcher = create_task(self._watch())  # Before 2.4 only `receive` tells.
+
+    async def _watch(self) -> None:
+        async with self._receiving:
+            message = await self._receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                self._kept.append(message)  # All that there is to read; what comes now is the end.
+                message = await self._receive()
+            self._kept.append(message)  # What still reads its body sees there that the client leaves.
+            self.left = message["type"] == "http.disconnect"
+
+    def end(self, *, is_complete: bool) -> None:
+        """Nobody waits for the answer any more, complete or not."""
+        if not is_complete:
+            self.left = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+class Answer:
+    """What a WSGI app returned, up to where the client has left."""
+
+    def __init__(self, chunks: Iterable[bytes], passage: Passage) -> None:
+        self.chunks = chunks
+        self.passage = passage
+        self._rest: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self.passage.left:
+            raise StopIteration
+        if self._rest is None:
+            self._rest = iter(self.chunks)
+        return next(self._rest)
+
+    def close(self) -> None:
+        """Close what the app returned, as PEP 3333 asks."""
+        close = getattr(self.chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def join_cookies(lines: RawHeaders) -> RawHeaders:
+    """The header lines with one Cookie at most: HTTP/2 splits it, and a2wsgi joins by comma (RFC 9113 §8.2.3)."""
+    cookies = [value for name, value in lines if name == b"cookie"]
+    if len(cookies) < 2:
+        return lines
+    return [*(line for line in lines if line[0] != b"cookie"), (b"cookie", b"; ".join(cookies))]

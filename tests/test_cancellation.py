@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from microweb import App, ClientDisconnect
+from microweb import App, ClientDisconnect, EventStream
 from microweb.middleware import Timeout
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +112,125 @@ async def test_the_teardown_of_a_view_that_took_too_long_is_told_so(is_layer, er
         assert (await client.get("/inner/")).status_code == 504
 
     assert seen == [False]
+
+
+async def post(app, path, pieces, *, leaves=True):
+    """Send a body in pieces, then leave or stay; what is sent to the client meanwhile is thrown away."""
+    coming = iter(pieces)
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        piece = next(coming, None)
+        if piece is not None:
+            return {"type": "http.request", **piece}
+        if not leaves:
+            await anyio.sleep_forever()
+        return {"type": "http.disconnect"}
+
+    async def throw_away(message):
+        pass
+
+    with anyio.fail_after(10):
+        await app({**SCOPE, "method": "POST", "path": path}, receive, throw_away)
+
+
+SHORT = [{"body": b"{}", "more_body": True}, {"body": b"", "more_body": False}]
+LONG = [{"body": b"x" * 10_000, "more_body": True}] * 20
+
+
+@pytest.mark.parametrize("pieces", [SHORT, LONG[:3]], ids=["whole", "cut off"])
+async def test_a_view_that_reads_no_body_is_cancelled_in_whatever_pieces_the_body_came(pieces):
+    app, ends = App(__name__), []
+
+    @app.post("/", cancel_on_disconnect=True)
+    async def view():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("cancelled")
+
+    await post(app, "/", pieces)
+
+    assert ends == ["cancelled"]
+
+
+@pytest.mark.parametrize("pieces", [SHORT, LONG], ids=["short", "long"])
+async def test_a_stream_whose_view_reads_no_body_ends_when_its_client_has_left(pieces, caplog):
+    app, ends = App(__name__, config={"BODY_TIMEOUT": 0.01}), []
+
+    @app.post("/")
+    async def view():
+        async def items():
+            try:
+                yield "first"
+                await anyio.sleep_forever()
+            finally:
+                ends.append("closed")
+
+        return EventStream(items())
+
+    await post(app, "/", pieces)
+
+    assert ends == ["closed"]
+    assert caplog.records == []
+
+
+async def test_a_stream_may_read_the_body_late_and_loses_nothing_of_it():
+    app, sizes = App(__name__), []
+
+    @app.post("/")
+    async def view(request):
+        async def items():
+            yield "begun"
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            sizes.append(len(await request.body()))
+            yield "done"
+
+        return EventStream(items())
+
+    await post(app, "/", [*LONG, {"body": b"end"}])
+
+    assert sizes == [200_003]
+
+
+async def test_a_body_that_was_let_go_is_not_presented_as_complete(caplog):
+    app, errors = App(__name__, config={"BODY_TIMEOUT": 0.01}), []
+
+    @app.post("/")
+    async def view(request):
+        async def items():
+            yield "begun"
+            await anyio.sleep(0.1)  # works for longer than a body may stand still
+            try:
+                await request.body()
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        return EventStream(items())
+
+    await post(app, "/", [*LONG, *LONG], leaves=False)
+
+    assert len(errors) == 1
+    assert "let go" in errors[0]
+
+
+@pytest.mark.parametrize("wrap", [EventStream, lambda items: items], ids=["events", "stream"])
+async def test_a_stream_that_never_waits_ends_when_its_client_has_left(wrap, caplog):
+    app, ends = App(__name__), []
+
+    @app.post("/")
+    async def view():
+        async def items():
+            try:
+                while True:
+                    yield "more"
+            finally:
+                ends.append("closed")
+
+        return wrap(items())
+
+    await post(app, "/", SHORT)
+
+    assert ends == ["closed"]
+    assert caplog.records == []

@@ -224,3 +224,29 @@ async def test_a_websocket_that_is_too_slow_is_closed_with_1013_and_not_logged(c
 
     assert closed.value.code == 1013
     assert caplog.records == []
+
+
+async def test_an_event_stream_that_is_too_slow_ends_and_is_not_logged(caplog):
+    app, ends = App(__name__), []
+
+    @app.get("/events")
+    async def events():
+        async def items():
+            try:
+                async with app.channels.subscribe("news", size=1, on_full="disconnect") as messages:
+                    yield "joined"
+                    await app.channels.publish("news", 1)
+                    await app.channels.publish("news", 2)
+                    async for message in messages:
+                        yield message
+            finally:
+                ends.append(app.channels.count("news"))
+
+        return EventStream(items())
+
+    async with Client(app) as client:
+        response = await client.get("/events")
+
+    assert response.text == "data: joined\n\n"
+    assert ends == [0]
+    assert caplog.records == []

@@ -434,6 +434,28 @@ def test_a_mounted_app_is_explained_further():
     assert app.explain("GET", "/api").inner.outcome == "not_found"
 
 
+@pytest.mark.anyio
+async def test_a_redirect_inside_mounted_apps_is_told_with_the_whole_location():
+    app, api, shop = App("outer"), App("api"), App("shop")
+    shop.get("/hats/")(lambda: "hats")
+    api.mount("/shop", shop)
+    app.mount("/a b", api)
+
+    told = app.explain("GET", "/a%20b/shop/hats").inner.inner.location
+
+    async with Client(app) as client:
+        assert (await client.get("/a%20b/shop/hats")).headers["location"] == told == "/a%20b/shop/hats/"
+
+
+def test_a_method_that_is_no_token_is_told_as_a_400_without_allow():
+    app = App(__name__)
+    app.get("/")(lambda: "home")
+
+    explanation = app.explain("G(T", "/")
+
+    assert (explanation.status, explanation.allow) == (400, ())
+
+
 def test_a_foreign_app_is_the_end_of_the_explanation():
     class Foreign:
         async def __call__(self, scope, receive, send): ...

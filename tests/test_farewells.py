@@ -232,3 +232,93 @@ async def test_a_view_that_stays_is_waited_for_as_long_as_a_background_task():
         await Line(app).run()
 
     assert seen == ["exit"]
+
+
+@pytest.mark.parametrize("through", ["/ws", "/inner/ws", "/foreign/ws"])
+async def test_a_view_that_waits_for_something_else_is_cancelled_when_it_had_its_time(through, caplog):
+    app, inner, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01}), App("inner"), []
+    inner.config["BACKGROUND_TIMEOUT"] = 0.01
+    note_exit(app, seen)
+
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            async with app.channels.subscribe("news") as messages:
+                async for message in messages:
+                    await websocket.send_json(message)
+        finally:
+            seen.append("cancelled")
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    async def foreign(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("cancelled")
+
+    async def teardown(error):
+        seen.append(error)
+
+    app.websocket("/ws")(view)
+    inner.websocket("/ws")(view)
+    app.teardown_websocket(teardown)
+    app.mount("/inner", inner)
+    app.mount("/foreign", foreign)
+
+    with anyio.fail_after(10):
+        assert await shut_down(app, through) == 1012
+
+    assert seen == ["cancelled", None, "exit"]
+    assert caplog.records == []
+
+
+async def test_tasks_of_a_view_that_had_its_time_are_cancelled_with_it():
+    app, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01}), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+
+        async def stay(name):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                seen.append(name)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stay, "beside")
+            await stay("view")
+
+    with anyio.fail_after(10):
+        assert await shut_down(app, "/ws") == 1012
+
+    assert sorted(seen) == ["beside", "view"]
+
+
+async def test_a_view_that_is_cancelled_by_its_server_meanwhile_is_cancelled():
+    app, seen, open_now = App(__name__, config={"BACKGROUND_TIMEOUT": 0}), [], anyio.Event()
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        open_now.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.4)
+            seen.append("released")
+
+    line = Line(app)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(line.serve_websocket)
+            await open_now.wait()
+            app.shutting_down.set()
+            tasks.cancel_scope.cancel()
+    line.to_app.close()
+    line.messages.close()
+
+    assert seen == ["released"]
+    assert tasks.cancel_scope.cancelled_caught

@@ -102,9 +102,11 @@ async def test_parameters_and_case_of_the_content_type_do_not_matter(content_typ
     assert answer.json()["fields"] == [["a", "1"]]
 
 
-async def test_a_request_without_body_and_content_type_has_an_empty_form():
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}])
+async def test_a_request_without_body_has_an_empty_form(headers):
     async with Client(form_app()) as client:
-        assert (await client.get("/")).json() == {"fields": [], "files": []}
+        assert (await client.get("/", headers=headers)).json() == {"fields": [], "files": []}
+        assert (await client.post("/", headers=headers)).json() == {"fields": [], "files": []}
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}, {"content-type": "multipart/mixed"}])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microweb import App, Converter, Request, Router, url_for
+from microweb import App, Converter, Request, Router, g, url_for
 from microweb.errors import BuildError, OutsideContextError
 from microweb.testing import Client
 
@@ -198,3 +198,37 @@ def test_a_variable_of_the_host_that_an_app_is_mounted_on_is_no_query():
     app.mount("", router)
 
     assert app.url_for("shop.inner.show", tenant="ada", name="hat") == "http://ada.example.org/inner/hat"
+
+
+@pytest.mark.anyio
+async def test_url_defaults_fill_in_where_an_app_is_mounted():
+    app, site, shop = App(__name__), Router("site", __name__, prefix="/<lang>"), App("shop")
+
+    @site.url_value_preprocessor
+    def take_language(endpoint, values):
+        g.language = values.pop("lang", None)
+
+    @site.url_defaults
+    def add_language(endpoint, values):
+        values.setdefault("lang", g.language)
+        values.setdefault("unasked", "for")
+
+    @site.get("/")
+    async def home():
+        return [url_for("site.shop.hat", size=7), url_for("site.shop.hat", size=7, lang="fr", color="red")]
+
+    shop.add_route("/hats/<int:size>", view, endpoint="hat")
+    site.mount("/shop", shop, name="shop")
+    app.mount("", site)
+
+    async with Client(app) as client:
+        assert (await client.get("/de/")).json() == ["/de/shop/hats/7", "/fr/shop/hats/7?color=red"]
+
+
+def test_a_value_that_is_missing_for_where_an_app_is_mounted_is_named_with_the_endpoint():
+    app, shop = App(__name__), App("shop")
+    shop.add_route("/hat", view, endpoint="hat")
+    app.mount("/<tenant>", shop, name="shop")
+
+    with pytest.raises(BuildError, match=r"endpoint 'shop\.hat': the value for 'tenant' is missing"):
+        app.url_for("shop.hat")

@@ -1,5 +1,8 @@
 """Websockets on servers that say nothing when something is sent to a client that has left (ASGI before 2.4)."""
 
+import asyncio
+from itertools import chain, repeat
+
 import anyio
 import pytest
 
@@ -155,3 +158,135 @@ async def test_what_the_server_raises_meanwhile_is_raised_in_the_view(receives):
     await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
 
     assert seen == ["the server's own"]
+
+
+async def test_a_view_that_only_sends_ends_whatever_its_client_has_said_before(caplog):
+    app, ends = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            while True:
+                await websocket.send_text("tick")
+        finally:
+            ends.append(websocket.close_code)
+
+    with anyio.fail_after(10):
+        async with on_an_old_server(app) as client, client.websocket("/ws") as ws:
+            for text in ("subscribe", "still here", "still here"):
+                await ws.send_text(text)
+            assert await ws.receive() == "tick"
+
+    assert ends == [1006]
+    assert caplog.records == []
+
+
+def make_talkative(messages):
+    """The two sides of a server whose client says ``messages``, then leaves; it throws away what is sent."""
+    coming = chain([{"type": "websocket.connect"}], ({"type": "websocket.receive", "text": text} for text in messages))
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        return next(coming, {"type": "websocket.disconnect", "code": 1001})
+
+    async def send(message):
+        sent.append(message)
+
+    sent = []
+    return receive, send, sent
+
+
+async def send_until(websocket, seconds):
+    """Send for at least that long; what the client says meanwhile comes, as far as it is taken."""
+    deadline = anyio.current_time() + seconds
+    while anyio.current_time() < deadline:
+        await websocket.send_text("tick")
+
+
+async def test_what_comes_while_a_view_only_sends_is_bounded():
+    app, ends = App(__name__, config={"BODY_TIMEOUT": 0.05}), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await send_until(websocket, 60)
+        except WebSocketDisconnect:
+            ends.append("left")
+            raise
+
+    receive, send, _ = make_talkative(["x" * 10_000] * 1000)
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert ends == ["left"]
+
+
+async def test_a_view_that_receives_after_messages_were_thrown_away_is_told():
+    app = App(__name__, config={"BODY_TIMEOUT": 0.01})
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await send_until(websocket, 0.1)
+        await websocket.receive()
+
+    receive, send, sent = make_talkative(repeat("x" * 10_000))
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert sent[-1]["code"] == 1008
+
+
+async def test_no_message_is_lost_while_the_view_takes_its_time():
+    app, heard = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await send_until(websocket, 0.05)
+        async for message in websocket:
+            heard.append(message)
+
+    receive, send, _ = make_talkative([f"{number:10000}" for number in range(50)])
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert [int(text) for text in heard] == list(range(50))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("sends", [False, True])
+async def test_a_wait_that_was_given_up_loses_no_message_of_a_server_that_gives_futures(anyio_backend, sends):
+    app, heard, answers = App(__name__), [], []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        with anyio.move_on_after(0):
+            await websocket.receive()
+        for _ in range(3 if sends else 0):
+            await websocket.send_text("are you there?")
+        for number, answer in enumerate(answers):
+            answer.set_result({"type": "websocket.receive", "text": str(number)})
+        heard.append(await websocket.receive())
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        if not connected:
+            connected.append(True)
+            answer.set_result({"type": "websocket.connect"})
+        else:
+            answers.append(answer)
+        return answer
+
+    async def send(message):
+        pass
+
+    connected = []
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert heard == ["0"]
+    assert all(answer.done() for answer in answers)

@@ -612,6 +612,69 @@ async def test_what_its_lifespan_yields_is_there_below_an_app_that_tells_it_of_n
         assert (await client.get("/")).json() == {"name": "outer's", "pool": "inner's"}
 
 
+async def test_a_foreign_app_has_the_state_of_the_lifespans_where_the_server_sends_no_lifespan_events():
+    app = App(__name__)
+
+    @app.lifespan
+    async def pool(app):
+        yield {"pool": "ours"}
+
+    async def foreign(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"]["foreign"] = "yes"
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            return await send({"type": "lifespan.shutdown.complete"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        return await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
+
+    app.mount("/foreign", foreign)
+
+    async with Client(app, lifespan=False) as client:
+        assert (await client.get("/foreign/")).text == "{'pool': 'ours', 'foreign': 'yes'}"
+
+
+async def test_what_a_mounted_app_puts_into_the_state_is_seen_around_it_without_lifespan_events_too():
+    inner, outer = App("inner"), App("outer")
+    seen = []
+
+    @outer.middleware
+    async def look(request, call_next):
+        response = await call_next(request)
+        seen.append(request.state.get("user"))
+        return response
+
+    @inner.get("/")
+    async def home(request: Request):
+        request.state["user"] = "ada"
+        return "home"
+
+    outer.mount("/inner", inner)
+
+    async with Client(outer, lifespan=False) as client:
+        await client.get("/inner/")
+
+    assert seen == ["ada"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_no_body_bytes_of_a_foreign_app_leave_where_there_is_no_body(method, status):
+    async def careless(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await send({"type": "http.response.body", "body": b"cd"})
+
+    app = App(__name__)
+    app.mount("/foreign", careless)
+
+    async with Client(app) as client:
+        answer = await client.request(method, "/foreign/")
+
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert answer.headers.get("content-length") == ("4" if method == "HEAD" else None)
+
+
 async def test_an_app_behind_asgi_middleware_is_mounted_as_a_foreign_one():
     inner, outer = App("inner"), App("outer")
 

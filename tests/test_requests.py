@@ -2,6 +2,7 @@
 
 import contextlib
 from typing import Annotated
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -865,6 +866,36 @@ def test_a_query_that_a_server_leaves_on_the_raw_path_is_in_the_url_once():
     }
 
     assert Request(App(__name__), scope, None).url == "http://example.org/a%20b?q=1"
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "query", "url"),
+    [
+        (b"/admin#x", b"", "/admin%23x"),
+        (b"/caf\xc3\xa9", b"q=\xc3\xa9", "/caf%C3%A9?q=%C3%A9"),
+        (b"/a%2Fb", b"a#b", "/a%2Fb?a%23b"),
+    ],
+)
+def test_the_url_has_the_path_that_the_router_saw(raw_path, query, url):
+    scope = {
+        "type": "http",
+        "path": unquote(raw_path.decode()),
+        "raw_path": raw_path,
+        "query_string": query,
+        "headers": [(b"host", b"example.org")],
+    }
+
+    request = Request(App(__name__), scope, None)
+
+    assert request.url == f"http://example.org{url}"
+    assert unquote(request.url.path) == request.path
+    assert request.url.fragment == ""
+
+
+def test_an_empty_host_header_names_nobody():
+    scope = {"type": "http", "path": "/a", "headers": [(b"host", b"")], "server": ("127.0.0.1", 8000)}
+
+    assert Request(App(__name__), scope, None).url == "http://127.0.0.1:8000/a"
 
 
 @pytest.mark.parametrize(

@@ -791,6 +791,51 @@ async def test_hooks_and_layers_run_in_order_and_http_ones_do_not():
     ]
 
 
+@pytest.mark.parametrize(
+    ("returned", "status"), [(({"reason": "late"}, 401), 401), ("busy", 200), (("no", 402, {"X-Why": "fee"}), 402)]
+)
+async def test_what_a_websocket_middleware_returns_refuses_the_handshake(returned, status):
+    app = App(__name__)
+
+    @app.websocket_middleware
+    async def refuse(websocket, call_next):
+        return returned
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        raise AssertionError
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/ws"):
+                pass
+
+    assert denied.value.response.status_code == status
+
+
+async def test_a_refusal_passes_a_websocket_middleware_that_returns_nothing():
+    app = App(__name__)
+
+    @app.websocket_middleware
+    async def only_await(websocket, call_next):
+        await call_next(websocket)
+
+    @app.before_websocket
+    async def log_in(websocket):
+        return "log in first", 401
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        raise AssertionError
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/ws"):
+                pass
+
+    assert (denied.value.response.status_code, denied.value.response.text) == (401, "log in first")
+
+
 async def test_the_teardown_of_a_cancelled_view_gets_the_cancellation():
     app, ends = App(__name__), []
 

@@ -1,13 +1,19 @@
 """Unmodified WSGI apps under a prefix."""
 
+import json
+import threading
+from contextlib import suppress
+
+import anyio
 import pytest
 
-from microweb import App, SetupError
+from microweb import App, ClientDisconnect, SetupError
 from microweb.testing import Client
 from microweb.wsgi import WSGI
 
 pytestmark = pytest.mark.anyio
 flask = pytest.importorskip("flask")
+werkzeug = pytest.importorskip("werkzeug")
 pytest.importorskip("a2wsgi")
 
 
@@ -90,3 +96,137 @@ async def test_microweb_layers_see_its_answers():
 def test_a_pool_without_threads_is_a_mistake_with_its_place():
     with pytest.raises(SetupError, match=r"workers=1 or more threads, not 0 \(.*test_wsgi.py"):
         WSGI(lambda environ, start_response: [], workers=0)
+
+
+def make_flask_reader():
+    app = flask.Flask("old")
+
+    @app.route("/", methods=["GET", "POST"])
+    def read():
+        return {
+            "body": flask.request.get_data(as_text=True),
+            "name": flask.request.args.get("name"),
+            "cookies": flask.request.cookies.to_dict(),
+        }
+
+    return app
+
+
+async def test_a_body_without_a_length_arrives_whole():
+    async def chunks():
+        yield b"one, "
+        yield b"two"
+
+    app = App(__name__)
+    app.mount("/old", WSGI(make_flask_reader()))
+
+    async with Client(app) as client:
+        assert (await client.post("/old/", content=chunks())).json()["body"] == "one, two"
+
+
+@pytest.mark.parametrize(
+    ("headers", "read"), [([], ClientDisconnect), ([(b"content-length", b"9")], werkzeug.exceptions.ClientDisconnected)]
+)
+async def test_a_body_that_the_client_cut_off_is_never_taken_for_a_whole_one(headers, read):
+    seen = []
+    old = flask.Flask("old")
+
+    @old.post("/")
+    def view():
+        try:
+            seen.append(flask.request.get_data())
+        except Exception as error:
+            seen.append(type(error))
+        return ""
+
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0) if len(messages) > 1 else messages[0]
+
+    async def send(message):
+        pass
+
+    await WSGI(old)(make_scope("POST", headers), receive, send)
+
+    assert seen == [read]
+
+
+async def test_a_query_of_bytes_beyond_ascii_and_split_cookies_are_read():
+    sent = []
+    scope = make_scope("GET", [(b"cookie", b"a=1"), (b"cookie", b"b=2")], query="name=é".encode())
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        sent.append(message)
+
+    await WSGI(make_flask_reader())(scope, receive, send)
+
+    answer = json.loads(b"".join(message.get("body", b"") for message in sent))
+    assert (answer["name"], answer["cookies"]) == ("é", {"a": "1", "b": "2"})
+
+
+@pytest.mark.parametrize("tells", ["send", "receive"])
+async def test_an_endless_answer_ends_when_the_client_leaves(tells):
+    closed, left = threading.Event(), anyio.Event()
+
+    def old(environ, start_response):
+        start_response("200 OK", [("content-type", "text/plain")])
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.set()
+
+    async def receive():
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message.get("body"):
+            left.set()
+            if tells == "send":
+                raise OSError("the client left")
+
+    with anyio.fail_after(10), suppress(OSError):
+        await WSGI(old, workers=1)(make_scope("GET", []), receive, send)
+
+    assert closed.is_set()
+
+
+async def test_the_thread_of_a_cancelled_request_ends_with_its_next_chunk():
+    closed = threading.Event()
+
+    def old(environ, start_response):
+        start_response("200 OK", [("content-type", "text/plain")])
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.set()
+
+    app = App(__name__)
+    app.mount("/old", WSGI(old, workers=1))
+
+    async with Client(app) as client:
+        with anyio.move_on_after(0.2):
+            await client.get("/old/")
+        assert await anyio.to_thread.run_sync(closed.wait, 10)
+
+
+def make_scope(method, headers, query=b""):
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"example.org"), *headers],
+        "client": ("127.0.0.1", 5000),
+        "server": ("127.0.0.1", 80),
+    }

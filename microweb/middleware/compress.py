@@ -140,6 +140,8 @@ def keep_validator(request: Request, response: Response) -> Response:
     if etag is not None and weaken(etag) in request.headers.get("if-none-match", ""):
         response.headers["ETag"] = weaken(etag)
         response.headers.vary("Accept-Encoding")
+    elif is_compressible(response.content_type or ""):
+        response.headers.vary("Accept-Encoding")  # As the 200 would say (RFC 9110 §15.4.5).
     return response
 
 

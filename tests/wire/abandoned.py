@@ -100,6 +100,20 @@ async def events():
     return EventStream(items())
 
 
+@app.post("/unread")
+async def unread():
+    with resource("unread"):
+        yield "first"
+        await anyio.sleep_forever()
+
+
+@app.get("/tireless")
+async def tireless():
+    with resource("tireless"):
+        while True:
+            yield b"x" * 10_000
+
+
 @app.websocket("/sending")
 async def sending(websocket):
     await websocket.accept()
