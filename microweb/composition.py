@@ -7,7 +7,7 @@ around each endpoint. After it a request runs no set-up code.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -114,6 +114,8 @@ class Composition:
                 check_plain(registration, "url_defaults")
             for registration in placement.router.url_value_preprocessors:
                 check_plain(registration, "url_value_preprocessor")
+            for registration in gather_template_functions(placement.router):
+                check_synchronous(registration)
         for target in self.assembly.targets:
             if not target.is_websocket:
                 self.compose(target)
@@ -443,6 +445,26 @@ def check_plain(registration: Registration, what: str) -> None:
         raise SetupError(
             f"the {what} function {describe(registration.function)} must be a plain def: it only changes the values it "
             f"is given ({registration.place}); what has to be awaited belongs into a before_request function"
+        )
+
+
+def gather_template_functions(router: Any) -> Iterator[Registration]:
+    """Every function that is registered on a router to be called by templates."""
+    yield from router.context_processors
+    for named in (router.template_filters, router.template_tests, router.template_globals):
+        yield from named.values()
+
+
+def check_synchronous(registration: Registration) -> None:
+    """Refuse a function for templates that would have to be awaited.
+
+    Raises:
+        SetupError: it is an ``async def``; templates render synchronously.
+    """
+    if is_async(registration.function):
+        raise SetupError(
+            f"{describe(registration.function)} is used inside templates, which render synchronously, so it must be a "
+            f"plain def; await what it needs in the view ({registration.place})"
         )
 
 

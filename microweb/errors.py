@@ -97,7 +97,7 @@ class ClientDisconnect(Exception):
 
 
 class WebSocketDisconnect(ClientDisconnect):
-    """The peer closed the websocket. ``code`` and ``reason`` are those of its close frame (RFC 6455 §7.4)."""
+    """The websocket is closed, by either side. ``code`` and ``reason`` are those of the close frame (RFC 6455 §7.4)."""
 
     def __init__(self, code: int = 1005, reason: str = "") -> None:
         super().__init__(code, reason)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Form", "FormPart", "PartStream", "read_form"]
 
 URLENCODED = b"application/x-www-form-urlencoded"
+NO_LENGTH = (None, b"0")
+"""The Content-Length of a request that may have no body; without one only reading tells."""
 NO_FILES: MultiDict[UploadFile] = MultiDict(kind="file")
 
 
@@ -59,7 +61,8 @@ class Form:
 async def read_form(request: Any) -> Form:
     """The form in the body of ``request``, read once.
 
-    A request without a body has an empty form, as in Flask, also one of a client that always sends a Content-Type.
+    A request without a body has an empty form, as in Flask, whatever its Content-Type says of the body that is not
+    there: many clients send the same headers with a GET. A multipart form alone is cut off where it ends at once.
 
     Raises:
         UnsupportedMediaType: the body is no form.
@@ -91,7 +94,7 @@ async def read_form(request: Any) -> Form:
     if kind == "application/x-www-form-urlencoded":
         return await read_urlencoded(request)
     if kind != "multipart/form-data":
-        if length in (None, b"0") and not await request.connection.read("form()"):
+        if length in NO_LENGTH and not await request.connection.read("form()"):
             request._form = form = Form()
             return form
         raise not_a_form(content_type)

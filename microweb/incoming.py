@@ -394,7 +394,8 @@ class Incoming:
         """The client's session, loaded at first touch.
 
         Raises:
-            RuntimeError: no secret key is set, or it is first touched after the answer has started.
+            SetupError: no secret key is set.
+            RuntimeError: it is first touched after the answer has started.
         """
         if self._session is None:
             self._session = self.app.sessions.open(self)

@@ -69,6 +69,7 @@ class WebSocketOptions(TypedDict, total=False):
     timeout: float | None
     dependencies: Iterable[Depends]
     forbid_unknown: bool
+    json_max_depth: int
     max_header_size: int
     max_headers_size: int
     max_query_parameters: int
@@ -84,7 +85,6 @@ class RouteOptions(WebSocketOptions, total=False):
     """False, or what ``describe(...)`` gives."""
     body_timeout: float | None
     decode_request_bodies: bool
-    json_max_depth: int
     max_boundary_size: int
     max_form_files: int | None
     max_form_memory_size: int | None

@@ -214,7 +214,7 @@ class Request(HTTPIncoming):
     async def form(self) -> MultiDict[str]:
         """The text fields of the form in the body, urlencoded or multipart; read once, then kept.
 
-        Without a body and a Content-Type it is empty. Files go to ``files()``.
+        Without a body it is empty. Files go to ``files()``.
 
         Raises:
             UnsupportedMediaType: the body is no form.

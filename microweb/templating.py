@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
 from microweb import json
-from microweb.callables import describe, is_async
-from microweb.errors import SetupError
+from microweb.composition import check_synchronous
 from microweb.flashing import get_flashed_messages
 from microweb.incoming import Incoming
 from microweb.proxies import Proxy, current_app, find_context, find_incoming, g, session, url_for
@@ -181,11 +180,7 @@ def plain(registration: Registration) -> Callable[..., Any]:
     Raises:
         SetupError: it is an ``async def``; templates render synchronously.
     """
-    if is_async(registration.function):
-        raise SetupError(
-            f"{describe(registration.function)} is used inside templates, which render synchronously, so it must be a "
-            f"plain def; await what it needs in the view ({registration.place})"
-        )
+    check_synchronous(registration)
     return registration.function
 
 

@@ -1,9 +1,12 @@
 """Attributes that Flask has and microweb has not: reading and setting them says what to write instead."""
 
+import inspect
 import re
 from datetime import timedelta
 
+import flask
 import pytest
+from werkzeug.utils import header_property
 
 from microweb import App, Request, Response, Router, request, session
 from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
@@ -31,6 +34,17 @@ def test_setting_what_would_do_nothing_is_an_error():
         app.session_interface = object()
     with pytest.raises(AttributeError, match="Response has no status to be set; use status_code"):
         Response().status = "404 Not Found"
+
+
+def test_no_header_that_flask_has_an_attribute_for_is_set_in_silence():
+    attributes = [name for name, value in inspect.getmembers(flask.Response) if isinstance(value, header_property)]
+    response = Response("x")
+
+    for name in {*attributes, "allow", "content_range", "content_security_policy"} - set(dir(Response)):
+        with pytest.raises(AttributeError, match=f"Response has no {name} to be set; use headers"):
+            setattr(response, name, "x")
+
+    assert "access_control_allow_origin" in attributes
 
 
 def test_a_subclass_that_sets_what_would_do_nothing_is_an_error():

@@ -102,11 +102,26 @@ async def test_parameters_and_case_of_the_content_type_do_not_matter(content_typ
     assert answer.json()["fields"] == [["a", "1"]]
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}])
-async def test_a_request_without_body_has_an_empty_form(headers):
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}, {"content-type": "text/plain"}])
+async def test_a_request_without_a_body_has_an_empty_form_whatever_its_content_type(method, headers):
     async with Client(form_app()) as client:
-        assert (await client.get("/", headers=headers)).json() == {"fields": [], "files": []}
-        assert (await client.post("/", headers=headers)).json() == {"fields": [], "files": []}
+        answer = await client.request(method, "/", headers=headers)
+
+    assert answer.json() == {"fields": [], "files": []}
+
+
+async def test_the_values_of_a_request_without_a_body_are_those_of_its_query():
+    app = App(__name__)
+
+    @app.get("/")
+    def show(request: SyncRequest):
+        return request.values.to_dict()
+
+    async with Client(app) as client:
+        answer = await client.get("/?a=1", headers={"content-type": "application/json"})
+
+    assert answer.json() == {"a": "1"}
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}, {"content-type": "multipart/mixed"}])

@@ -144,6 +144,27 @@ def test_an_async_function_for_templates_is_refused_with_its_place():
         render_template_string("x")
 
 
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda app: app.context_processor,
+        lambda app: app.template_filter(),
+        lambda app: app.template_test("late"),
+        lambda app: app.template_global(),
+    ],
+)
+async def test_an_async_function_for_templates_stops_the_start(register):
+    app = App(__name__)
+
+    @register(app)
+    async def late(*values):
+        return {}
+
+    with pytest.raises(SetupError, match=r"render synchronously.*test_templating.py:\d+"):
+        async with Client(app):
+            pass
+
+
 async def test_strings_and_markup_files_are_escaped_and_text_files_are_not(tmp_path, program):
     name = program(page="{{ value }}")
     (tmp_path / name / "templates" / "page.txt").write_text("{{ value }}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from microweb import Request, Response, SetupError, StreamingResponse
 from microweb.middleware.codings import CODINGS, Coding, Encoder
+from microweb.middleware.options import read_list
 
 __all__ = ["Compress"]
 
@@ -48,15 +49,15 @@ class Compress:
     >>> app.add_middleware(Compress(minimum=500))
 
     Raises:
-        SetupError: one of ``encodings`` is unknown, or ``minimum`` is negative.
+        SetupError: one of ``encodings`` is unknown, or ``minimum`` is no whole number or negative.
     """
 
     def __init__(self, minimum: int = 1024, encodings: Sequence[str] = ("zstd", "br", "gzip")) -> None:
-        listed = [encodings] if isinstance(encodings, str) else list(encodings)
+        listed = read_list(encodings, f"Compress knows the encodings {', '.join(CODINGS)}")
         unknown = [name for name in listed if name not in CODINGS]
         if unknown or not listed:
             raise SetupError(f"Compress knows the encodings {', '.join(CODINGS)}, not {(unknown or listed)!r}")
-        if minimum < 0:
+        if type(minimum) is not int or minimum < 0:
             raise SetupError(f"minimum is a number of bytes, 0 or more, not {minimum!r}")
         self.minimum = minimum
         loaded = [(name, CODINGS[name]()) for name in listed]

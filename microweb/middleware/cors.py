@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 
 from microweb import Request, Response, SetupError
+from microweb.middleware.options import read_list
 from microweb.middleware.origins import check_origin
 
 __all__ = ["CORS"]
@@ -39,7 +40,8 @@ class CORS:
     >>> app.add_middleware(CORS(["https://shop.example"], credentials=True))
 
     Raises:
-        SetupError: an origin is none, a name is no token, or credentials are let through for every site.
+        SetupError: an origin is none, a name is no token, ``max_age`` is no number, or credentials are let
+            through for every site.
     """
 
     def __init__(
@@ -52,7 +54,8 @@ class CORS:
         expose: Iterable[str] = (),
         max_age: int | None = 600,
     ) -> None:
-        listed = [origins] if isinstance(origins, str | re.Pattern) else list(origins)
+        expected = "CORS takes origins such as 'https://example.org', or compiled patterns"
+        listed = read_list(origins, expected, (str, re.Pattern))
         self._any_origin = "*" in listed
         if self._any_origin and credentials:
             # SECURITY: test_credentials_are_never_let_through_for_every_site
@@ -63,7 +66,7 @@ class CORS:
         self._origins = frozenset(check_origin(origin) for origin in listed if isinstance(origin, str))
         if not listed:
             raise SetupError("CORS needs the origins that it is for, such as ['https://example.org']; none came")
-        allowed = [headers] if isinstance(headers, str) else list(headers)
+        allowed = names(headers)
         self._any_header = "*" in allowed
         self._simple = [("Access-Control-Allow-Credentials", "true")] if credentials else []
         self._actual = list(self._simple)
@@ -76,7 +79,10 @@ class CORS:
         if allowed and not self._any_header:
             self._preflight.append(("Access-Control-Allow-Headers", ", ".join(check_token(name) for name in allowed)))
         if max_age is not None:
-            self._preflight.append(("Access-Control-Max-Age", str(int(max_age))))
+            try:
+                self._preflight.append(("Access-Control-Max-Age", str(int(max_age))))
+            except (TypeError, ValueError):
+                raise SetupError(f"CORS takes a max_age in whole seconds, or None, not {max_age!r}") from None
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """The answer to a preflight, or that of the rest with the headers that let a page read it."""
@@ -125,7 +131,7 @@ class CORS:
 
 def names(given: Iterable[str]) -> list[str]:
     """A list of names; a single string is one of them."""
-    return [given] if isinstance(given, str) else list(given)
+    return read_list(given, "CORS takes names of methods and headers, such as 'PUT' and 'X-Token'")
 
 
 def check_token(name: str) -> str:

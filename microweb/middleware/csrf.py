@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from microweb import Request, Response, SetupError
 from microweb.errors import Forbidden
+from microweb.middleware.options import read_list
 from microweb.middleware.origins import check_origin
 
 __all__ = ["CSRF"]
@@ -30,15 +31,15 @@ class CSRF:
     >>> app.add_middleware(CSRF(trusted_origins=["https://accounts.example"]))
 
     Raises:
-        SetupError: a trusted origin is none.
+        SetupError: a trusted origin is none, or ``exempt`` holds no names.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
-        trusted = [trusted_origins] if isinstance(trusted_origins, str) else list(trusted_origins)
+        trusted = read_list(trusted_origins, "CSRF takes origins such as 'https://example.org'")
         if "*" in trusted:
             raise SetupError('CSRF takes origins such as "https://example.org"; to trust every site, leave it out')
         self.trusted_origins = frozenset(check_origin(origin) for origin in trusted)
-        self.exempt = frozenset([exempt] if isinstance(exempt, str) else exempt)
+        self.exempt = frozenset(read_list(exempt, "CSRF takes the names of exempt endpoints, such as 'hooks.payment'"))
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """The answer of the rest, or a 403."""

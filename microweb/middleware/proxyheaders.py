@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from microweb import SetupError
+from microweb.middleware.options import read_list
 
 __all__ = ["ProxyHeaders"]
 
@@ -57,13 +58,13 @@ class ProxyHeaders:
     """Tells ``add_middleware`` that it takes the app, and not ``(request, call_next)``."""
 
     def __init__(self, trusted: Iterable[str], hops: int = 1, *, headers: Iterable[str] = HEADERS) -> None:
-        listed = [trusted] if isinstance(trusted, str) else list(trusted)
+        listed = read_list(trusted, "ProxyHeaders takes addresses and networks, such as '127.0.0.1' and '10.0.0.0/8'")
         if not listed:
             raise SetupError("ProxyHeaders needs the proxies to believe, trusted=['127.0.0.1']; none came")
-        if hops < 1:
+        if type(hops) is not int or hops < 1:
             raise SetupError(f"hops is the number of proxies in a row, 1 or more, not {hops!r}")
         self.hops = hops
-        self._reads = frozenset([headers] if isinstance(headers, str) else headers)
+        self._reads = frozenset(read_list(headers, f"ProxyHeaders reads some of {HEADERS!r}"))
         if not self._reads or not self._reads <= set(HEADERS):
             raise SetupError(f"ProxyHeaders reads some of {HEADERS!r}, not {sorted(self._reads)!r}")
         self._trusts_unix = "unix" in listed

@@ -42,9 +42,14 @@ class MemoryRateLimitStorage:
     >>> storage = MemoryRateLimitStorage(max_keys=10_000)
     >>> app = App(__name__)
     >>> app.add_middleware(RateLimit("100/minute", storage=storage))
+
+    Raises:
+        SetupError: ``max_keys`` is no whole number, or less than 1.
     """
 
     def __init__(self, *, max_keys: int = 100_000, clock: Callable[[], float] = monotonic) -> None:
+        if type(max_keys) is not int or max_keys < 1:
+            raise SetupError(f"MemoryRateLimitStorage takes max_keys=1 or more, not {max_keys!r}")
         self.max_keys = max_keys
         self._clock = clock
         self._windows: dict[str, tuple[int, float]] = {}
@@ -92,17 +97,24 @@ class RateLimit:
     ...     return "Who are you?"
 
     Raises:
-        SetupError: ``limit`` is none, or the name may not stand in a header.
+        SetupError: ``limit`` is none, the name may not stand in a header, ``key`` is no function, or ``storage`` no
+            ``RateLimitStorage``.
     """
 
     def __init__(
         self, limit: str, key: Key | None = None, storage: RateLimitStorage | None = None, *, name: str = "default"
     ) -> None:
-        match = LIMIT.fullmatch(limit.strip())
+        # Whatever came: what is no text is no limit.
+        match = LIMIT.fullmatch(str(limit).strip())
         if match is None or not int(match[1]) or match[2] == "0":
             raise SetupError(f"a rate limit is a number and a time, '100/minute' or '1000/15 minutes', not {limit!r}")
-        if NAME.fullmatch(name) is None:
+        given: object = name
+        if not isinstance(given, str) or NAME.fullmatch(given) is None:
             raise SetupError(f"the name of a rate limit is printable ASCII without quotes, not {name!r}")
+        if key is not None and not callable(key):
+            raise SetupError(f"the key of a rate limit is a function of the request, not {key!r}")
+        if storage is not None and not callable(getattr(storage, "hit", None)):
+            raise SetupError(f"the storage of a rate limit has an `async def hit(key, seconds)`; {storage!r} has not")
         self.limit = int(match[1])
         self.seconds = int(match[2] or 1) * SECONDS[match[3]]
         self.name = name

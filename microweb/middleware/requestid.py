@@ -32,7 +32,8 @@ class RequestID:
     """
 
     def __init__(self, header: str = "X-Request-ID") -> None:
-        if TOKEN.fullmatch(header) is None:
+        given: object = header
+        if not isinstance(given, str) or TOKEN.fullmatch(given) is None:
             raise SetupError(f"RequestID takes the name of a header, such as 'X-Request-ID', not {header!r}")
         self.header = header
 

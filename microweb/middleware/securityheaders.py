@@ -12,6 +12,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from microweb import Request, Response, SetupError
+from microweb.middleware.options import read_list
 
 __all__ = ["SecurityHeaders"]
 
@@ -80,14 +81,15 @@ class SecurityHeaders:
         self.options: dict[str, Any] = {**DEFAULTS, **options}
         get = self.options.__getitem__
         nonce_in = get("content_security_policy_nonce_in") or ()
-        self._nonce_in = [nonce_in] if isinstance(nonce_in, str) else list(nonce_in)
-        self._policy_name, self._policy = self._make_policy()
+        expected = "content_security_policy_nonce_in takes directives such as 'script-src'"
+        self._nonce_in = read_list(nonce_in, expected)
         try:
+            self._policy_name, self._policy = self._make_policy()
             # PERF(walk.middleware): checked and encoded once; six calls of Headers.setdefault take three times as long.
             self._lines = encode((name, value) for name, value in self._plain_headers() if value)
             self._transport = encode([("Strict-Transport-Security", self._make_transport())])
             self._policy_lines = encode([(self._policy_name, self._policy.replace(PLACEHOLDER, ""))])
-        except ValueError as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise SetupError(f"an option of SecurityHeaders makes no header: {error}") from None
         if not self._policy:
             self._policy_lines = []

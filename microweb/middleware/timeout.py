@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from microweb import Request, Response
+from microweb import Request, Response, SetupError
 from microweb.errors import GatewayTimeout
 
 __all__ = ["Timeout"]
@@ -21,12 +21,12 @@ class Timeout:
     >>> app.add_middleware(Timeout(30))
 
     Raises:
-        ValueError: ``seconds`` is not more than 0.
+        SetupError: ``seconds`` is not a number, or not more than 0.
     """
 
     def __init__(self, seconds: float) -> None:
         if seconds.__class__ not in (int, float) or not seconds > 0:
-            raise ValueError(f"a timeout is a number of seconds, more than 0, not {seconds!r}")
+            raise SetupError(f"a timeout is a number of seconds, more than 0, not {seconds!r}")
         self.seconds = seconds
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

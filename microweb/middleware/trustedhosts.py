@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from microweb import URL, Request, Response, SetupError
 from microweb.errors import BadRequest
+from microweb.middleware.options import read_list
 
 __all__ = ["TrustedHosts"]
 
@@ -32,12 +33,9 @@ class TrustedHosts:
     """
 
     def __init__(self, hosts: Iterable[str]) -> None:
-        listed = [hosts] if isinstance(hosts, str) else list(hosts)
+        listed = read_list(hosts, "TrustedHosts takes hosts such as 'example.org'")
         if not listed:
             raise SetupError("TrustedHosts needs the hosts that the app answers for; none came")
-        given: list[object] = [*listed]
-        if not all(isinstance(host, str) for host in given):
-            raise SetupError(f"TrustedHosts takes hosts such as 'example.org', not {listed!r}")
         bare = [host_of(host.removeprefix("*." if host.startswith("*") else ".")) for host in listed]
         for written, host in zip(listed, bare, strict=True):
             if not host or "*" in host:

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from microweb import App, Router
+from microweb import App, Router, SetupError
 from microweb.middleware import Timeout
 from microweb.testing import Client
 
@@ -67,5 +67,5 @@ async def test_a_streamed_body_takes_as_long_as_it_takes():
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), None, "5"])
 def test_a_timeout_is_more_than_nothing(seconds):
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(SetupError, match="more than 0"):
         Timeout(seconds)

@@ -92,6 +92,11 @@ async def limited() -> str:
     return "within its limits"
 
 
+@app.websocket("/limited", timeout=5, json_max_depth=3, websocket_max_message=1000)
+async def limited_messages(websocket: WebSocket) -> None:
+    assert_type(await websocket.receive_text(), str)
+
+
 @app.lifespan
 async def pool(app: App) -> AsyncIterator[None]:
     app.state.pool = "open"
