@@ -633,7 +633,7 @@ class App(Router):
         from microweb.callables import is_async
 
         async with AppContext(self):
-            value = function(*args) if is_async(function) else await self.workers.pick().run(function, *args)
+            value = function(*args) if is_async(function) else await self.workers.pick(stays=False).run(function, *args)
             if hasattr(value, "__await__"):
                 await value
 

@@ -92,7 +92,7 @@ class Call(Job):
                 if items:
                     return None
                 if self.ended:
-                    if not has_waited and (self.checkpoints or self.worker._crew.is_hogging()):
+                    if not has_waited and (self.checkpoints or self.crew.is_hogging()):
                         await self.pause()
                     break
                 request = self.request
@@ -166,7 +166,7 @@ class Call(Job):
         if self.firm or not self.claim.acquire(False):
             return False
         self.ended = True
-        self.worker._crew.forget(self)
+        self.crew.forget(self)
         return True
 
     def refuse(self) -> None:

@@ -74,10 +74,23 @@ class ThreadRequest:
 class Seat:
     """What a worker knows of its pool: the crew, and the thread that took its first job."""
 
-    __slots__ = ("_crew", "_thread")
+    __slots__ = ("_crew", "_stays", "_thread")
 
     _crew: Crew
     _thread: WorkerThread | None
+    _stays: bool
+    """Whether more jobs may come after the first."""
+
+    def take(self, thread: WorkerThread) -> WorkerThread:
+        """Have this and all further jobs done by ``thread``; others take it only when no thread is without a seat."""
+        self._thread = thread
+        if self._stays:
+            thread.seats.append(None)
+        return thread
+
+    def __del__(self) -> None:
+        if self._stays and self._thread is not None and self._thread.seats:
+            self._thread.seats.pop()
 
 
 class Job(ABC):
@@ -89,6 +102,7 @@ class Job(ABC):
         "before",
         "claim",
         "context",
+        "crew",
         "ended",
         "error",
         "firm",
@@ -104,6 +118,7 @@ class Job(ABC):
 
     def __init__(self, worker: Seat, function: Callable[..., Any], args: tuple[Any, ...], label: str) -> None:
         self.worker = worker
+        self.crew = worker._crew
         self.function = function
         self.args = args
         self.label = label
@@ -135,6 +150,8 @@ class Job(ABC):
             self.error = error.with_traceback(traceback and traceback.tb_next)
             del traceback  # It holds this frame, and this frame would hold it.
         thread.current = outer
+        # Its seat must be free when its request is over, however long this thread still has the job in hand.
+        del self.worker
 
     def end(self) -> None:
         """Tell the task, which may let go of the job at once."""
@@ -164,7 +181,7 @@ here = Here()
 class WorkerThread:
     """One thread and its queue; it runs from the first call to the next end, any number of times."""
 
-    __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "latest", "load", "name", "thread")
+    __slots__ = ("asleep", "bell", "calls", "crew", "current", "ending", "latest", "load", "name", "seats", "thread")
 
     def __init__(self, crew: Crew, name: str) -> None:
         self.crew = crew
@@ -174,6 +191,9 @@ class WorkerThread:
         # How many calls it has, queued and running. PERF(walk.thread): a list, because append and pop are
         # atomic and += is not; a lock would cost more than all the rest here.
         self.load: list[None] = []
+        # How many workers have it for their thread, the same way: their next calls will come here, and must not wait
+        # behind somebody else's while other threads are free.
+        self.seats: list[None] = []
         self.asleep = False
         self.ending = False
         self.bell: PipeBell | LockBell | None = None
@@ -313,27 +333,30 @@ class Crew:
         self.growing: LockType = allocate_lock()
 
     def find_idle(self) -> WorkerThread | None:
-        """The idle thread that is warmest, or a new one, or None when all are busy."""
+        """The idle thread that is warmest, or a new one, or one that others have for theirs; None when all are busy."""
         recent = self.recent
-        if recent is not None and not recent.load:
+        if recent is not None and not recent.load and not recent.seats:
             return recent
+        shared: WorkerThread | None = None
         for thread in self.threads:
             if not thread.load:
-                self.recent = thread
-                return thread
+                if not thread.seats:
+                    self.recent = thread
+                    return thread
+                shared = thread
         if len(self.threads) >= self.size:
-            return None
+            return shared
         with self.growing:
             number = len(self.threads) + 1
             if number > self.size:
-                return None
+                return shared
             thread = WorkerThread(self, f"{self.name}-{number}")
             try:
                 thread.start()
             except RuntimeError:
                 if number == 1:
                     raise
-                return None
+                return shared
             self.threads.append(thread)
         self.recent = thread
         return thread
@@ -343,7 +366,7 @@ class Crew:
         if self.waking is None:
             thread = self.find_idle()
             if thread is not None:
-                call.worker._thread = thread
+                call.worker.take(thread)
                 self.waking = thread
                 thread.put(call)
                 if len(thread.load) > 1:
@@ -381,7 +404,7 @@ class Crew:
             with self.lock:
                 bound = call.worker._thread
                 if bound is None:
-                    bound = call.worker._thread = thread
+                    bound = call.worker.take(thread)
             if bound is thread:
                 thread.load.append(None)
                 return call
@@ -470,6 +493,7 @@ def _forget_threads() -> None:
             thread.asleep = False
             thread.calls.clear()
             thread.load.clear()
+            thread.seats.clear()
         crew.common.clear()
         crew.recent = crew.waking = None
         crew.lock = allocate_lock()

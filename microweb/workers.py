@@ -60,9 +60,9 @@ class WorkerPool:
         """The greatest number of threads."""
         return self._crew.size
 
-    def pick(self) -> Worker:
-        """A seat for one request. Costs next to nothing: its thread is chosen at its first call."""
-        return Worker(self)
+    def pick(self, *, stays: bool = True) -> Worker:
+        """A seat for one request; with ``stays=False`` for one call. Its thread is chosen at its first call."""
+        return Worker(self, stays)
 
     def close(self, timeout: float = 5.0) -> None:
         """End the threads and wait for them, at most ``timeout`` seconds in all; blocks.
@@ -95,7 +95,8 @@ class WorkerPool:
 class Worker(Seat):
     """A seat in a pool for one request: all its calls run in one thread.
 
-    It prefers that thread and reserves nothing: holding a worker costs nothing and blocks nobody.
+    Others go to another thread while there is one, and share this one when there is none: holding a worker costs
+    nothing and blocks nobody.
 
     >>> import asyncio, threading
     >>> async def main(pool):
@@ -107,9 +108,10 @@ class Worker(Seat):
 
     __slots__ = ("_pool",)
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: WorkerPool, stays: bool) -> None:
         # Kept, because a pool that nobody refers to ends its threads.
         self._pool = pool
+        self._stays = stays
         self._crew = pool._crew
         self._thread = None
 
@@ -146,7 +148,7 @@ class Worker(Seat):
             if request is not None and request.open and request.thread.crew is crew:
                 # That thread waits for this task. If it did not do the call itself, all threads might come to
                 # wait for tasks that wait for a thread.
-                self._thread = request.thread
+                self.take(request.thread)
                 request.inbox.put(call)
                 return
             crew.offer(call)
@@ -217,9 +219,9 @@ async def run_blocking(function: Callable[[*Arguments], Value], *args: *Argument
 
     As ``Worker.run``, but each call takes any of them, and none waits behind a view.
     """
-    return await _blocking.pick().run(function, *args)
+    return await _blocking.pick(stays=False).run(function, *args)
 
 
 async def release_blocking(function: Callable[[*Arguments], Value], *args: *Arguments) -> Value:
     """As ``run_blocking``, for what releases something: it runs also if the caller is cancelled."""
-    return await _blocking.pick().run_firmly(function, *args)
+    return await _blocking.pick(stays=False).run_firmly(function, *args)

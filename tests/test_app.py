@@ -9,6 +9,7 @@ import threading
 from contextvars import ContextVar
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
@@ -972,3 +973,40 @@ def test_an_option_that_would_be_passed_over_in_silence_is_refused(option):
 
     with pytest.raises(SetupError, match=f"no {option}=, use .*test_app.py"):
         app.get("/", **{option: "api"})(lambda: "")
+
+
+async def test_the_def_view_of_one_request_does_not_wait_behind_that_of_another_while_threads_are_free():
+    app, begun, go_on = App(__name__), anyio.Event(), threading.Event()
+
+    @app.before_request
+    def connect():
+        g.thread = threading.get_ident()
+
+    @app.before_request
+    async def look_up(request):
+        if request.path == "/quick":
+            await begun.wait()
+
+    @app.get("/slow")
+    def slow():
+        anyio.from_thread.run_sync(begun.set, token=token)
+        go_on.wait(10)
+        return "slow"
+
+    @app.get("/quick")
+    def quick():
+        return str(g.thread == threading.get_ident())
+
+    token = anyio.lowlevel.current_token()
+    answers = []
+    async with Client(app) as client, anyio.create_task_group() as group:
+
+        async def ask():
+            answers.append((await client.get("/quick")).text)
+            go_on.set()
+
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        answers.append((await client.get("/slow")).text)
+
+    assert answers == ["True", "slow"]

@@ -216,9 +216,20 @@ async def test_a_new_request_does_not_wait_behind_one_blocked_thread(make_pool: 
 
 
 @pytest.mark.anyio
-async def test_a_bound_worker_waits_for_its_own_thread_and_keeps_no_other_from_working(
-    pool: WorkerPool,
-) -> None:
+async def test_the_thread_of_one_worker_is_left_to_it_while_there_are_others(pool: WorkerPool) -> None:
+    ours, theirs, gate = pool.pick(), pool.pick(), Gate()
+    home = await ours.run(threading.get_ident)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(theirs.run, gate)
+        await gate.wait_entered()
+        assert await ours.run(threading.get_ident) == home
+        gate.opened.set()
+
+
+@pytest.mark.anyio
+async def test_workers_share_a_thread_when_there_is_no_other_and_each_waits_for_its_own(make_pool: MakePool) -> None:
+    pool = make_pool(1)
     ours, theirs, gate = pool.pick(), pool.pick(), Gate()
     home = await ours.run(threading.get_ident)
     assert await theirs.run(threading.get_ident) == home
@@ -226,7 +237,6 @@ async def test_a_bound_worker_waits_for_its_own_thread_and_keeps_no_other_from_w
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(theirs.run, gate)
         await gate.wait_entered()
-        assert await pool.pick().run(threading.get_ident) != home
         waiting: list[int] = []
         tasks.start_soon(lambda: append_result(waiting, ours.run(threading.get_ident)))
         await turns()
