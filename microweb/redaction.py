@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NOT_SHOWN", "is_secret_name", "printable", "redacted", "shown"]
+__all__ = ["HIDDEN", "NOT_SHOWN", "is_secret_name", "printable", "redacted", "shown"]
 
 NOT_SHOWN = "(not shown)"
 """What ``shown`` ends with when it kept the value to itself."""
@@ -28,6 +28,9 @@ class Hidden:
 
     def __repr__(self) -> str:
         return "<hidden>"
+
+
+HIDDEN = Hidden()
 
 
 def is_secret_name(name: str) -> bool:
@@ -80,7 +83,7 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
     copy: dict[str, Any] = {}
     for name, value in values.items():
         if value is not None and (is_secret_name(str(name)) or (isinstance(value, str) and is_secret_text(value))):
-            value = Hidden()
+            value = HIDDEN
         elif isinstance(value, Mapping):
             value = redacted(value)
         copy[name] = value

@@ -17,7 +17,7 @@ from reprlib import Repr
 from types import TracebackType
 from typing import Any
 
-from microweb.redaction import is_secret_name, redacted
+from microweb.redaction import HIDDEN, is_secret_name, redacted
 from microweb.requests import Request
 
 __all__ = ["ErrorRecord", "ExceptionRecord", "FrameRecord"]
@@ -33,7 +33,8 @@ FIRST_FRAMES, LAST_FRAMES = 15, 35
 """Of a longer traceback (endless recursion has a thousand frames) the first and the last ones are shown."""
 MOST_EXCEPTIONS = 8
 
-CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+CREDENTIALS = re.compile("authorization|cookie", re.IGNORECASE)
+"""Headers, and what programs call after them, that let in whoever knows their value."""
 OWN_FOLDER = str(Path(__file__).parents[1]) + "/"
 LIBRARY_FOLDERS = (OWN_FOLDER, *(f"{path}/" for name, path in sysconfig.get_paths().items() if name != "data"))
 NAMED_VALUE = re.compile(r"""\b(\w+)(['"]?\s?[=:]\s?)('[^']*'?|"[^"]*"?|[^\s,)}\]]+)""")
@@ -176,26 +177,39 @@ def describe_value(name: str, value: Any) -> str:
     """A value as text: shortened, secrets left out. Never raises an ``Exception``."""
     # SECURITY: test_a_secret_is_not_on_the_page, test_a_value_that_cannot_be_shown_does_not_break_the_page
     try:
-        shown = redacted({name: without_secrets(value)})[name]
+        shown = HIDDEN if is_hidden_name(name) else redacted({name: without_secrets(value)})[name]
         return mask(shorten(Shortener().repr(shown), LONGEST_VALUE))
     except Exception as error:  # noqa: BLE001 - the program's own __repr__
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
-def without_secrets(value: Any, depth: int = 3) -> Any:
+def without_secrets(value: Any, depth: int = 4) -> Any:
     """The first of what a plain container holds, with secrets replaced; any other value as it is."""
     if depth and isinstance(value, Mapping):
-        return redacted({key: without_secrets(inner, depth - 1) for key, inner in islice(value.items(), 20)})
+        return redacted(
+            {
+                key: HIDDEN if is_hidden_name(key) else without_secrets(inner, depth - 1)
+                for key, inner in islice(value.items(), 20)
+            }
+        )
     if depth and type(value) in (list, tuple):
+        if len(value) == 2 and is_hidden_name(value[0]):
+            return type(value)((value[0], HIDDEN))  # A header, as the scope and an answer have it.
         return type(value)(without_secrets(inner, depth - 1) for inner in value[:20])
     return value
+
+
+def is_hidden_name(name: object) -> bool:
+    """Whether what bears this name, a text or the bytes of a header, may be a secret or lets somebody in."""
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return isinstance(text, str) and (is_secret_name(text) or CREDENTIALS.search(text) is not None)
 
 
 def mask(text: str) -> str:
     """A ``repr`` without the values that stand beside the name of a secret: ``User(password=<hidden>)``."""
 
     def replace(found: re.Match[str]) -> str:
-        return f"{found[1]}{found[2]}<hidden>" if is_secret_name(found[1]) else found[0]
+        return f"{found[1]}{found[2]}<hidden>" if is_hidden_name(found[1]) else found[0]
 
     return NAMED_VALUE.sub(replace, text)
 
@@ -250,6 +264,5 @@ def describe_request(request: Request) -> Iterator[tuple[str, list[tuple[str, st
     lines: list[tuple[str, str]] = []
     for raw_name, raw_value in scope["headers"][:MOST_VARIABLES]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        hidden = name in CREDENTIAL_HEADERS or is_secret_name(name)
-        lines.append((name, "<hidden>" if hidden else shorten(value, LONGEST_VALUE)))
+        lines.append((name, "<hidden>" if is_hidden_name(name) else shorten(value, LONGEST_VALUE)))
     yield "Headers", lines

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from microweb.errors import SetupError
 from microweb.registrations import find_place
 
-__all__ = ["Description", "Requirements", "describe", "find_description"]
+__all__ = ["Description", "Requirements", "Security", "describe", "find_description"]
 
 Thing = TypeVar("Thing")
+Security = str | Mapping[str, Iterable[str]] | Iterable[str | Mapping[str, Iterable[str]]]
+"""What a program writes: a scheme, schemes with their scopes, all of which are needed, or a list of those."""
 Requirements = list[dict[str, list[str]]]
 """Security requirements: one of them is enough, and all schemes in it are needed. Empty: none is."""
 
@@ -108,7 +110,7 @@ def describe(
     hidden: bool | None = None,
     operation_id: str | None = None,
     responses: Mapping[int, Any] | None = None,
-    security: str | Iterable[str | Mapping[str, Iterable[str]]] | None = None,
+    security: Security | None = None,
     examples: Mapping[str, Any] | None = None,
 ) -> Description:
     """Say of an operation what its code does not; decorates views, ``MethodView`` classes, dependencies and routers.
@@ -152,17 +154,18 @@ def describe(
     )
 
 
-def read_requirements(security: str | Iterable[str | Mapping[str, Iterable[str]]]) -> Requirements:
+def read_requirements(security: Security) -> Requirements:
     """Names of schemes, or scopes by name, as Security Requirement Objects.
 
     Raises:
         SetupError: one is neither.
     """
     found: Requirements = []
-    for each in [security] if isinstance(security, str) else security:
+    listed: Iterable[Any] = [security] if isinstance(security, (str, Mapping)) else security
+    for each in listed:
         if isinstance(each, str):
             found.append({each: []})
-        elif isinstance(each, Mapping):
+        elif isinstance(each, Mapping) and not any(isinstance(scopes, str) for scopes in each.values()):
             found.append({name: list(scopes) for name, scopes in each.items()})
         else:
             raise SetupError(

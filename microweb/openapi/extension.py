@@ -12,7 +12,7 @@ from typing import Any
 from microweb import json
 from microweb.app import App
 from microweb.errors import SetupError
-from microweb.openapi.descriptions import Requirements, read_requirements
+from microweb.openapi.descriptions import Requirements, Security, read_requirements
 from microweb.openapi.document import make_document
 from microweb.openapi.explorer import draw_page
 from microweb.pagepolicy import make_policy
@@ -61,7 +61,7 @@ class OpenAPI:
         servers: Iterable[str | Mapping[str, Any]] = (),
         tags: Mapping[str, str] | None = None,
         security_schemes: Mapping[str, dict[str, Any]] | None = None,
-        security: str | Iterable[str | Mapping[str, Iterable[str]]] = (),
+        security: Security = (),
         responses: Mapping[int, Any] | None = None,
         url: str | None = "/openapi.json",
         docs_url: str | None = "/docs",

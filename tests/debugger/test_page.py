@@ -221,6 +221,23 @@ async def test_a_secret_is_not_on_the_page():
     assert token not in page.text
 
 
+async def test_the_credentials_of_the_request_are_in_no_variable():
+    app = App(__name__, debug=True)
+    secret = "".join(["hun", "ter2"])
+
+    @app.get("/")
+    async def home(request):
+        scope, lines = request.scope, {"all": {"of": {"them": request.scope["headers"]}}}
+        headers, authorization = request.headers, str(request.headers["authorization"])
+        raise ValueError(len([scope, lines, headers, authorization, request.cookies.to_dict()]))
+
+    page = await get(app, headers={"accept": "text/html", "authorization": secret, "cookie": f"a={secret}"})
+
+    assert "(b&#x27;authorization&#x27;, &lt;hidden&gt;)" in page.text
+    assert "<th>authorization</th><td>&lt;hidden&gt;</td>" in page.text
+    assert secret not in page.text
+
+
 async def test_a_value_that_cannot_be_shown_does_not_break_the_page():
     class Broken:
         def __repr__(self):

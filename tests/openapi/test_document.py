@@ -958,6 +958,16 @@ def test_answers_of_every_operation_can_be_given_once():
     assert document["paths"]["/"]["get"]["responses"]["429"]["description"] == "Too often."
 
 
+@pytest.mark.parametrize("security", [{"oauth": ["read"]}, [{"oauth": ("read",)}]])
+def test_a_security_scheme_has_scopes(security):
+    app = App(__name__)
+    app.add_route("/", describe(security=security)(lambda: ""))
+
+    document = document_of(app, security_schemes={"oauth": {"type": "oauth2", "flows": {}}})
+
+    assert document["paths"]["/"]["get"]["security"] == [{"oauth": ["read"]}]
+
+
 def test_a_security_scheme_that_nobody_explained_is_a_setup_error():
     app = App(__name__)
     app.add_route("/", describe(security="tokne")(lambda: ""), endpoint="home")
@@ -974,6 +984,7 @@ def test_a_security_scheme_that_nobody_explained_is_a_setup_error():
         ({"responses": {"404": "x"}}, "by status from 100 to 599, not '404'"),
         ({"tags": "hats"}, "a list such as"),
         ({"security": [7]}, "names of security schemes"),
+        ({"security": {"oauth": "read"}}, "names of security schemes"),
     ],
 )
 def test_a_description_of_a_wrong_shape_is_a_setup_error(options, message):
