@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -361,10 +362,12 @@ def make_server(
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """End connections and lifespans. A ``def`` generator that never gives its thread back is left then."""
+            begun = time.monotonic()
             await super().shutdown(sockets)
             if threading.current_thread() is threading.main_thread():
                 # The loop would wait for it, and the process with it; uvicorn's own signal would end both.
-                self.last_resort = threading.Timer(grace + LAST_MOMENT, give_up)
+                left = max(0.0, begun + grace - time.monotonic())
+                self.last_resort = threading.Timer(left + LAST_MOMENT, give_up)
                 self.last_resort.daemon = True
                 self.last_resort.start()
 
