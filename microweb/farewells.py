@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from microweb.loops import Loop
 
-__all__ = ["Farewells"]
+__all__ = ["RESTARTS", "Farewells"]
+
+RESTARTS: Final = 1012  # the code for a service that restarts, in IANA's registry of RFC 6455
 
 MOMENT: Final = 0.25  # seconds for views that wait for the shutdown and have a last word of their own
 PATIENCE: Final = 5.0  # seconds for views to end when their websocket was closed; as for background work
@@ -64,7 +66,8 @@ class Farewells:
         """Who was cancelled, and whether that is still to be claimed."""
         self._tasks: set[object] = set()
         self._has_begun = False
-        self._all_ended: anyio.Event | None = None
+        self._all_ended: dict[Loop, anyio.Event] = {}
+        """What waits for the last of a loop; another loop cannot wait for the same, nor set it."""
 
     def add(self, closable: Closable) -> AbstractContextManager[object]:
         """Close it at the shutdown, or soon if that has begun; called in the task that it belongs to.
@@ -96,9 +99,9 @@ class Farewells:
                 del there[closable]
                 if not there:
                     del self._open[loop]
-                    if self._all_ended is not None:
-                        self._all_ended.set()
-                        self._all_ended = None
+                    ended = self._all_ended.pop(loop, None)
+                    if ended is not None:
+                        ended.set()
 
     def claim(self, closable: Closable) -> bool:
         """Whether the cancellation that has just come is the end of its time, and nothing else; taken back then."""
@@ -107,6 +110,10 @@ class Farewells:
         self._dismissed[closable] = False
         task: Task[Any] | None = current_task()
         return task is not None and task.uncancel() == 0
+
+    def has_dismissed(self, closable: Closable) -> bool:
+        """Whether it was cancelled, which may be before it was closed: ``wait`` has a patience of its own."""
+        return closable in self._dismissed
 
     async def wait(self, seconds: float) -> None:
         """Wait until all of this loop have ended: servers that leave websockets to the app do not wait for them.
@@ -134,6 +141,7 @@ class Farewells:
                 post(loop, partial(self._begin_here, loop, there))
             except RuntimeError:
                 self._open.pop(loop, None)  # that loop has ended, and they with it
+                self._all_ended.pop(loop, None)
 
     def clear(self) -> None:
         """Begin anew: who is added now is closed at the next shutdown."""
@@ -165,9 +173,10 @@ class Farewells:
         from anyio import Event
 
         while loop in self._open:
-            if self._all_ended is None:
-                self._all_ended = Event()
-            await self._all_ended.wait()
+            ended = self._all_ended.get(loop)
+            if ended is None:
+                ended = self._all_ended[loop] = Event()
+            await ended.wait()
 
     def _dismiss(self, loop: Loop) -> None:
         """Cancel who has not ended; each once."""
@@ -180,6 +189,6 @@ class Farewells:
 async def close(closable: Any) -> None:
     """Close one, as servers do that close them themselves."""
     try:
-        await closable.close(1012)
+        await closable.close(RESTARTS)
     except Exception:  # noqa: BLE001, S110 - a server that closes it at the same time may object
         pass

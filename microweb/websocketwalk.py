@@ -15,6 +15,7 @@ from microweb.conclusion import close, finish
 from microweb.context import current
 from microweb.conversion import to_response
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, NotFound, WebSocketDisconnect, leaf_of
+from microweb.farewells import RESTARTS
 from microweb.lookout import Lookout, needs_lookout
 from microweb.mounts import is_mountable_inside, make_scope
 from microweb.responses import Response
@@ -72,7 +73,7 @@ async def serve_websocket(
         try:
             if response is not None and websocket.state_of_connection == "connecting":
                 await websocket.deny(await finish(websocket, response))
-            await websocket.close()
+            await websocket.close(RESTARTS if farewells.has_dismissed(websocket) else 1000)
         except ClientDisconnect:
             pass  # Nobody is left to be told.
         except CancelledError:

@@ -6,11 +6,12 @@ as ``SCRIPT_NAME``, so its own ``url_for`` keeps working.
 
 from __future__ import annotations
 
-from asyncio import Lock, Task, create_task, wait
+from asyncio import Task, create_task, wait
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
+from microweb.connection import Connection
 from microweb.errors import ClientDisconnect, SetupError
 from microweb.quoting import quote_query
 from microweb.registrations import find_place
@@ -63,7 +64,7 @@ class WSGI:
             # SECURITY: test_a_header_with_underscores_is_dropped: X_Remote_User would be HTTP_X_REMOTE_USER too, past
             # a proxy that removes X-Remote-User (CVE-2015-0219). gunicorn and Django's server drop them as well.
             lines = join_cookies([line for line in scope["headers"] if b"_" not in line[0]])
-            passage = Passage(receive, send, is_measured=any(name == b"content-length" for name, _ in lines))
+            passage = Passage(receive, send, lines)
             # a2wsgi reads the query as ASCII; clients send UTF-8.
             query = quote_query(scope.get("query_string") or b"").encode("ascii")
             inner = {**scope, "headers": lines, "query_string": query, PASSAGE: passage}
@@ -111,15 +112,19 @@ class Passage:
     A thread cannot be cancelled. It ends with the next chunk that it makes after the client has left.
     """
 
-    def __init__(self, receive: Receive, send: Send, *, is_measured: bool) -> None:
-        self.left = False
+    def __init__(self, receive: Receive, send: Send, headers: RawHeaders) -> None:
         self.refusal: OSError | None = None
-        self._receive = receive
+        self.is_measured = any(name == b"content-length" for name, _ in headers)
+        # What the watcher takes ahead is kept there for the app, which may read its body after its answer has begun.
+        self._connection = Connection(receive, headers, None, None)
         self._send = send
-        self.is_measured = is_measured
-        self._kept: list[Message] = []
-        self._receiving = Lock()
+        self._is_over = False
         self._watcher: Task[None] | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether the client has left, or nobody waits for the answer any more."""
+        return self._is_over or self._connection.disconnected
 
     async def receive(self) -> Message:
         """What the app reads.
@@ -127,15 +132,9 @@ class Passage:
         Raises:
             ClientDisconnect: the client left, and nothing else would tell the app that the body is not whole.
         """
-        async with self._receiving:
-            if self._kept:
-                message = self._kept.pop(0)
-            else:
-                message = {"type": "http.disconnect"} if self.left else await self._receive()
-        if message["type"] == "http.disconnect":
-            self.left = True
-            if not self.is_measured:
-                raise ClientDisconnect("the client left before the end of the body")
+        message: Message = {"type": "http.disconnect"} if self._is_over else await self._connection.receive()
+        if message["type"] == "http.disconnect" and not self.is_measured:
+            raise ClientDisconnect("the client left before the end of the body")
         return message
 
     async def send(self, message: Message) -> None:
@@ -145,24 +144,16 @@ class Passage:
         try:
             await self._send(message)
         except OSError as error:  # The client left (ASGI HTTP 2.4).
-            self.left, self.refusal = True, error
+            self._is_over, self.refusal = True, error
             return
         if self._watcher is None and message.get("more_body"):
-            self._watcher = create_task(self._watch())  # Before 2.4 only `receive` tells.
-
-    async def _watch(self) -> None:
-        async with self._receiving:
-            message = await self._receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                self._kept.append(message)  # All that there is to read; what comes now is the end.
-                message = await self._receive()
-            self._kept.append(message)  # What still reads its body sees there that the client leaves.
-            self.left = message["type"] == "http.disconnect"
+            # Before 2.4 only `receive` tells.
+            self._watcher = create_task(self._connection.wait_disconnect())
 
     def end(self, *, is_complete: bool) -> None:
         """Nobody waits for the answer any more, complete or not."""
         if not is_complete:
-            self.left = True
+            self._is_over = True
         if self._watcher is not None:
             self._watcher.cancel()
 

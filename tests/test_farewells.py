@@ -1,5 +1,8 @@
 """Websockets that are open when the app shuts down: closed with 1012, and waited for before any exit runs."""
 
+import asyncio
+from contextlib import suppress
+
 import anyio
 import pytest
 
@@ -156,7 +159,7 @@ class Line:
     def __init__(self, app):
         self.app = app
         self.to_app, self.messages = anyio.create_memory_object_stream(10)
-        self.sent, self.stop = [], anyio.Event()
+        self.sent, self.codes, self.stop = [], [], anyio.Event()
         self.steps = 0
 
     async def serve_lifespan(self, task_status):
@@ -181,6 +184,7 @@ class Line:
     async def send(self, message):
         self.sent.append(message["type"])
         if message["type"] == "websocket.close":
+            self.codes.append(message["code"])
             await self.to_app.send({"type": "websocket.disconnect", "code": message["code"]})
             raise RuntimeError("closed already")
 
@@ -322,3 +326,65 @@ async def test_a_view_that_is_cancelled_by_its_server_meanwhile_is_cancelled():
 
     assert seen == ["released"]
     assert tasks.cancel_scope.cancelled_caught
+
+
+class QuietLine(Line):
+    """The same server, which leaves the close to the app."""
+
+    async def send(self, message):
+        with suppress(RuntimeError):
+            await super().send(message)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_view_that_gets_no_time_at_all_is_closed_with_1012_too(answers):
+    app = App(__name__, config={"BACKGROUND_TIMEOUT": 0})
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            if answers:
+                raise
+
+    line = QuietLine(app)
+    with anyio.fail_after(10):
+        await line.run()
+
+    assert line.codes == [1012]
+
+
+@pytest.mark.slow
+def test_a_view_that_outlived_its_loop_keeps_no_exit_of_the_next_from_running():
+    app, seen, lines = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01}), [], []
+    note_exit(app, seen)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        with suppress(asyncio.CancelledError):
+            await anyio.sleep_forever()
+        if not seen:
+            await anyio.sleep_forever()
+
+    async def live():
+        lines.append(line := Line(app))
+        lifespan = asyncio.create_task(line.serve_lifespan(anyio.TASK_STATUS_IGNORED))
+        await anyio.wait_all_tasks_blocked()
+        websocket = asyncio.create_task(line.serve_websocket())
+        await anyio.wait_all_tasks_blocked()
+        line.stop.set()
+        await lifespan
+        return websocket
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        stays = first.run(live())
+        ends = second.run(live())
+
+        assert (seen, stays.done(), ends.done()) == (["exit", "exit"], False, True)
+
+    for line in lines:
+        line.to_app.close()
+        line.messages.close()

@@ -798,6 +798,27 @@ def scope(spec_version: str) -> dict:
     }
 
 
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_receive_that_gives_the_end_of_the_body_for_ever_keeps_no_stream_from_going_on(spec_version):
+    app, sent = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        for chunk in ("a", "b", "c"):
+            await anyio.wait_all_tasks_blocked()
+            yield chunk
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message.get("body", b""))
+
+    await app(scope(spec_version), receive, send)
+
+    assert b"".join(sent) == b"abc"
+
+
 async def test_a_hook_cannot_make_something_of_a_stream_that_is_not_there_yet():
     app = App(__name__)
 

@@ -216,6 +216,33 @@ async def test_the_thread_of_a_cancelled_request_ends_with_its_next_chunk():
         assert await anyio.to_thread.run_sync(closed.wait, 10)
 
 
+@pytest.mark.parametrize("messages", [[b"a body"], [b"a ", b"body"]])
+async def test_an_app_may_begin_its_answer_and_read_the_body_then(messages):
+    sent, began = [], threading.Event()
+
+    def old(environ, start_response):
+        start_response("200 OK", [("content-type", "text/plain")])
+        yield b"begun, "
+        began.wait(10)
+        yield environ["wsgi.input"].read()
+
+    async def receive():
+        if not messages:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": messages.pop(0), "more_body": bool(messages)}
+
+    async def send(message):
+        sent.append(message.get("body", b""))
+        if sent[-1]:
+            await anyio.wait_all_tasks_blocked()
+            began.set()
+
+    with anyio.fail_after(10):
+        await WSGI(old)(make_scope("POST", [(b"content-length", b"6")]), receive, send)
+
+    assert b"".join(sent) == b"begun, a body"
+
+
 def make_scope(method, headers, query=b""):
     return {
         "type": "http",
