@@ -12,6 +12,7 @@ from inspect import iscoroutinefunction
 from typing import Annotated, Any
 
 from microweb.callables import describe
+from microweb.connection import find_content_lines
 from microweb.conversion import to_response
 from microweb.dependencies import DependencyReader, Errors, Node
 from microweb.errors import InvalidParameters, SetupError
@@ -148,15 +149,7 @@ def make_body_call(function: Callable[..., Any], parameter: Parameter, filter: A
             raise InvalidParameters(refused.errors) from None
 
     async def bound(request: Any) -> Any:
-        content_type = length = coding = None
-        for header, line in request.scope["headers"]:
-            if len(header) > 11:
-                if header == b"content-type":
-                    content_type = line
-                elif header == b"content-length":
-                    length = line
-                elif header == b"content-encoding":
-                    coding = line
+        content_type, length, coding = find_content_lines(request.scope["headers"])
         if content_type != b"application/json" and not is_json(content_type):
             if request._target.representations is None:
                 raise not_json(request)

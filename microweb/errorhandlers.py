@@ -107,8 +107,10 @@ class ErrorHandlers:
                 if response is not None and isinstance(shown, MethodNotAllowed):
                     add_allow(response, shown)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
-                if isinstance(leaf := leaf_of(second), ClientDisconnect):
-                    response = abandon(request, leaf)
+                # The leaf gets no name of its own: unlike `second`, that would outlive this block, and its traceback
+                # holds this frame.
+                if isinstance(leaf_of(second), ClientDisconnect):
+                    response = abandon(request, leaf_of(second))
                     if unhandled:
                         await self.report(request, error)
                     return response
@@ -131,7 +133,7 @@ class ErrorHandlers:
         return response
 
 
-def abandon(request: Incoming, error: ClientDisconnect) -> AbandonedResponse:
+def abandon(request: Incoming, error: BaseException) -> AbandonedResponse:
     """What stands for the answer to a client that has left: nobody's mistake, yet the work ended half way."""
     request.notes.unhandled = error  # A teardown that commits must know.
     return AbandonedResponse(error)

@@ -146,7 +146,10 @@ class EventStream(StreamingResponse):
                 if not has_ended:
                     raise
             finally:
-                await pulse.stop()
+                try:
+                    await pulse.stop()
+                finally:
+                    del pulse  # As the watch of the client (``watcher.py``), it holds this task.
         if has_ended and not line.has_ended:
             await write(send, END)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from microweb.connection import find_content_lines
 from microweb.errors import HTTPException, StatusError, UnsupportedMediaType
 from microweb.forms import NO_FIELDS, Part, field_too_large, find_boundary, parse_urlencoded
 from microweb.headers import RequestHeaders, find_header
@@ -73,14 +74,7 @@ async def read_form(request: Any) -> Form:
     form: Form | None = request._form
     if form is not None:
         return form if form.is_complete else await wait_for(form)
-    content_type = length = coding = None
-    for name, line in request.scope["headers"]:
-        if name == b"content-type":
-            content_type = line
-        elif name == b"content-length":
-            length = line
-        elif name == b"content-encoding":
-            coding = line
+    content_type, length, coding = find_content_lines(request.scope["headers"])
     if content_type == URLENCODED and coding is None:
         # PERF(bodies.form-urlencoded): what browsers send, letter by letter.
         limits = request.limits

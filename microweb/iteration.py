@@ -90,6 +90,7 @@ class _Iteration(Generic[Value]):
             call.refuse()
             cancellation = await call.wait_shielded()
             call.adopt(call.context)
+            call.error = None  # Its traceback holds frames that hold the call.
             self._call = None
         self._items.clear()
         if not self._ended:

@@ -79,7 +79,7 @@ class Plan:
             and first == names[0]
             and inspect.isroutine(function)
             # A decorator that takes **values only shows the signature of what it wraps.
-            and not hasattr(function, "__wrapped__")
+            and not (hasattr(function, "__wrapped__") or hasattr(function, "__signature__"))
         )
         """There is one such value, and it can be given without its name."""
         self.is_plain = self.is_coroutine_function and (

@@ -165,7 +165,7 @@ class Request(HTTPIncoming):
             UnsupportedMediaType: the content type is not JSON.
             BadRequest: it is not valid JSON, not UTF-8, nested too deep, or no ``type``; and what ``body`` raises.
         """
-        # PERF(walk.echo): one pass over the headers for the lines that matter; most names are shorter than theirs.
+        # PERF(walk.echo): `find_content_lines`, written out.
         content_type = length = coding = None
         for name, line in self.scope["headers"]:
             if len(name) > 11:

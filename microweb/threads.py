@@ -333,7 +333,7 @@ class Crew:
         self.growing: LockType = allocate_lock()
 
     def find_idle(self) -> WorkerThread | None:
-        """The idle thread that is warmest, or a new one, or one that others have for theirs; None when all are busy."""
+        """The idle thread that is warmest, or a new one, or one that few have for theirs; None when all are busy."""
         recent = self.recent
         if recent is not None and not recent.load and not recent.seats:
             return recent
@@ -343,7 +343,8 @@ class Crew:
                 if not thread.seats:
                     self.recent = thread
                     return thread
-                shared = thread
+                if shared is None or len(thread.seats) < len(shared.seats):
+                    shared = thread
         if len(self.threads) >= self.size:
             return shared
         with self.growing:

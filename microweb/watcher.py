@@ -48,7 +48,10 @@ async def until_disconnect(request: Request, work: Callable[..., Coroutine[Any, 
             raise ClientDisconnect("the client left while its answer was being made") from None
         raise
     finally:
-        await watch.stop()
+        try:
+            await watch.stop()
+        finally:
+            del watch  # It holds this task, which keeps its cancellation, whose traceback holds this frame.
     return result
 
 

@@ -595,6 +595,28 @@ async def test_a_websocket_that_fails_leaves_no_reference_cycle(errors, breaks, 
     assert await count_cycles(app, scope, connect) == 0
 
 
+@pytest.mark.parametrize("breaks", ["again", "for the client left"])
+async def test_an_error_handler_that_breaks_leaves_no_reference_cycle(breaks, caplog):
+    app = App(__name__)
+
+    @app.errorhandler(KeyError)
+    async def handle(error, request: Request):
+        if breaks == "again":
+            raise ValueError("again")
+        return await request.body()
+
+    @app.get("/")
+    async def home():
+        raise KeyError("first")
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    caplog.set_level(logging.CRITICAL)
+
+    assert await count_cycles(app, SCOPE | {"path": "/", "raw_path": b"/"}, leave) == 0
+
+
 async def count_cycles(app, scope, receive):
     """What ten connections leave behind for the garbage collector."""
     await app(dict(scope), receive, ignore)

@@ -1,9 +1,13 @@
 """Views that are cancelled when their client leaves: for whom it holds, and in which task."""
 
+import asyncio
+import gc
+import weakref
+
 import anyio
 import pytest
 
-from microweb import App, ClientDisconnect, EventStream
+from microweb import App, ClientDisconnect, EventStream, StreamingResponse
 from microweb.middleware import Timeout
 
 pytestmark = pytest.mark.anyio
@@ -234,3 +238,35 @@ async def test_a_stream_that_never_waits_ends_when_its_client_has_left(wrap, cap
 
     assert ends == ["closed"]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_stream_that_was_cancelled_is_gone_without_the_collector(wrap):
+    app, requests, waits = App(__name__), weakref.WeakSet(), asyncio.Event()
+
+    @app.get("/")
+    async def stream(request):
+        async def pieces():
+            yield "piece"
+            waits.set()
+            await anyio.sleep_forever()
+
+        requests.add(request)
+        return wrap(pieces())
+
+    async def send(message):
+        pass
+
+    gc.disable()
+    try:
+        task = asyncio.create_task(app({**SCOPE, "path": "/"}, anyio.sleep_forever, send))
+        await waits.wait()
+        task.cancel()
+        await asyncio.wait([task])  # As a server does, which does not ask for its result.
+        del task
+        await asyncio.sleep(0)
+
+        assert not [*requests]
+    finally:
+        gc.enable()

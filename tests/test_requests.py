@@ -503,6 +503,35 @@ async def test_teardown_is_told_that_the_client_left_while_an_answer_waited_for_
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream])
+async def test_teardown_is_told_that_the_client_left_before_the_first_byte_of_a_body(wrap, spec_version):
+    app, told = app_that_is_left()
+    asked = anyio.Event()
+
+    @app.post("/")
+    async def copy(request: Request):
+        async def pieces():
+            yield "before"
+            asked.set()
+            yield (await request.body()).decode()
+
+        return wrap(pieces())
+
+    async def pause(message):
+        await anyio.lowlevel.checkpoint()
+
+    async def receive():
+        await asked.wait()
+        await anyio.wait_all_tasks_blocked()
+        return {"type": "http.disconnect"}
+
+    asgi = {"version": "3.0", "spec_version": spec_version}
+    await app(scope("/") | {"asgi": asgi}, receive, pause)
+
+    assert told == [ClientDisconnect, ClientDisconnect]
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
 async def test_a_view_that_has_read_its_body_has_ended_well_though_the_client_leaves_its_answer(spec_version):
     app, told = app_that_is_left()
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from contextvars import ContextVar, copy_context
@@ -225,6 +226,16 @@ async def test_the_thread_of_one_worker_is_left_to_it_while_there_are_others(poo
         await gate.wait_entered()
         assert await ours.run(threading.get_ident) == home
         gate.opened.set()
+
+
+@pytest.mark.anyio
+async def test_no_thread_is_shared_by_more_workers_than_another(make_pool: MakePool) -> None:
+    pool = make_pool(3)
+    workers = [pool.pick() for _ in range(9)]
+
+    homes = [await worker.run(threading.get_ident) for worker in workers]
+
+    assert sorted(Counter(homes).values()) == [3, 3, 3]
 
 
 @pytest.mark.anyio
@@ -1599,6 +1610,31 @@ def test_no_call_is_lost_whatever_the_moment_of_a_switch(size: int, eager_switch
 
 async def collect(items: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in items]
+
+
+class Broken(Exception):
+    kept: weakref.WeakSet["Broken"] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self.kept.add(self)
+
+
+@pytest.mark.anyio
+async def test_an_error_ahead_of_a_reader_that_stops_is_gone_without_the_collector(worker: Worker) -> None:
+    def break_behind_the_first() -> Iterator[int]:
+        yield 1
+        raise Broken
+
+    gc.disable()
+    try:
+        for _ in range(10):  # A slow thread may end its trip before the error.
+            items = iterate(worker, break_behind_the_first())
+            assert await anext(items) == 1
+            await items.aclose()
+
+        assert not [*Broken.kept]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.anyio

@@ -1,6 +1,7 @@
 """Views as classes."""
 
 from functools import wraps
+from inspect import signature
 
 import msgspec
 import pytest
@@ -146,6 +147,25 @@ async def test_a_decorator_around_the_whole_class_is_kept():
 
     async with Client(app) as client:
         assert (await client.get("/")).status_code == 403
+
+
+async def test_a_decorator_that_takes_values_by_name_may_show_a_signature_of_its_own():
+    def passing(view):
+        async def passed(**values):
+            return await view(**values)
+
+        passed.__signature__ = signature(view)
+        return passed
+
+    app = App(__name__)
+
+    @app.get("/<name>")
+    @passing
+    async def greet(name):
+        return f"Hello, {name}!"
+
+    async with Client(app) as client:
+        assert (await client.get("/Ada")).text == "Hello, Ada!"
 
 
 async def test_a_view_wrapped_by_hand_still_finds_the_verb():
