@@ -12,12 +12,12 @@ from inspect import iscoroutinefunction
 from typing import Annotated, Any
 
 from microweb.callables import describe
-from microweb.connection import find_content_lines
 from microweb.conversion import to_response
 from microweb.dependencies import DependencyReader, Errors, Node
 from microweb.errors import InvalidParameters, SetupError
 from microweb.filtering import make_filter
 from microweb.formreading import read_form
+from microweb.headers import find_content_lines
 from microweb.markers import Depends
 from microweb.parameters import Parameter, Refused, refuse_invalid
 from microweb.plan import Change, Plan, change_call

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.asgi import Message, RawHeaders, Receive
 from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError
+from microweb.headers import find_body_headers
 from microweb.loops import SideTask
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from microweb.contentcoding import Decoder
 
-__all__ = ["Connection", "find_content_lines", "give_back", "resume"]
+__all__ = ["Connection", "give_back", "resume"]
 
 T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -420,35 +421,6 @@ async def join(chunks: AsyncGenerator[bytes, None]) -> bytes:
             first = b""
     # Not copied: a BytesIO gives away its buffer, cut to size.
     return first if whole is None else whole.getvalue()
-
-
-def find_content_lines(headers: RawHeaders) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """The Content-Type, the Content-Length and the Content-Encoding, in one pass.
-
-    PERF(bodies.typed-body): most names are shorter than theirs, and the length is compared fastest.
-    """
-    content_type = length = coding = None
-    for name, line in headers:
-        if len(name) > 11:
-            if name == b"content-type":
-                content_type = line
-            elif name == b"content-length":
-                length = line
-            elif name == b"content-encoding":
-                coding = line
-    return content_type, length, coding
-
-
-def find_body_headers(headers: RawHeaders) -> tuple[bytes | None, bytes | None]:
-    """The Content-Length and the Content-Encoding, in one pass."""
-    length = coding = None
-    for name, value in headers:
-        if name == b"content-length":
-            length = value
-        elif name == b"content-encoding":
-            # A second line adds to the first (RFC 9110 §5.3).
-            coding = value if coding is None else coding + b", " + value
-    return length, coding
 
 
 async def within(answer: Awaitable[T], seconds: float | None) -> T:

@@ -68,7 +68,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
             if len(scope["headers"]) > max_headers or len(raw_path) + len(scope["query_string"]) > max_url_length:
                 return find(scope)
             if 37 in raw_path or scope["root_path"]:
-                return find(scope, True)
+                return find(scope, is_checked=True)
         except (KeyError, TypeError):  # A server may leave these two out, and say None for the first.
             return find(scope)
         # Where no percent sign hides a slash, what `match` would do, without the call.

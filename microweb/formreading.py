@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from microweb.connection import find_content_lines
 from microweb.errors import HTTPException, StatusError, UnsupportedMediaType
 from microweb.forms import NO_FIELDS, Part, field_too_large, find_boundary, parse_urlencoded
-from microweb.headers import RequestHeaders, find_header
+from microweb.headers import RequestHeaders, find_content_lines, find_header
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.uploads import SyncUploadFile, UploadFile

@@ -18,7 +18,15 @@ from typing import Any, TypeVar, overload
 
 from microweb.errors import BadRequestKeyError, RequestHeaderFieldsTooLarge
 
-__all__ = ["Headers", "RequestHeaders", "encode_name", "encode_value", "find_header"]
+__all__ = [
+    "Headers",
+    "RequestHeaders",
+    "encode_name",
+    "encode_value",
+    "find_body_headers",
+    "find_content_lines",
+    "find_header",
+]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -441,3 +449,32 @@ def find_header(headers: Iterable[tuple[bytes, bytes]], sought: bytes) -> bytes 
         if name == sought:
             return value
     return None
+
+
+def find_content_lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The Content-Type, the Content-Length and the Content-Encoding, in one pass.
+
+    PERF(bodies.typed-body): most names are shorter than theirs, and the length is compared fastest.
+    """
+    content_type = length = coding = None
+    for name, line in headers:
+        if len(name) > 11:
+            if name == b"content-type":
+                content_type = line
+            elif name == b"content-length":
+                length = line
+            elif name == b"content-encoding":
+                coding = line
+    return content_type, length, coding
+
+
+def find_body_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
+    """The Content-Length and the Content-Encoding, in one pass."""
+    length = coding = None
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            # A second line adds to the first (RFC 9110 §5.3).
+            coding = value if coding is None else coding + b", " + value
+    return length, coding

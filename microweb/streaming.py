@@ -145,10 +145,7 @@ class StreamingResponse(Response):
             start = new_start()
             start["status"] = status
             start["headers"] = lines
-            try:
-                await send(start)
-            except OSError:
-                raise ClientDisconnect("the client left while its answer was being sent") from None
+            await write(send, start)
             if self.watches_disconnect or spec_version(request) < (2, 4):
                 assert isinstance(request, Request)
                 await until_disconnect(request, self._pump, request, send)
