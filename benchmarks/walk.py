@@ -24,7 +24,7 @@ from benchmarks import report
 from benchmarks.race import OURS, Race, Times, add_options, fastest, pin
 from benchmarks.rows import ROWS
 
-FRAMEWORKS = ("raw", "microweb", "blacksheep", "falcon", "starlette")
+FRAMEWORKS = ("raw", "microweb", "blacksheep", "falcon", "starlette", "sketch")
 RIVALS = ("blacksheep", "falcon", "starlette")
 
 WITHOUT_THREADS = tuple(name for name in ROWS if name not in ("thread", "many-routes"))
