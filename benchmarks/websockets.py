@@ -257,7 +257,7 @@ def start_redis(stack: ExitStack) -> str:
 
 def time_in_process(rows: list[str], options: argparse.Namespace, targets: report.Targets) -> dict[str, Any]:
     """The rows that `contestant.py` times."""
-    race = Race(options.only, "uvloop", folder="sockets.")
+    race = Race([*options.only, "sketch"], "uvloop", folder="sockets.")
     results: dict[str, Any] = {}
     for row, times in race.run_all(rows, options.rounds, 0.02):
         print(f"\n{ROWS[row].question}")
