@@ -13,8 +13,9 @@ __all__ = ["Timeout"]
 class Timeout:
     """Answer 504 when ``call_next`` takes longer than ``seconds``, and cancel the view where it waits.
 
-    The body of a streamed answer is sent afterwards and takes as long as it takes. A ``def`` view that is under way
-    cannot be stopped in its thread: the 504 waits until it has ended, and what it returns is dropped.
+    The body of a streamed answer is sent afterwards and takes as long as it takes, and so does all that a mounted app
+    of another framework does: it begins when its answer is sent. A ``def`` view that is under way cannot be stopped in
+    its thread: the 504 waits until it has ended, and what it returns is dropped.
 
     >>> from microweb import App
     >>> app = App(__name__)
