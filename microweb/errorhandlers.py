@@ -17,7 +17,6 @@ from microweb.errors import (
     HTTPException,
     InternalServerError,
     InvalidParameters,
-    MethodNotAllowed,
     StatusError,
     leaf_of,
 )
@@ -104,8 +103,8 @@ class ErrorHandlers:
                 value = await handle(request, shown)
                 # Flask's `return error`: the handler leaves it to the built-in answer, or to the debugger.
                 response = None if value is shown else to_response(value, request, source)
-                if response is not None and isinstance(shown, MethodNotAllowed):
-                    add_allow(response, shown)
+                if response is not None:
+                    keep_required(response, shown)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
                 # The leaf gets no name of its own: unlike `second`, that would outlive this block, and its traceback
                 # holds this frame.
@@ -139,10 +138,19 @@ def abandon(request: Incoming, error: BaseException) -> AbandonedResponse:
     return AbandonedResponse(error)
 
 
-def add_allow(response: Response, error: MethodNotAllowed) -> None:
-    """Say on a page of the program's own what the path does answer to: a 405 must (RFC 9110 §15.5.6)."""
-    if error.allow and response.status_code == 405 and "allow" not in response.headers:
-        response.headers["allow"] = ", ".join(error.allow)
+REQUIRED = {401: "www-authenticate", 405: "allow", 416: "content-range"}
+"""What an answer of a status has to say, on a page of the program's own too (RFC 9110 §15.5.2, §15.5.6, §15.5.17)."""
+
+
+def keep_required(response: Response, error: Exception) -> None:
+    """Give a handler's answer the header without which clients can do nothing with its status, if the error has it."""
+    name = REQUIRED.get(response.status_code)
+    if name is None or not isinstance(error, HTTPException) or error.status != response.status_code:
+        return
+    if name not in response.headers:
+        given = error.headers or {}
+        for value in [value for key, value in given.items() if key.lower() == name]:
+            response.headers.add(name, value)
 
 
 OF_THE_CONTENT = frozenset(
@@ -225,11 +233,13 @@ def wants_html(request: Incoming) -> bool:
     accept = find_header(request.scope["headers"], b"accept")
     if accept is None or b"html" not in accept:
         return False
-    if b"json" not in accept:
+    # PERF(walk.404-of-200): every browser begins with it, and none asks for JSON and a page in one breath.
+    if b"json" not in accept and (accept == b"text/html" or accept.startswith(b"text/html,")):
         return True
     from microweb.accept import Accept
 
-    return Accept(accept.decode("latin-1")).best(["text/html", "application/json"]) == "text/html"
+    offered = ["text/html", "application/problem+json", "application/json"]
+    return Accept(accept.decode("latin-1")).best(offered) == "text/html"
 
 
 class StockAnswers:

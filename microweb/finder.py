@@ -17,9 +17,10 @@ from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLar
 from microweb.hosts import parse_host
 from microweb.incoming import below_root
 from microweb.limits import Limits
-from microweb.routetable import RouteTable
+from microweb.quoting import unquote
+from microweb.routetable import AbsoluteTarget, RouteTable, raw_is_other
 
-__all__ = ["Finder", "find_host", "make_check", "make_finder"]
+__all__ = ["MALFORMED_HOST", "Finder", "find_host", "make_check", "make_finder", "resolve_absolute"]
 
 Refusal = TypeVar("Refusal")
 Finder = Callable[[Scope], tuple[Target, dict[str, Any] | None]]
@@ -45,6 +46,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
     match, descend, find_whole = table.match, table.descend, table.whole_paths.get
     uses_hosts = table.uses_hosts
     check = make_check(limits, refusals.refuse)
+    malformed = refusals.refuse(lambda: BadRequest(MALFORMED_HOST))
 
     def find(scope: Scope, is_checked: bool = False) -> tuple[Target, dict[str, Any] | None]:
         if not is_checked:
@@ -58,8 +60,14 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
             path, raw_path = below_root(root, path, raw_path)
         try:
             return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
+        except AbsoluteTarget:
+            return find_absolute(scope)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
             return fail(error), None
+
+    def find_absolute(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
+        # Checked anew: the host is another one.
+        return find(scope) if resolve_absolute(scope) else (malformed, None)
 
     def find_quickly(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
         # PERF(walk.plaintext): one look at what is the same for nearly all requests; the others go the long way.
@@ -81,6 +89,8 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
                 return answer
         try:
             return descend(method, path)
+        except AbsoluteTarget:
+            return find_absolute(scope)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
             return fail(error), None
 
@@ -114,6 +124,34 @@ def make_check(limits: Limits, refuse: Callable[[Callable[[], HTTPException]], R
         return None
 
     return check
+
+
+MALFORMED_HOST = "The host of the request's target is malformed."
+
+
+def resolve_absolute(scope: Scope) -> bool:
+    """Rewrite a scope whose path is a whole URL as servers write that of any other request (RFC 9112 §3.2.2).
+
+    Only for one that ``is_absolute``: h11 and hypercorn leave the URL as it came, httptools and granian do not. Its
+    host takes the place of the Host header, so that routes, guards and links see one host. Its scheme says nothing: it
+    is for the server to know whether the connection is secure. False if the host is malformed; nothing is changed then.
+    """
+    path: str = scope["path"]
+    raw_path: bytes | None = scope.get("raw_path")
+    if raw_path is None or raw_is_other(path, raw_path):
+        _, _, host, *rest = path.split("/", 3)
+        path, raw_path = "/" + "".join(rest), None
+    else:
+        _, _, authority, *raw_rest = raw_path.partition(b"?")[0].split(b"/", 3)
+        host, raw_path = authority.decode("latin-1"), b"/" + b"".join(raw_rest)
+        path = unquote(raw_path)
+    # SECURITY: test_a_whole_url_with_a_malformed_host_is_refused: also a user in front of it (RFC 9110 §4.2.4).
+    if parse_host(host) is None:
+        return False
+    scope["path"], scope["raw_path"] = path, raw_path
+    lines = [line for line in scope["headers"] if line[0].lower() != b"host"]
+    scope["headers"] = [(b"host", host.encode("ascii")), *lines]
+    return True
 
 
 def find_host(scope: Scope) -> str | None:

@@ -45,6 +45,8 @@ entries."""
 BODYLESS = frozenset({204, 205, 304})
 """Statuses whose answers have no body bytes (RFC 9110 §15)."""
 
+OF_A_BODY = FRAMING | {b"content-type", b"content-encoding", b"content-language"}
+
 
 def without_framing(lines: RawHeaders) -> RawHeaders:
     """The header lines without Transfer-Encoding: how a body is framed is the server's to say (RFC 9112 §6.1).
@@ -57,12 +59,10 @@ def without_framing(lines: RawHeaders) -> RawHeaders:
 def without_body_headers(lines: RawHeaders, status: int) -> RawHeaders:
     """The header lines without those that an answer of this status must not have.
 
-    204 has no Content-Length (RFC 9110 §8.6); a 205 says it is empty; a 304 keeps what describes the whole,
-    but a Content-Length of an empty body would be wrong.
+    204 has no Content-Length (RFC 9110 §8.6); a 205 says it is empty. A 304 says nothing of the content, whatever type
+    the empty body of its response has: caches write it over what they have kept (RFC 9110 §15.4.5, RFC 9111 §3.2).
     """
-    kept = [line for line in lines if line[0] != CONTENT_LENGTH]
+    kept = [line for line in lines if line[0] not in OF_A_BODY]
     if status == 205:
         kept.append((CONTENT_LENGTH, b"0"))
-    if status != 304:
-        kept = [line for line in kept if line[0] not in (b"content-type", b"transfer-encoding")]
     return kept

@@ -1,15 +1,17 @@
 """What every call passes before the walk of an app: the debugger, an unhandled error on its way out, ASGI middleware.
 
 Composed with the handlers by ``app.py``, as an onion of ASGI apps around ``App.__call__``; where there is none of
-these there is no gate.
+these there is no gate. What stands in it sees the path that the router will see, also where the target is a whole URL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
+from microweb.finder import resolve_absolute
+from microweb.routetable import is_absolute, split_path
 
 __all__ = ["PASSED", "make_gate"]
 
@@ -51,7 +53,23 @@ def make_gate(
         gate = factory(gate, **options)
     if propagates:
         gate = raising(gate)
-    return gate if debugger is None else debugged(gate, debugger)
+    if debugger is not None:
+        gate = debugged(gate, debugger)
+    return resolving(gate) if middleware or debugger is not None else gate
+
+
+def resolving(gate: ASGIApp) -> ASGIApp:
+    """Show the middleware the path and the host that the router will see, where the target is a whole URL."""
+
+    def resolve_and_call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # SECURITY: test_asgi_middleware_sees_the_path_of_a_whole_url: one may guard a path. A host that is malformed
+        # stays, for the finder to refuse.
+        path: str = scope.get("path", "/")
+        if not path.startswith("/") and is_absolute(split_path(path, scope.get("raw_path"))[0]):
+            resolve_absolute(scope)
+        return gate(scope, receive, send)
+
+    return resolve_and_call
 
 
 def raising(gate: ASGIApp) -> ASGIApp:

@@ -339,7 +339,7 @@ class Response:
     def messages(self, request: Incoming) -> tuple[Message, bytes]:
         """The first message of the answer, and the bytes of the second.
 
-        HEAD, 204, 205 and 304 carry no body bytes; HEAD and 304 keep the Content-Length of the whole.
+        HEAD, 204, 205 and 304 carry no body bytes; HEAD keeps the Content-Length of the whole.
         """
         body = self._body
         status = self._status

@@ -34,7 +34,16 @@ from microweb.routetree import (
     find_owner,
 )
 
-__all__ = ["Miss", "MissKind", "RouteTable", "split_mount", "split_path"]
+__all__ = [
+    "AbsoluteTarget",
+    "Miss",
+    "MissKind",
+    "RouteTable",
+    "is_absolute",
+    "raw_is_other",
+    "split_mount",
+    "split_path",
+]
 
 T = TypeVar("T")
 Owner = TypeVar("Owner")
@@ -74,7 +83,19 @@ class Miss(NamedTuple, Generic[Owner]):
         return "/" + target.lstrip("/")
 
 
+class AbsoluteTarget(LookupError):
+    """What was asked for is a whole URL and no path: a request target in absolute form (RFC 9112 §3.2.2).
+
+    An exception, so that paths pay nothing for it: only where nothing else was found is it looked for.
+    """
+
+
 # Paths -------------------------------------------------------------------------------------------
+
+
+def is_absolute(parts: list[str]) -> bool:
+    """Whether the segments are those of an http URL; a path begins with an empty one."""
+    return parts[0].lower() in ("http:", "https:") and len(parts) > 2 and not parts[1]
 
 
 def merge_slashes(parts: list[str]) -> list[str]:
@@ -356,6 +377,9 @@ class RouteTable(Generic[T, Owner]):
         unless it belongs to another path.
 
         An exception from a converter of the program that is no ``ValueError`` comes through.
+
+        Raises:
+            AbsoluteTarget: the path is a whole URL.
         """
         # PERF(walk.last-of-200): 37 is the percent sign; CPython 3.11 takes eight times as long to look for b"%".
         if (
@@ -435,13 +459,18 @@ class RouteTable(Generic[T, Owner]):
         return self._search(method, path, None, host)
 
     def match_websocket(self, path: str, raw_path: bytes | None, host: str | None) -> tuple[T, dict[str, Any] | None]:
-        """The target for a websocket, with its values; a miss is always ``not_found``."""
+        """The target for a websocket, with its values; a miss is always ``not_found``.
+
+        Raises: as ``match``.
+        """
         parts, _ = split_path(path, raw_path)
         for tree, host_values in self._find_trees(host, 1):
             values = [*host_values]
             entry = find(tree.root, parts, WEBSOCKET, values, [])
             if entry is not None:
                 return entry.target, entry.name_values(values)
+        if is_absolute(parts):
+            raise AbsoluteTarget
         return self._get_miss("not_found", self._find_owner(parts, host, 1))
 
     def _search(
@@ -467,6 +496,8 @@ class RouteTable(Generic[T, Owner]):
                 if find(tree.root, merged, method, [], lacking) is not None:
                     return self._get_miss("merge_slashes", owner)
         if not lacking:
+            if is_absolute(parts):
+                raise AbsoluteTarget
             return self._get_miss("not_found", owner)
         kind: MissKind = "options" if method == "OPTIONS" else "method_not_allowed"
         return self._get_miss(kind, owner, allow_of(lacking))

@@ -17,13 +17,14 @@ from microweb.binding import make_plan
 from microweb.callables import describe
 from microweb.composition import Composition, limits_of, make_layer, make_preprocessing, variables_of
 from microweb.conversion import to_response
-from microweb.errors import Forbidden, HTTPException, NotFound, SetupError
-from microweb.finder import find_host, make_check
+from microweb.errors import BadRequest, Forbidden, HTTPException, NotFound, SetupError
+from microweb.finder import MALFORMED_HOST, find_host, make_check, resolve_absolute
 from microweb.hosts import parse_host
 from microweb.incoming import below_root
 from microweb.plan import Plan
 from microweb.registrations import Registration
 from microweb.responses import Response
+from microweb.routetable import AbsoluteTarget
 from microweb.websockets import WebSocket
 
 __all__ = ["WebSocketFinder", "WebSocketTarget", "check_origin", "make_websocket_finder"]
@@ -120,6 +121,7 @@ def make_websocket_finder(composition: Composition, enter: Enter) -> WebSocketFi
     table, root = composition.assembly.table, Target(composition.assembly.placements[0])
     match, uses_hosts = table.match_websocket, table.uses_hosts
     check = make_check(composition.services.limits, partial(make_missing, root))
+    malformed = make_missing(root, lambda: BadRequest(MALFORMED_HOST))
 
     def find(scope: Scope) -> tuple[WebSocketTarget, dict[str, Any] | None]:
         refusal = check(scope)
@@ -131,6 +133,8 @@ def make_websocket_finder(composition: Composition, enter: Enter) -> WebSocketFi
             path, raw_path = below_root(mounted_at, path, raw_path)
         try:
             found, values = match(path or "/", raw_path, find_host(scope) if uses_hosts else None)
+        except AbsoluteTarget:
+            return find(scope) if resolve_absolute(scope) else (malformed, None)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
             return make_failed(root, error), None
         return targets.get(found) or make_missing(found), values

@@ -17,6 +17,7 @@ from microweb import (
     after_this_request,
     flash,
     get_flashed_messages,
+    redirect,
     session,
 )
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
@@ -68,6 +69,12 @@ async def test_a_browser_gets_html_and_a_program_gets_problem_json():
         ("application/json;q=0.5, text/html", "text/html"),
         ("*/*", "application/problem+json"),
         ("", "application/problem+json"),
+        ("text/html", "text/html"),
+        ("text/html;q=0", "application/problem+json"),
+        ("text/html;q=0, */*", "application/problem+json"),
+        ("*/*;q=0.9, text/html", "text/html"),
+        ("text/html;q=0.5, application/problem+json", "application/problem+json"),
+        (BROWSER["accept"], "text/html"),
     ],
 )
 async def test_the_kind_of_page_is_negotiated(accept, kind):
@@ -362,6 +369,35 @@ async def test_a_405_says_what_is_allowed_on_a_page_of_the_program_too(kind):
     response = await get(app)
 
     assert (response.text, response.headers["allow"]) == ("not so", "OPTIONS, POST")
+
+
+@pytest.mark.parametrize(("status", "name"), [(401, "WWW-Authenticate"), (416, "Content-Range")])
+async def test_a_page_of_the_program_keeps_the_header_that_its_status_must_have(status, name):
+    app = app_that_raises(HTTPException(status, headers={name: "as raised", "x-other": "1"}))
+
+    @app.errorhandler(status)
+    async def page(error):
+        return "not so", error.status
+
+    response = await get(app)
+
+    assert (response.text, response.headers[name]) == ("not so", "as raised")
+    assert "x-other" not in response.headers
+
+
+async def test_a_page_of_another_status_or_with_that_header_is_left_as_it_is():
+    app = app_that_raises(HTTPException(401, headers={"www-authenticate": "Basic"}))
+
+    @app.errorhandler(401)
+    async def page(error, request):
+        return redirect("/login") if "go" in request.args else Response("no", 401, {"www-authenticate": "Bearer"})
+
+    gone, stayed = await get(app, "/?go=1"), await get(app)
+
+    assert gone.status_code == 302
+
+    assert "www-authenticate" not in gone.headers
+    assert stayed.headers.get_list("www-authenticate") == ["Bearer"]
 
 
 async def test_an_http_exception_in_a_middleware_is_its_status():

@@ -1,8 +1,13 @@
-"""What every request is checked for before a route is looked for: its host, if the app answers only for some."""
+"""What every request is checked for before a route is looked for: its host, if the app answers only for some.
+
+And what becomes of a request whose target is a whole URL.
+"""
 
 import pytest
 
-from microweb import App, WebSocket
+from microweb import App, Router, WebSocket, abort
+from microweb.middleware import ProxyHeaders
+from microweb.quoting import unquote
 from microweb.requestcontext import make_receive, make_scope
 from microweb.testing import Client, SyncClient
 from microweb.testing.websocketsession import WebSocketDenied
@@ -181,3 +186,166 @@ async def test_a_websocket_that_is_refused_meets_no_hook_of_its_route():
                 pass
 
     assert met == []
+
+
+# Targets in absolute form ------------------------------------------------------------------------------
+
+
+async def ask_whole_url(app, target, host="asked.example", raw_path=True, **scope):
+    """The answer's start and body to a request whose target is a whole URL, as h11 and hypercorn pass it on."""
+    sent = []
+    given = make_scope("/", "GET", {"accept": "text/html"}, b"", f"http://{host}") | {"path": unquote(target)} | scope
+    given["raw_path"] = target.encode() if raw_path else None
+
+    async def send(message):
+        sent.append(message)
+
+    await app(given, make_receive(b""), send)
+    return sent[0], sent[1]["body"].decode()
+
+
+def make_site(**config):
+    app = App(__name__, config=config, static_folder=None)
+
+    @app.before_request
+    async def guard(request):
+        if request.path.startswith("/secret"):
+            abort(403)
+
+    @app.get("/")
+    async def home(request):
+        return str(request.url)
+
+    @app.get("/names/<name>")
+    async def name(request, name):
+        return f"{name} {request.path} {request.url} {app.url_for('home', _external=True)}"
+
+    @app.get("/secret")
+    async def secret():
+        return "told"
+
+    return app
+
+
+@pytest.mark.parametrize("raw_path", [True, False])
+@pytest.mark.parametrize("config", [{}, {"TRUSTED_HOSTS": [".example"]}])
+@pytest.mark.parametrize("scheme", ["http", "HTTPS"])
+async def test_a_whole_url_is_answered_as_its_path_and_its_host_are(scheme, config, raw_path):
+    _, body = await ask_whole_url(make_site(**config), f"{scheme}://named.example:81/names/ann", raw_path=raw_path)
+
+    assert body == "ann /names/ann http://named.example:81/names/ann http://named.example:81/"
+
+
+async def test_what_is_escaped_in_a_whole_url_stays_in_its_segment():
+    _, body = await ask_whole_url(make_site(), "http://named.example/names/a%2Fb%20c")
+
+    assert body.startswith("a/b c /names/a/b c http://named.example/names/a%2Fb%20c ")
+
+
+@pytest.mark.parametrize("target", ["http://named.example", "http://named.example/"])
+async def test_a_whole_url_without_a_path_is_the_root(target):
+    _, body = await ask_whole_url(make_site(), target)
+
+    assert body == "http://named.example/"
+
+
+async def test_a_guard_sees_the_path_of_a_whole_url():
+    start, _ = await ask_whole_url(make_site(), "http://named.example/secret")
+
+    assert start["status"] == 403
+
+
+async def test_the_host_of_a_whole_url_chooses_the_route():
+    app = make_site()
+    inner = Router("inner", __name__, host="named.example")
+    inner.get("/")(lambda: "inner")
+    app.mount("", inner)
+
+    _, body = await ask_whole_url(app, "http://named.example/")
+
+    assert body == "inner"
+
+
+async def test_the_host_of_a_whole_url_has_to_be_a_trusted_one():
+    start, _ = await ask_whole_url(make_site(TRUSTED_HOSTS=["asked.example"]), "http://evil.example/names/x")
+
+    assert start["status"] == 400
+
+
+@pytest.mark.parametrize("authority", ["", "ann@named.example", "named.example%2Fsecret", "a b", "named.example#x"])
+async def test_a_whole_url_with_a_malformed_host_is_refused(authority):
+    start, _ = await ask_whole_url(make_site(), f"http://{authority}/names/x")
+
+    assert start["status"] == 400
+
+
+@pytest.mark.parametrize("raw_path", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "with hosts", "with ASGI middleware"])
+@pytest.mark.parametrize(
+    "target",
+    ["ftp://named.example/", "http:/", "http:", "http:/a/", "*", "a", "/http://named.example/", "http:%2F/a/b"],
+)
+async def test_what_is_no_http_url_and_no_path_is_a_404(target, kind, raw_path):
+    app = make_site()
+    if kind == "with hosts":
+        app.mount("", Router("inner", __name__, host="named.example"))
+    elif kind == "with ASGI middleware":
+        app.add_asgi_middleware(lambda inner: inner)
+
+    start, _ = await ask_whole_url(app, target, raw_path=raw_path)
+
+    assert start["status"] == 404
+
+
+async def test_a_whole_url_meets_the_root_path_of_a_server():
+    _, body = await ask_whole_url(make_site(), "http://named.example/api/names/x", root_path="/api")
+
+    assert body == "x /names/x http://named.example/api/names/x http://named.example/api/"
+
+
+@pytest.mark.parametrize("authority", ["named.example", "a@b"])
+async def test_asgi_middleware_sees_the_path_of_a_whole_url(authority):
+    app, seen = make_site(), []
+
+    def note(inner):
+        async def call(scope, receive, send):
+            seen.append((scope["path"], scope["raw_path"]))
+            await inner(scope, receive, send)
+
+        return call
+
+    app.add_asgi_middleware(note)
+    target = f"http://{authority}/names/x"
+
+    start, _ = await ask_whole_url(app, target)
+
+    resolved = ("/names/x", b"/names/x") if authority == "named.example" else (target, target.encode())
+    assert (seen, start["status"]) == ([resolved], 200 if authority == "named.example" else 400)
+
+
+async def test_a_proxy_that_is_trusted_knows_the_host_better_than_a_whole_url():
+    app = make_site()
+    app.add_middleware(ProxyHeaders(["127.0.0.1"]))
+    forwarded = [(b"x-forwarded-host", b"public.example"), (b"x-forwarded-prefix", b"/api")]
+
+    _, body = await ask_whole_url(app, "http://inner.example/", headers=[(b"host", b"inner.example"), *forwarded])
+
+    assert body == "http://public.example/api/"
+
+
+@pytest.mark.parametrize(("host", "first"), [("named.example", "websocket.accept"), ("a@b", "websocket.close")])
+async def test_a_websocket_may_be_asked_for_by_a_whole_url(host, first):
+    sent = []
+    scope = make_scope("/ws", "GET", None, b"", "http://asked.example")
+    scope |= {"type": "websocket", "path": f"http://{host}/ws", "raw_path": f"http://{host}/ws".encode()}
+    scope["subprotocols"] = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await make_app()(scope, receive, send)
+
+    assert sent[0]["type"] == first

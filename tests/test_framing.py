@@ -29,6 +29,15 @@ async def test_bodyless_statuses_carry_no_body(status, method):
     assert response.headers.get("content-length") in (None, "0")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_304_says_nothing_of_a_content_that_a_cache_has_kept(method):
+    headers = {"content-language": "de", "content-encoding": "gzip", "content-location": "/x", "etag": '"1"'}
+
+    response = await answer_to(lambda: ("", 304, headers), method)
+
+    assert set(response.headers) == {"content-location", "etag"}
+
+
 async def test_head_has_the_length_of_get_and_no_body():
     response = await answer_to(lambda: "twelve bytes", "HEAD")
 

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule as WerkzeugRule
 
 from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import FrozenError, SetupError
-from microweb.routetable import Miss, RouteTable, split_mount
+from microweb.routetable import AbsoluteTarget, Miss, RouteTable, split_mount
 from microweb.rulereading import parse_host_pattern, parse_pattern
 
 
@@ -108,6 +108,14 @@ def test_a_path_that_fits_the_rule_gives_target_and_values(rule, path, values):
     assert ask(table, path) == (rule, values)
 
 
+@pytest.mark.parametrize("path", ["http://example.com", "http://example.com/", "HTTPS://example.com/a"])
+def test_a_whole_url_is_no_path_and_no_miss(path):
+    table = sites("/", "/<x>").freeze()
+
+    with pytest.raises(AbsoluteTarget):
+        ask(table, path)
+
+
 @pytest.mark.parametrize(
     ("rule", "path"),
     [
@@ -117,7 +125,9 @@ def test_a_path_that_fits_the_rule_gives_target_and_values(rule, path, values):
         ("/a", "a"),
         ("/a", "/"),
         ("/", "*"),
-        ("/", "http://example.com/"),
+        ("/", "ftp://example.com/"),
+        ("/", "http:/"),
+        ("/", "http:"),
         ("/<int:n>", "/-7"),
         ("/<int:n>", "/٣"),
         ("/<int:n>", "/" + "9" * 5000),

@@ -74,6 +74,8 @@ class Compress:
         status = response.status_code
         if status == 304:
             return keep_validator(request, response)
+        if status == 206 and is_compressible(response.content_type or ""):
+            response.headers.vary("Accept-Encoding")  # As the 200 would say (RFC 9110 §15.3.7).
         if status in UNTOUCHED or (not is_stream and len(response.body) < self.minimum):
             return response
         headers = response.headers

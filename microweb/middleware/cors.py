@@ -96,8 +96,9 @@ class CORS:
         if not self._any_origin:
             # Also without an Origin: a cache must not give that answer to a page that sends one.
             headers.vary("Origin")
-        if origin is not None and self.allows(origin):
-            headers["Access-Control-Allow-Origin"] = "*" if self._any_origin else origin
+        # A star goes out without an Origin too: what a cache keeps of an image may be asked for by a script next.
+        if self._any_origin or (origin is not None and self.allows(origin)):
+            headers["Access-Control-Allow-Origin"] = "*" if self._any_origin else str(origin)
             for name, value in self._actual:
                 headers[name] = value
         return response

@@ -115,11 +115,13 @@ class SecurityHeaders:
         nonce, is_secure = scope.get(NONCE), request.is_secure
 
         def add(status: int, headers: Any) -> None:
+            # A 304 changes the headers of what the client has kept (RFC 9111 §3.2), and that page has another nonce.
+            new_nonce = nonce if status != 304 else None
             if is_outermost:
-                decision[0]._set_headers(headers, nonce, is_secure)
-            else:
+                decision[0]._set_headers(headers, new_nonce, is_secure)
+            elif new_nonce is not None:
                 # The outermost may be in an app around this one, where the nonce is not known.
-                headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, str(nonce)))
+                headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, new_nonce))
 
         # SECURITY: test_what_a_foreign_app_sets_itself_stays: its headers, maybe stricter ones, come with its start.
         response.on_start(add)
@@ -127,9 +129,9 @@ class SecurityHeaders:
 
     def _set_headers(self, headers: Any, nonce: str | None, is_secure: bool) -> None:
         lines = [*self._lines, *self._transport] if is_secure else self._lines.copy()
-        if nonce is None or not self._nonce_in:
+        if not self._nonce_in:
             lines += self._policy_lines
-        elif self._policy:
+        elif self._policy and nonce is not None:
             headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, nonce))
         raw = headers.raw
         present = {name for name, _ in raw}

@@ -363,6 +363,7 @@ async def test_a_file_is_compressed_and_its_ranges_are_not(tmp_path):
 
     assert (coding_of(whole), decoded(whole), "accept-ranges" in whole.headers) == ("gzip", TEXT.encode(), False)
     assert (part.status_code, coding_of(part), part.raw) == (206, None, b"All ")
+    assert part.headers["vary"] == whole.headers["vary"] == "Accept-Encoding"
     assert (again.status_code, again.headers["etag"]) == (304, whole.headers["etag"])
     assert (mixed.status_code, decoded(mixed)) == (200, TEXT.encode())
 

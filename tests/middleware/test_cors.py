@@ -96,6 +96,14 @@ async def test_everybody_gets_a_star_and_caches_need_not_tell_them_apart():
     assert "vary" not in response.headers
 
 
+async def test_a_star_is_on_what_a_cache_keeps_of_a_request_without_an_origin_too():
+    async with Client(make_app("*", expose=["X-Total"])) as client:
+        response = await client.get("/")
+
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-expose-headers"] == "X-Total"
+
+
 async def test_null_is_an_origin_only_when_it_is_listed():
     async with Client(make_app(["null"])) as client:
         response = await client.get("/", headers={"Origin": "null"})

@@ -127,6 +127,22 @@ async def test_a_directive_that_is_missing_keeps_the_sources_of_default_src():
     )
 
 
+@pytest.mark.parametrize("nonce_in", [[], ["script-src"]])
+async def test_a_304_does_not_give_a_page_that_is_kept_a_nonce_that_it_has_not(nonce_in):
+    app = make_app(content_security_policy_nonce_in=nonce_in)
+
+    @app.get("/kept", middleware=[SecurityHeaders(content_security_policy_nonce_in=nonce_in)])
+    async def kept(request):
+        response = Response("page", headers={"etag": '"1"'})
+        return response.make_conditional(request)
+
+    async with Client(app) as client:
+        answer = await client.get("/kept", headers={"if-none-match": '"1"'})
+
+    assert (answer.status_code, answer.headers["x-content-type-options"]) == (304, "nosniff")
+    assert ("content-security-policy" in answer.headers) == (not nonce_in)
+
+
 async def test_a_policy_in_text_takes_a_nonce_too():
     app = make_app(
         content_security_policy="script-src 'none'; img-src *", content_security_policy_nonce_in="script-src"

@@ -287,6 +287,16 @@ def test_a_wrong_path_or_method_is_said(site):
     assert (options.status, options.headers["allow"], options.body) == (200, "OPTIONS, POST", b"")
 
 
+@pytest.mark.parametrize(("target", "status"), [("names/a%2Fb", 200), ("slash", 308), ("nowhere", 404)])
+def test_a_whole_url_as_the_target_is_answered_as_its_path_is(site, target, status):
+    line = f"GET http://example.org/{target} HTTP/1.1\r\nhost: example.org\r\n\r\n"
+
+    whole, path = site.ask_raw(line.encode()), site.ask("GET", f"/{target}")
+
+    assert (whole.status, whole.body) == (status, path.body)
+    assert whole.headers.get("location") == path.headers.get("location")
+
+
 def test_a_missing_slash_is_a_308_to_a_path(site):
     answer = site.ask("GET", "/slash?a=%2F&b=c")
     evil = site.ask_raw(b"GET //evil.example/slash HTTP/1.1\r\nhost: x\r\n\r\n")
