@@ -31,6 +31,7 @@ from microweb.gate import PASSED, make_gate
 from microweb.incoming import Incoming
 from microweb.lifespan import Lifespan
 from microweb.limits import DEFAULTS, Limits
+from microweb.loops import find_current_loop
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.redaction import printable
@@ -39,6 +40,7 @@ from microweb.requests import Request
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
+from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -148,8 +150,8 @@ class App(Router):
         self._loop: AbstractEventLoop | None = None
         """The loop that is served without the runtime, until a background task needs it."""
         self._assembly: Assembly | None = None
-        self._assembly_version = (-1, strict_slashes)
-        self._overrides: dict[Any, Any] = {}
+        self._assembly_version: tuple[int, bool] | None = None
+        self._overrides: dict[Any, list[Override]] = {}
         self._find_websocket: WebSocketFinder | None = None
         self._debugger: Debugger | None = None
 
@@ -343,6 +345,8 @@ class App(Router):
             return
         self.limits = limits = Limits.of(self.config)
         assembly = self.assembly if not self.frozen else Assembly(self)
+        # One that a mistake keeps from being composed to its end is not taken up again: its table is frozen.
+        self._assembly_version = None
         composition = Composition(assembly, self)
         composition.compose_all()
         if not self.debug:
@@ -358,11 +362,11 @@ class App(Router):
         self._assembly, self._composition = assembly, composition
         self._bare_request_class = self.request_class if self.request_class.__init__ is Incoming.__init__ else None
         self._find = make_finder(assembly.table, limits, composition)
-        for placement in assembly.placements:
-            placement.router.frozen = True
         self._find_websocket = None
         if any(target.is_websocket for target in assembly.targets):
             self._find_websocket = self.find_websocket
+        for placement in assembly.placements:
+            placement.router.frozen = True
         self._composed = True
         # The program may have asked for jinja_env before its last registration.
         self._templates_version = -1
@@ -622,12 +626,24 @@ class App(Router):
         check_task(function)
         host = self._outermost
         if not host._runtime.running and host._loop is not None:
-            if _get_running_loop() is not host._loop:
+            here = _get_running_loop() or find_current_loop()
+            has_ended = not host._loop.is_running()
+            if here is host._loop or (here is not None and has_ended):
+                host._runtime.begin()
+            elif has_ended and whereabouts.in_worker:
+                from microweb.workers import call_from_thread
+
+                # A task on the loop that is served now waits for this thread.
+                call_from_thread(self._add_background_task, function, *args)
+                return
+            elif not host._loop.is_closed():
                 context = copy_context()
                 host._loop.call_soon_threadsafe(partial(context.run, self.add_background_task, function, *args))
                 return
-            host._runtime.begin()
         host._runtime.start_task(self._run_background, function, args, name=name_of(function))
+
+    async def _add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
+        self.add_background_task(function, *args)
 
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         from microweb.callables import is_async
@@ -792,7 +808,7 @@ class App(Router):
     @property
     def overrides(self) -> Mapping[Any, Any]:
         """The functions that stand in for dependencies now."""
-        return self._overrides
+        return {dependency: active[-1].replacement for dependency, active in self._overrides.items() if active}
 
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> Override:
         """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.

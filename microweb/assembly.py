@@ -145,8 +145,8 @@ class Assembly:
         self.placements: list[Placement] = []
         self.targets: list[Target] = []
         self.urls = UrlMap()
-        self.mounted_apps: list[tuple[str, Pattern, HostPattern | None, Mount]] = []
-        """Microweb apps mounted below: dotted name, prefix, host."""
+        self.mounted_apps: dict[str, tuple[Pattern, HostPattern | None, Mount]] = {}
+        """Microweb apps mounted below, by their dotted names: prefix and host."""
         root = Placement(app, None, "", parse_pattern(""), None, app.converters)
         self.table: RouteTable[Target, Placement] = RouteTable(root)
         self.endpoints: dict[str, Route] = {}
@@ -217,14 +217,9 @@ class Assembly:
             self._mount_app(placement, mount, prefix)
 
     def _mount_router(self, placement: Placement, mount: Mount, inner: Router, prefix: Pattern) -> None:
-        name = mount.name or inner.name
-        if not name or "." in name:
-            raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
         if inner in placement.chain:
             raise SetupError(f"{inner!r} is mounted inside itself ({mount.place})")
-        full_name = placement.endpoint(name)
-        if any(known.name == full_name for known in self.placements):
-            raise SetupError(f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})")
+        full_name = self._name_router(placement, mount, mount.name or inner.name)
         with located(inner.place):
             converters = {**placement.converters, **inner.converters}
             prefix = parse_pattern(inner.prefix, converters).joined(prefix)
@@ -252,13 +247,22 @@ class Assembly:
         if isinstance(inner, Router):
             name = mount.name or inner.name
             if name:
-                endpoint = placement.endpoint(name)
-                self.mounted_apps.append((endpoint, prefix, placement.host, mount))
+                endpoint = self._name_router(placement, mount, name)
+                self.mounted_apps[endpoint] = (prefix, placement.host, mount)
                 self._url_defaults[f"{endpoint}."] = placement.gather("url_defaults_hooks")
         elif mount.name and hasattr(inner, "respond_below"):
             self._name_files(placement, mount, prefix)
         with located(mount.place):
             self.table.add_mount(prefix, target, owner=placement, place=mount.place, host=placement.host)
+
+    def _name_router(self, placement: Placement, mount: Mount, name: str) -> str:
+        """The dotted name of a router or an app that is mounted, which no other one may have."""
+        if not name or "." in name:
+            raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
+        full_name = placement.endpoint(name)
+        if full_name in self.mounted_apps or any(known.name == full_name for known in self.placements):
+            raise SetupError(f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})")
+        return full_name
 
     # Static files --------------------------------------------------------------------------------
 
@@ -272,7 +276,7 @@ class Assembly:
         for placement in self.placements:
             router = placement.router
             if router.static_folder is not None and placement.endpoint("static") not in self.endpoints:
-                folders.append((StaticFolder(self.app, router.root_path, router.static_folder), placement))
+                folders.append((StaticFolder(self.app, router.static_folder), placement))
         for static, placement in sorted(folders, key=lambda each: not each[0].exists):
             self._add_static_folder(placement, static)
 
@@ -315,7 +319,7 @@ class Assembly:
             raise SetupError(f"the name of a mount is one word without dots, not {name!r} ({mount.place})")
         if placement.endpoint(name) in self.endpoints:
             raise SetupError(f"the endpoint {placement.endpoint(name)!r} is there already ({mount.place})")
-        static = StaticFolder(self.app, self.app.root_path, files.directory, files)
+        static = StaticFolder(self.app, files.directory, files)
         route = Route("/<path:filename>", static.static, name=name, methods=frozenset({"GET"}), place=mount.place)
         pattern = parse_pattern(route.rule, placement.converters).joined(prefix)
         self._name_route(placement, route, pattern, static)

@@ -63,7 +63,6 @@ class BoundPlan(Plan):
         self, function: Callable[..., Any], nodes: list[Node], *, returns: Any, converts: bool, filter: Any
     ) -> None:
         super().__init__(function, (), "request", first="request")
-        self.original = function
         self.nodes = nodes
         self.node = nodes[-1]
         self.returns = returns

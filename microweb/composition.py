@@ -26,7 +26,7 @@ from microweb.registrations import Registration
 from microweb.responses import Response
 from microweb.routetable import Miss
 
-__all__ = ["Composition", "find_representations", "limits_of", "make_layer", "make_preprocessing", "variables_of"]
+__all__ = ["Composition", "find_representations", "limits_of", "make_preprocessing", "variables_of"]
 
 Teardown = Callable[[Any, BaseException | None], Awaitable[None]]
 
@@ -220,7 +220,11 @@ class Composition:
         return self._layers[registration]
 
     def guards(self, target: Target, variables: tuple[str, ...], what: str = "view") -> list[Plan]:
-        """The ``dependencies=[...]`` of the routers and of the route, as one stage before a view or a mounted app."""
+        """The ``dependencies=[...]`` of the routers and of the route, as one stage before a view or a mounted app.
+
+        Raises:
+            SetupError: one of them is no ``Depends(function)``, or cannot be filled.
+        """
         gathered = [each for router in target.placement.chain for each in router.dependencies]
         if target.route is not None:
             gathered += target.route.options.get("dependencies", ())
@@ -381,9 +385,7 @@ def find_representations(placement: Placement) -> Any:
 def variables_of(target: Target) -> tuple[str, ...]:
     """The names that a target's path, host and defaults give to its view."""
     assert target.route is not None
-    names = dict.fromkeys(target.variables)
-    names.update(dict.fromkeys(target.route.defaults or ()))
-    return tuple(names)
+    return tuple(dict.fromkeys((*target.variables, *(target.route.defaults or ()))))
 
 
 def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:

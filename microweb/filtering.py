@@ -130,7 +130,7 @@ def make_value_filter(hint: Any, known: dict[Any, list[Filter]], source: str) ->
     if not options:
         return keep_all
     filters = [(choice, make_choice_filter(choice, known, source)) for choice in options]
-    if len(choices(hint)) == 1 and options:
+    if len(choices(hint)) == 1:
         keep_only = filters[0][1]
         return lambda value: None if value is None else keep_only(value)
 

@@ -73,6 +73,12 @@ SETTINGS: dict[str, tuple[Any, Kind]] = {
     # Flask's True puts a Set-Cookie on every answer of a permanent session, so none of them can be cached and
     # parallel requests overwrite each other's session. Here a session is written when it changed.
     "SESSION_REFRESH_EACH_REQUEST": (False, switch),
+    "PERMANENT_SESSION_LIFETIME": (
+        31 * 24 * 60 * 60,
+        Kind("a timedelta or seconds, more than 0", read_lifetime),
+    ),
+    # Browsers drop a larger one without a word: RFC 6265 §6.1 asks them for 4096.
+    "MAX_COOKIE_SIZE": (4093, whole_number(1, "bytes")),
     # Where the app lives
     "SERVER_NAME": (None, text("a host or host:port, no scheme", is_host).or_none("as the request says")),
     "APPLICATION_ROOT": ("/", text("a path that begins with /", is_cookie_path)),
@@ -120,12 +126,6 @@ FIGURES: dict[str, tuple[Any, Kind]] = {
         names("a list of origins such as 'https://example.org'", is_origin).or_none("the app's own origin"),
     ),
     "WEBSOCKET_MAX_MESSAGE": (1024 * 1024, whole_number(1, "bytes").or_none("no limit")),  # Sanic
-    # Sessions. Browsers drop a larger cookie without a word: RFC 6265 §6.1 asks them for 4096.
-    "MAX_COOKIE_SIZE": (4093, whole_number(1, "bytes")),
-    "PERMANENT_SESSION_LIFETIME": (
-        31 * 24 * 60 * 60,
-        Kind("a timedelta or seconds, more than 0", read_lifetime),
-    ),
     # Files
     "SEND_FILE_MAX_AGE_DEFAULT": (
         None,
@@ -180,8 +180,6 @@ class Limits:
     background_timeout: float
     websocket_origins: tuple[str, ...] | None
     websocket_max_message: int | None
-    max_cookie_size: int
-    permanent_session_lifetime: float
     send_file_max_age_default: int | None
     static_precompressed: bool
     static_fingerprints: bool

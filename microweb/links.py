@@ -131,7 +131,7 @@ def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | N
     values = dict(values)
     route = assembly.endpoints.get(endpoint)
     if route is None:
-        for name, prefix, host, mount in assembly.mounted_apps:
+        for name, (prefix, host, mount) in assembly.mounted_apps.items():
             if endpoint.startswith(f"{name}."):
                 here = {key: values.pop(key) for key in prefix.variables if key in values}
                 inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, current_host)

@@ -22,6 +22,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from microweb.callables import is_async
 from microweb.errors import SetupError
 
 __all__ = ["EVENTS", "Observers"]
@@ -92,7 +93,7 @@ class Observers:
             details["app"] = self.app
             given = {name: details[name] for name in names}
             try:
-                if inspect.iscoroutinefunction(function):
+                if is_async(function):
                     self.app.add_background_task(lambda function=function, given=given: function(**given))
                 else:
                     function(**given)

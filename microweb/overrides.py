@@ -9,29 +9,30 @@ __all__ = ["Override"]
 
 
 class Override:
-    """A replaced dependency; leaving it, or ``undo()``, puts the original back. ``changed`` is called each time."""
+    """A replaced dependency, until it is left or ``undo()`` is called; ``changed`` is called each time.
+
+    Of several that replace one dependency the last that is not undone counts: each ends by itself, in any order.
+    ``overrides`` has those of each dependency.
+    """
 
     def __init__(
         self,
-        overrides: dict[Any, Any],
+        overrides: dict[Any, list[Override]],
         dependency: Callable[..., Any],
         replacement: Callable[..., Any],
         changed: Callable[[], object],
     ) -> None:
-        self._overrides = overrides
-        self._dependency = dependency
-        self._before = overrides.get(dependency)
+        self.replacement = replacement
+        self._others = overrides.setdefault(dependency, [])
         self._changed = changed
-        overrides[dependency] = replacement
+        self._others.append(self)
         changed()
 
     def undo(self) -> None:
-        """Put back what stood there before."""
-        if self._before is None:
-            self._overrides.pop(self._dependency, None)
-        else:
-            self._overrides[self._dependency] = self._before
-        self._changed()
+        """Replace the dependency no longer."""
+        if self in self._others:
+            self._others.remove(self)
+            self._changed()
 
     def __enter__(self) -> Override:
         return self

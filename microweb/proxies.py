@@ -173,6 +173,17 @@ class Proxy:
         except OutsideContextError:
             return False
 
+    # The object is copied: a proxy made without __init__ has nothing to look it up with.
+    def __copy__(self) -> Any:
+        from copy import copy
+
+        return copy(self._find())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        from copy import deepcopy
+
+        return deepcopy(self._find(), memo)
+
     def __dir__(self) -> list[str]:
         try:
             return dir(self._find())
@@ -190,6 +201,9 @@ class Proxy:
     __ne__ = forward(operator.ne)
     __hash__ = forward(hash)
     __call__ = forward(operator.call)
+    __or__ = forward(operator.or_)
+    __ror__ = forward(lambda ours, theirs: theirs | ours)
+    __reversed__ = forward(reversed)
 
 
 class SessionProxy(Proxy):

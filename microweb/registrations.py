@@ -218,6 +218,12 @@ class Converters(dict[str, type[Converter]]):
         for name, converter in dict(*mappings, **converters).items():
             self[name] = converter
 
+    if not TYPE_CHECKING:  # As with the config, dict's own signature of |= fits.
+
+        def __ior__(self, other):
+            self.update(other)
+            return self
+
 
 def check_rule(rule: object) -> None:
     """Refuse ``@app.get`` without its rule, which would register nothing.

@@ -99,6 +99,9 @@ class Router:
     ) -> None:
         if not self.is_app and (not name or "." in name):
             raise SetupError(f"a router's name is one word without dots, not {name!r} ({find_place()})")
+        self.version = 0
+        """Counts registrations, so that what was derived from them can be derived anew."""
+        self.frozen = False
         self.name = name
         self.import_name = import_name
         self.root_path = find_root_path(import_name)
@@ -129,9 +132,6 @@ class Router:
         self.template_filters: dict[str, Registration] = {}
         self.template_tests: dict[str, Registration] = {}
         self.template_globals: dict[str, Registration] = {}
-        self.version = 0
-        """Counts registrations, so that what was derived from them can be derived anew."""
-        self.frozen = False
         self._cli: CommandGroup | None = None
         self._representations: Representations | None = None
 
@@ -282,6 +282,7 @@ class Router:
 
     @static_folder.setter
     def static_folder(self, folder: str | os.PathLike[str] | None) -> None:
+        self._changed("set the static folder")
         self._static_folder = None if folder is None else os.fspath(folder)
 
     def send_static_file(self, filename: str) -> FileResponse:
@@ -328,7 +329,12 @@ class Router:
         return self._record(self.layers, function, "middleware")
 
     def add_middleware(self, layer: Callable[..., Any]) -> None:
-        """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``."""
+        """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``.
+
+        Raises:
+            SetupError: ``layer`` cannot be called, or stands around whole apps.
+            FrozenError: the app has started to serve.
+        """
         if getattr(layer, "stands_around_app", False):
             raise SetupError(
                 f"{type(layer).__name__} acts before a route is looked for, so it stands around the whole app: "

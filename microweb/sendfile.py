@@ -98,7 +98,11 @@ def send_from_directory(
 
 
 def beside_app(path: str | os.PathLike[str], caller: str) -> str:
-    """``path``, seen from the folder of the current app's module."""
+    """``path``, seen from the folder of the current app's module.
+
+    Raises:
+        OutsideContextError: it is relative and there is no current app.
+    """
     path = os.fspath(path)
     if os.path.isabs(path):
         return path

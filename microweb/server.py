@@ -166,11 +166,12 @@ def serve(
         check_address(options.get("uds"), options.get("fd"))
     elif listener is None:
         listener = bind(host, port)
-    grace = Limits.of(app.config).graceful_timeout
-    if reload:
-        grace = min(grace, RELOAD_GRACE)
+    limits = Limits.of(app.config)
+    grace = min(limits.graceful_timeout, RELOAD_GRACE) if reload else limits.graceful_timeout
     try:
-        server = make_server(app, name, host, port, listener, child, grace=grace, reload=reload, options=options)
+        served = refreshing(app) if reload and child is not None else app
+        config = make_config(served, host, port, options, grace=grace, max_message=limits.websocket_max_message)
+        server = make_server(app, name, config, listener, child, grace=grace, reload=reload)
         with log_errors_once():
             server.run(sockets=[listener] if listener is not None else None)
     except SystemExit:
@@ -298,19 +299,16 @@ def reason_of(error: Exception) -> str:
 # The server --------------------------------------------------------------------------------------
 
 
-def make_server(
-    app: App,
-    name: str,
+def make_config(
+    served: App | BrowserRefresh,
     host: str,
     port: int,
-    listener: socket.socket | None,
-    child: Child | None,
+    options: Mapping[str, Any],
     *,
     grace: float,
-    reload: bool,
-    options: Mapping[str, Any],
-) -> Server:
-    """A server that is ready to run, with our defaults where they differ from uvicorn's.
+    max_message: int | None,
+) -> Config:
+    """What uvicorn is told: the options, and our defaults where they differ from its own.
 
     Raises:
         ServeError: uvicorn has no such option, or cannot use what it holds.
@@ -328,18 +326,31 @@ def make_server(
         # Nothing from a proxy is trusted unless listed; the middleware ProxyHeaders takes the list.
         "proxy_headers": False,
     }
-    limit = Limits.of(app.config).websocket_max_message
-    if limit is not None:
-        settings["ws_max_size"] = limit
+    if max_message is not None:
+        settings["ws_max_size"] = max_message
     settings |= options
-    served = refreshing(app) if reload and child is not None else app
     try:
         config = uvicorn.Config(served, host=host, port=port, **settings)
         config.load()  # reads certificates and the like; uvicorn's server would do it as it starts
+        return config
     except Exception as error:  # noqa: BLE001 - what comes of a wrong value is uvicorn's, and may be anything
         given = ", ".join(f"{option}={shown(option, value)}" for option, value in sorted(options.items()))
         described = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ServeError(f"the server cannot be made with {given or 'its defaults'}: {described}") from None
+
+
+def make_server(
+    app: App,
+    name: str,
+    config: Config,
+    listener: socket.socket | None,
+    child: Child | None,
+    *,
+    grace: float,
+    reload: bool,
+) -> Server:
+    """A server that is ready to run."""
+    import uvicorn
 
     class AppServer(uvicorn.Server):
         """uvicorn's server, which tells the app of the shutdown when the signal comes, and us of the start.

@@ -2,7 +2,7 @@
 
 Behind ``app.config.load(Settings)``: each field of a msgspec Struct, dataclass, attrs class or TypedDict is
 looked for in the environment, then in the config, converted, and every missing or wrong one is reported in
-one error. This file does not know the framework's own keys (``config`` does) and reads no file.
+one error. This file does not know the framework's own keys (``limits`` does) and reads no file.
 """
 
 from __future__ import annotations

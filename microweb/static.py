@@ -134,7 +134,10 @@ class StaticFiles:
         return found
 
     async def respond_below(self, request: Incoming, rest: str) -> Response:
-        """``respond`` for what is left of a path behind a mount: empty, or with a slash in front."""
+        """``respond`` for what is left of a path behind a mount: empty, or with a slash in front.
+
+        Raises: as ``respond``.
+        """
         if request.scope["method"] == "OPTIONS":
             return Response(headers={"allow": ", ".join(METHODS)})
         if not rest and self.index is None:

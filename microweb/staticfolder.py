@@ -5,7 +5,7 @@ has a name. What serves the files is ``static.py``, which is loaded when the fir
 """
 
 # Not pathlib: this is loaded with every app.
-# ruff: noqa: PTH112, PTH118, PTH119
+# ruff: noqa: PTH112, PTH119
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["StaticFolder"]
 
 
 class StaticFolder:
-    """The static files at one place of an app; ``folder`` is seen from ``root_path`` and may not exist."""
+    """The static files at one place of an app: in ``folder``, which may not exist, or a program's own ``files``."""
 
     __slots__ = ("_app", "_files", "folder")
 
-    def __init__(self, app: Any, root_path: str, folder: str, files: StaticFiles | None = None) -> None:
-        self.folder = os.path.join(root_path, folder)
+    def __init__(self, app: Any, folder: str, files: StaticFiles | None = None) -> None:
+        self.folder = folder
         self._app = app
         self._files = files
 

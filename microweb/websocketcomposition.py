@@ -15,7 +15,7 @@ from microweb.asgi import Scope
 from microweb.assembly import Target
 from microweb.binding import make_plan
 from microweb.callables import describe
-from microweb.composition import Composition, limits_of, make_layer, make_preprocessing, variables_of
+from microweb.composition import Composition, limits_of, make_preprocessing, variables_of
 from microweb.conversion import to_response
 from microweb.errors import BadRequest, Forbidden, HTTPException, NotFound, SetupError
 from microweb.finder import MALFORMED_HOST, find_host, make_check, resolve_absolute
@@ -65,7 +65,10 @@ def compose_websockets(composition: Composition, enter: Enter) -> dict[Target, W
 
 
 def compose_websocket(composition: Composition, target: Target, enter: Enter) -> WebSocketTarget:
-    """One target with its hooks, layers and teardown."""
+    """One target with its hooks, layers and teardown.
+
+    Raises: as ``compose_websockets``.
+    """
     placement, route = target.placement, target.route
     stages = composition.hooks(placement, "before_websocket_hooks", "before_websocket function", 0)
     registrations = placement.gather("websocket_layers")
@@ -100,7 +103,7 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
         stages = [*first, *stages, *composition.guards(target, variables, "websocket view"), plan]
         registrations = registrations + [Registration(layer, route.place) for layer in route.middleware]
     serve = endpoint = make_endpoint(stages)
-    for layer, label in reversed([make_layer(registration) for registration in registrations]):
+    for layer, label in reversed([composition.layer(registration) for registration in registrations]):
         serve = wrap(layer, label, serve)
     if composition.services.session_store is not None:
         serve = with_stored_session(serve, composition)
@@ -272,7 +275,7 @@ def check_origin(websocket: WebSocket) -> None:
     if origin is None or (allowed is None and not carries_credentials(websocket)):
         return
     if allowed is not None:
-        if origin.lower() not in [each.lower() for each in allowed] and "*" not in allowed:
+        if origin.lower() not in allowed and "*" not in allowed:
             raise Forbidden("This origin may not open websockets here (WEBSOCKET_ORIGINS).")
         return
     scheme, _, authority = origin.partition("://")

@@ -894,6 +894,82 @@ def test_a_background_task_works_without_lifespan_events_from_loop_and_thread():
     assert sorted(done) == ["loop", "thread"]
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("path", ["/loop", "/thread"])
+def test_a_background_task_runs_on_the_loop_that_is_served_now(path, backend):
+    app = App(__name__)
+    done: list[str] = []
+
+    @app.get("/")
+    async def home():
+        return ""
+
+    @app.get("/loop")
+    async def from_loop():
+        app.add_background_task(done.append, "loop")
+        return ""
+
+    @app.get("/thread")
+    def from_thread():
+        app.add_background_task(done.append, "thread")
+        return ""
+
+    async def ask_for_a_task():
+        await app(SCOPE | {"path": path}, never, ignore)
+        with anyio.fail_after(5):
+            while not done:
+                await anyio.sleep(0)
+
+    asyncio.run(app(SCOPE | {"path": "/"}, never, ignore))
+    anyio.run(ask_for_a_task, backend=backend)
+
+    assert done == [path[1:]]
+
+
+def test_a_background_task_needs_a_loop_that_is_still_there():
+    app = App(__name__)
+    app.get("/")(lambda: "")
+
+    asyncio.run(app(SCOPE | {"path": "/"}, never, ignore))
+
+    with pytest.raises(RuntimeError, match="needs a started app"):
+        app.add_background_task(print)
+
+
+def mistake_a_hook(app):
+    router = Router("empty", prefix="/empty")
+    router.before_request(lambda nobody_gives_this: None)
+    app.mount("", router)
+
+
+def mistake_a_factory(app):
+    def make(inner):
+        raise SetupError("this middleware needs a setting")
+
+    app.add_asgi_middleware(make)
+
+
+def mistake_a_websocket(app):
+    @app.websocket("/ws")
+    def socket(websocket):
+        pass
+
+
+@pytest.mark.parametrize("mistake", [mistake_a_hook, mistake_a_factory, mistake_a_websocket])
+def test_a_mistake_at_the_start_is_told_by_each_request_and_freezes_nothing(mistake):
+    app = App(__name__, static_folder=None)
+    mistake(app)
+    told = []
+
+    for _ in range(2):
+        with pytest.raises(SetupError) as caught:
+            asyncio.run(app(SCOPE | {"path": "/"}, never, ignore))
+        told.append(str(caught.value))
+    app.get("/late")(lambda: "registered after the start that failed")
+
+    assert told[0] == told[1]
+
+
 def test_an_app_serves_on_one_loop_after_the_other():
     app = App(__name__)
 

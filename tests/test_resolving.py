@@ -1001,6 +1001,25 @@ async def test_a_dependency_is_overridden_and_restored():
         assert (await client.get("/")).text == "another"
 
 
+async def test_overrides_of_one_dependency_end_in_any_order():
+    app = App(__name__)
+
+    def source():
+        return "real"
+
+    @app.get("/")
+    async def view(source: Annotated[str, Depends(source)]):
+        return source
+
+    first, second = app.override(source, lambda: "first"), app.override(source, lambda: "second")
+    async with Client(app) as client:
+        first.undo()
+        assert (await client.get("/")).text == "second"
+        second.undo()
+        second.undo()
+        assert (await client.get("/")).text == "real"
+
+
 async def test_an_override_reaches_hooks_handlers_and_guards():
     app = App(__name__)
 

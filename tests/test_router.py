@@ -54,6 +54,16 @@ def mount_twice_under_one_name(app):
     app.mount("/there", router)
 
 
+def mount_two_apps_under_one_name(app):
+    app.mount("/here", App(), name="shop")
+    app.mount("/there", App(), name="shop")
+
+
+def mount_an_app_under_the_name_of_a_router(app):
+    app.mount("/there", Router("blog"))
+    app.mount("/here", App(), name="blog")
+
+
 def name_two_views_alike(app):
     app.get("/1", endpoint="same")(view)
     app.get("/2", endpoint="same")(other)
@@ -104,9 +114,12 @@ MISTAKES = {
     "mounted inside itself": mount_in_a_circle,
     "mounted inside itself, by way of": mount_apps_in_a_circle,
     "two routers are called 'shop'": mount_twice_under_one_name,
+    "two routers are called 'shop'; mount one": mount_two_apps_under_one_name,
+    "two routers are called 'blog'": mount_an_app_under_the_name_of_a_router,
     "one word without dots, not 'a.b'": lambda app: Router("a.b"),
     "one word without dots, not ''": lambda app: Router(""),
     "one word without dots, not 'c.d'": lambda app: app.mount("", Router("x"), name="c.d"),
+    "one word without dots, not 'e.f'": lambda app: app.mount("/x", App(), name="e.f"),
     "before_request takes a function": lambda app: app.before_request("guard"),
     "must be `async def`": lambda app: app.middleware(lambda request, call_next: None),
     "must take two arguments, (request, call_next)": lambda app: app.add_middleware(takes_no_call_next),
@@ -115,6 +128,7 @@ MISTAKES = {
     "takes a status or a class of Exception": lambda app: app.errorhandler(view),
     "is used with parentheses": lambda app: app.template_filter(view),
     "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
+    "a converter is a subclass of Converter, not": lambda app: app.converters.__ior__({"list": list}),
     "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
     "taking the app": lambda app: app.lifespan(forgets_the_app),
     "a lifespan is an": lambda app: app.lifespan(dict),
@@ -231,13 +245,15 @@ class ListConverter(Converter):
         return ",".join(value)
 
 
-@pytest.mark.parametrize("add", ["setitem", "update", "update by name"])
+@pytest.mark.parametrize("add", ["setitem", "update", "update by name", "union"])
 async def test_a_converter_of_the_program_reads_and_writes_its_variable(add):
     app = App(__name__)
     if add == "setitem":
         app.converters["list"] = ListConverter
     elif add == "update":
         app.converters.update({"list": ListConverter})
+    elif add == "union":
+        app.converters |= {"list": ListConverter}
     else:
         app.converters.update(list=ListConverter)
 

@@ -17,6 +17,7 @@ from microweb.server import (
     address_of,
     bind,
     ignore_runs,
+    make_config,
     make_log_config,
     make_server,
     name_of,
@@ -351,14 +352,13 @@ def test_a_lifespan_that_fails_ends_with_code_1_after_its_error_is_logged(capfd)
 # The server's settings -----------------------------------------------------------------------------
 
 
-def make_any_server(**options):
-    app = make_app()
-    server = make_server(app, "shop", "127.0.0.1", 0, None, None, grace=1.5, reload=False, options=options)
-    return app, server
+def make_any_config(app, **options):
+    return make_config(app, "127.0.0.1", 0, options, grace=1.5, max_message=None)
 
 
 def test_a_second_ctrl_c_does_not_wait():
-    app, server = make_any_server()
+    app = make_app()
+    server = make_server(app, "shop", make_any_config(app), None, None, grace=1.5, reload=False)
 
     server.handle_exit(signal.SIGINT, None)
     assert (server.should_exit, server.force_exit, app.shutting_down.is_set()) == (True, False, True)
@@ -370,11 +370,11 @@ def test_a_second_ctrl_c_does_not_wait():
 
 
 def test_our_defaults_can_be_changed():
-    _, server = make_any_server()
-    _, changed = make_any_server(timeout_graceful_shutdown=9, proxy_headers=True)
+    config = make_any_config(make_app())
+    changed = make_any_config(make_app(), timeout_graceful_shutdown=9, proxy_headers=True)
 
-    assert (server.config.timeout_graceful_shutdown, server.config.proxy_headers) == (2, False)
-    assert (changed.config.timeout_graceful_shutdown, changed.config.proxy_headers) == (9, True)
+    assert (config.timeout_graceful_shutdown, config.proxy_headers) == (2, False)
+    assert (changed.timeout_graceful_shutdown, changed.proxy_headers) == (9, True)
 
 
 def test_our_log_is_shown_unless_the_program_has_its_own(monkeypatch):
@@ -398,20 +398,20 @@ def test_our_log_is_shown_unless_the_program_has_its_own(monkeypatch):
     ],
 )
 def test_the_address_is_told_as_a_browser_takes_it(host, address):
-    _, server = make_any_server()
+    config = make_any_config(make_app())
     try:
         listener = bind(host, 0)
     except ServeError:
         pytest.skip(f"there is no {host} on this machine")
 
     with listener:
-        assert address_of(server.config, listener) == address.format(port=listener.getsockname()[1])
+        assert address_of(config, listener) == address.format(port=listener.getsockname()[1])
 
 
 def test_an_inherited_descriptor_is_told_by_its_number():
-    _, server = make_any_server(fd=3)
+    config = make_any_config(make_app(), fd=3)
 
-    assert address_of(server.config, None) == "descriptor 3"
+    assert address_of(config, None) == "descriptor 3"
 
 
 def test_an_app_is_called_by_its_module_or_its_script(monkeypatch):

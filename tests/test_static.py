@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount as StarletteMount
 
 from microweb import App, Router, StaticFiles
-from microweb.errors import BuildError, SetupError
+from microweb.errors import BuildError, FrozenError, SetupError
 from microweb.filebody import CHUNK
 from microweb.testing import ASGITransport, Client
 
@@ -81,6 +81,17 @@ def test_the_static_folder_is_a_whole_path_as_in_flask(tmp_path):
 
     router.static_folder = tmp_path
     assert router.static_folder == str(tmp_path)
+
+
+async def test_a_static_folder_can_be_set_until_the_app_serves(folder):
+    app = App(__name__, static_folder=None)
+    assert app.list_routes() == []
+
+    app.static_folder = folder
+
+    assert (await fetch(app, "/static/css/site.css")).content == CSS
+    with pytest.raises(FrozenError, match="cannot set the static folder"):
+        app.static_folder = None
 
 
 async def test_an_app_without_a_static_folder_on_disk_works(tmp_path, caplog):

@@ -139,7 +139,7 @@ def find_static_folders(app: App) -> list[Path]:
         seen.append(here)
         for router in (placement.router for placement in here.assembly.placements):
             if router.static_folder is not None:
-                found.append(Path(router.root_path, router.static_folder))
+                found.append(Path(router.static_folder))
             for target in (mount.target for mount in router.mounts):
                 if isinstance(target, Router) and target.is_app and target not in seen:
                     waiting.append(target)
