@@ -83,7 +83,10 @@ class _AsyncioCall(Call):
                     # Task.cancelling() counts it; our caller raises one for all.
                     cancellation = error
                 self.news = False
-        return cancellation
+        try:
+            return cancellation
+        finally:
+            del cancellation  # Its traceback holds this frame.
 
     async def settle_firmly(self) -> Any:
         self.firm = True

@@ -490,6 +490,9 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
         if listened:
             await services.observers.notify("context_torn_down", request=request, error=error)
         if interrupted is not None:
-            raise interrupted
+            try:
+                raise interrupted
+            finally:
+                interrupted = None  # Its traceback holds this frame.
 
     return teardown

@@ -72,22 +72,25 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
 async def close(request: Incoming, target: Target, response: Response | None) -> None:
     """Close bodies and generators, then run teardown hooks; each runs whatever the others do.
 
-    At last the error is dropped: kept on request and response it would make reference cycles.
+    At last the error is dropped, whatever happens: kept on request and response it would make reference cycles.
     """
     notes = request.notes
-    if notes.closers or target.teardown is not None:
-        token = current.set(request)
-        try:
-            await release(request, target)
-        finally:
-            current.reset(token)
-    if notes.answered:
-        for _, answer in notes.answered:
-            answer._error = None  # A layer may have replaced that answer.
-        notes.answered = ()
-        if response is not None:
-            response._error = None
-    notes.unhandled = None
+    try:
+        if notes.closers or target.teardown is not None:
+            token = current.set(request)
+            try:
+                await release(request, target)
+            finally:
+                current.reset(token)
+    finally:
+        if notes.answered:
+            for _, answer in notes.answered:
+                answer._error = None  # A layer may have replaced that answer.
+            notes.answered = ()
+            if response is not None:
+                response._error = None
+        notes.unhandled = None
+        notes.save = None  # It holds the request, and stays where nothing was answered.
 
 
 async def release(request: Incoming, target: Target) -> None:
@@ -104,7 +107,10 @@ async def release(request: Incoming, target: Target) -> None:
             # A teardown hook may have opened something too.
             interrupted = await run_closers(request) or interrupted
         if interrupted is not None:
-            raise interrupted
+            try:
+                raise interrupted
+            finally:
+                interrupted = None  # Its traceback holds this frame.
 
 
 async def run_closers(request: Incoming) -> BaseException | None:
@@ -120,4 +126,7 @@ async def run_closers(request: Incoming) -> BaseException | None:
         except BaseException as error:  # noqa: BLE001 - raised by the caller
             # A native cancellation passes through anyio's shield; what is left must be closed all the same.
             interrupted = error
-    return interrupted
+    try:
+        return interrupted
+    finally:
+        del interrupted  # Its traceback holds this frame.

@@ -4,7 +4,7 @@ A reader of the body and a waiter for the disconnect may both want the next mess
 one call run at a time and loses no message: a waiter that gets body messages keeps them in ``_held``
 for the reader, up to ``AHEAD`` bytes; then it takes no more until the reader does. It counts the body
 against its limit and caches it, so that it can be read again. Of a body with a content coding it counts,
-caches and gives out what was decoded. It knows nothing of content types, views or errors pages;
+caches and gives out what was decoded. It knows nothing of content types, views or error pages;
 ``requests.py`` is its caller.
 
 State of the body::
@@ -24,7 +24,7 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.asgi import Message, RawHeaders, Receive
-from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError
+from microweb.errors import BadRequest, ClientDisconnect, RequestEntityTooLarge, RequestTimeout, StatusError, again
 from microweb.headers import find_body_headers
 from microweb.loops import SideTask
 
@@ -66,8 +66,8 @@ class Connection:
     """Whether somebody has begun to read the body, and neither its end nor an error has come."""
     has_decoded = False
     """Whether the cached body is what came out of a content coding."""
-    _refused: type[StatusError] | None = None
-    _refusal = ""
+    _refusal: Exception | None = None
+    """What the reader of the body was told, for those who ask after it."""
     _changed: Event | None = None
     _watch: SideTask | None = None
 
@@ -138,7 +138,7 @@ class Connection:
             if declared is not None:
                 self.check_declared(declared)
         except StatusError as error:
-            self._refused, self._refusal = type(error), error.description
+            self._refusal = again(error)
             raise
         return await self._read_on(None, decoder)
 
@@ -155,7 +155,7 @@ class Connection:
         except Exception as error:
             self.is_inside_body = False
             if isinstance(error, StatusError):
-                self._refused, self._refusal = type(error), error.description
+                self._refusal = again(error)
             raise
         finally:
             self._reading = False
@@ -292,8 +292,8 @@ class Connection:
             await self._wait_change()
         if self.cached is not None:
             return self.cached
-        if self._refused is not None:
-            raise self._refused(self._refusal)
+        if self._refusal is not None:
+            raise again(self._refusal)
         if self.disconnected:
             raise ClientDisconnect("the client left before the end of its request")
         raise RuntimeError(self._taken_twice(reader))
@@ -460,7 +460,10 @@ def resume(step: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any
                 waiting_for = step.throw(error)
             else:
                 # trio answers with what it was asked for, asyncio with None.
-                waiting_for = step.send(answer)
+                try:
+                    waiting_for = step.send(answer)
+                finally:
+                    del answer  # A cancellation of trio's comes so, and its traceback holds this frame.
     except StopIteration as stop:
         result: T = stop.value
         return result

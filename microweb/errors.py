@@ -1,4 +1,4 @@
-"""Every error that microweb raises, in one tree.
+"""The errors of requests, and of how a program is put together, in one tree.
 
 ::
 
@@ -17,7 +17,8 @@
 
 An ``HTTPException`` is an answer, not an accident: it is never logged as an error and never
 reaches the observers of unhandled exceptions. Class names are werkzeug's, so that Flask's error
-handlers keep working; titles are RFC 9110's.
+handlers keep working; titles are RFC 9110's. Those of the start and the stop of an app are in ``failures.py``, that of
+worker threads is in ``threads.py``, that of session stores in ``sessionstores.py``.
 """
 
 from __future__ import annotations
@@ -221,6 +222,15 @@ def leaf_of(error: BaseException) -> BaseException:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def again(error: Exception) -> Exception:
+    """A new exception that says the same, for one more raise; without the traceback, which holds the request."""
+    if isinstance(error, StatusError):
+        return type(error)(error.description, error.headers)
+    if isinstance(error, HTTPException):
+        return HTTPException(error.status, error.description, error.headers)
+    return type(error)(*error.args)
 
 
 def abort(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from microweb.errors import HTTPException, StatusError, UnsupportedMediaType
+from microweb.errors import UnsupportedMediaType, again
 from microweb.forms import NO_FIELDS, Part, field_too_large, find_boundary, parse_urlencoded
 from microweb.headers import RequestHeaders, find_content_lines, find_header
 from microweb.mediatype import parse_media_type
@@ -199,15 +199,6 @@ def remember(error: BaseException) -> Exception:
     return RuntimeError("the form cannot be read: the task that was reading it was cancelled")
 
 
-def again(error: Exception) -> Exception:
-    """A new exception that says the same."""
-    if isinstance(error, StatusError):
-        return type(error)(error.description, error.headers)
-    if isinstance(error, HTTPException):
-        return HTTPException(error.status, error.description, error.headers)
-    return type(error)(*error.args)
-
-
 # Part by part ------------------------------------------------------------------------------------
 
 
@@ -220,7 +211,7 @@ class FormPart:
 
     def __init__(self, part: Part, stream: PartStream, most: int | None) -> None:
         self._part = part
-        self._stream: PartStream | None = stream
+        self._stream = stream
         self._most = most
 
     @property
@@ -282,23 +273,28 @@ class PartChunks:
         return self
 
     async def __anext__(self) -> bytes:
-        stream = self._part._stream
-        if stream is None:
-            raise RuntimeError(f"the part {self._part.name!r} is gone: the next one was asked for before it was read")
-        piece = await stream.next_piece()
+        part = self._part
+        if part._stream.current is not part._part:
+            raise RuntimeError(f"the part {part.name!r} is gone: the next one was asked for before it was read")
+        piece = await part._stream.next_piece()
         if piece is None:
             raise StopAsyncIteration
         return piece
 
 
 class PartStream:
-    """The parts of one body; knows whether the one that it is in has ended."""
+    """The parts of one body; knows whether the one that it is in has ended.
+
+    What went wrong once is raised again: a loop that goes on after it must not end as if the form were complete.
+    """
 
     def __init__(self, request: Any) -> None:
         self._request = request
         self._events: AsyncGenerator[Part | bytes | None, None] | None = None
         self._is_inside = False
-        self._current: FormPart | None = None
+        self.current: Part | None = None
+        """The one that can be read. Not its ``FormPart``, which holds this: that would be a reference cycle."""
+        self._problem: Exception | None = None
 
     def __aiter__(self) -> PartStream:
         return self
@@ -308,24 +304,34 @@ class PartStream:
             self._start()
         while await self.next_piece() is not None:
             pass
-        if self._current is not None:
-            self._current._stream = None
-        assert self._events is not None
-        part = await anext(self._events)
+        self.current = None
+        part = await self._next_event()
         assert isinstance(part, Part)
         self._is_inside = True
-        self._current = FormPart(part, self, self._request.limits.max_form_memory_size)
-        return self._current
+        self.current = part
+        return FormPart(part, self, self._request.limits.max_form_memory_size)
 
     async def next_piece(self) -> bytes | None:
         """The next piece of the part; None at its end, and from then on."""
         if not self._is_inside:
             return None
-        assert self._events is not None
-        event = await anext(self._events)
+        event = await self._next_event()
         self._is_inside = event is not None
         assert not isinstance(event, Part)
         return event
+
+    async def _next_event(self) -> Part | bytes | None:
+        assert self._events is not None
+        if self._problem is not None:
+            raise again(self._problem)
+        try:
+            return await anext(self._events)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            # SECURITY: test_a_cut_form_is_not_complete_for_who_goes_on_after_the_error
+            self._problem = remember(error)
+            raise
 
     def _start(self) -> None:
         request = self._request

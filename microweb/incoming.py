@@ -217,7 +217,7 @@ class Incoming:
             return f"{name}:{port}" if port and port != DEFAULT_PORTS.get(self.scheme) else str(name)
         if len(header) > 1 or parse_host(header[0]) is None:
             raise BadRequest("The Host header is malformed.")
-        return header[0].strip()
+        return header[0]
 
     @property
     def url(self) -> URL:

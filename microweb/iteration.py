@@ -102,8 +102,11 @@ class _Iteration(Generic[Value]):
                     await call.settle_firmly()
                 finally:
                     self._call = None
-        if cancellation is not None:
-            raise cancellation
+        try:
+            if cancellation is not None:
+                raise cancellation
+        finally:
+            del cancellation  # Its traceback holds this frame.
 
     # In the task.
 

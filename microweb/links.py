@@ -104,7 +104,10 @@ def find(
                 failure = failure or error
         if here is None or here.parent is None:
             assert failure is not None
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # Its traceback holds this frame, which holds the request.
         here = here.parent
         asked = here.app
 

@@ -9,7 +9,7 @@ of many rules wins is the route table's business (``routetable.py``), which one 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from microweb.converters import (
@@ -218,6 +218,20 @@ def convert_affixed(prefix: str, convert: Convert, suffix: str) -> Convert:
     return convert_between
 
 
+def convert_each(segments: Sequence[Segment], texts: Sequence[str]) -> tuple[Any, ...] | None:
+    """The values of all variables, if each text fits its segment."""
+    values: list[Any] = []
+    for segment, text in zip(segments, texts, strict=True):
+        value = segment.convert(text)
+        if value is NO_MATCH:
+            return None
+        if segment.is_single:
+            values.append(value)
+        else:
+            values.extend(value)
+    return tuple(values)
+
+
 class Tail:
     """The end of a pattern from its first path-like segment on: it matches a varying number of segments."""
 
@@ -261,16 +275,8 @@ class Tail:
         value = self._convert("/".join(parts[start:end]))
         if value is NO_MATCH or not rest:
             return value if value is NO_MATCH else (value,)
-        values = [value]
-        for segment, part in zip(rest, parts[end:stop], strict=True):
-            value = segment.convert(part)
-            if value is NO_MATCH:
-                return NO_MATCH
-            if segment.is_single:
-                values.append(value)
-            else:
-                values.extend(value)
-        return tuple(values)
+        others = convert_each(rest, parts[end:stop])
+        return NO_MATCH if others is None else (value, *others)
 
 
 class Pattern:
@@ -363,18 +369,7 @@ class HostPattern:
     def match(self, host: str) -> tuple[Any, ...] | None:
         """The values in a host (lower case, no port), None if it does not fit."""
         labels = host.split(".")
-        if len(labels) != len(self.segments):
-            return None
-        values: list[Any] = []
-        for segment, label in zip(self.segments, labels, strict=True):
-            value = segment.convert(label)
-            if value is NO_MATCH:
-                return None
-            if segment.is_single:
-                values.append(value)
-            else:
-                values.extend(value)
-        return tuple(values)
+        return convert_each(self.segments, labels) if len(labels) == len(self.segments) else None
 
     def build(self, values: Mapping[str, Any]) -> str:
         """The host for these values; raises as ``Pattern.build``."""

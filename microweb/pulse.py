@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from microweb.asgi import Message, Send
 from microweb.shutdownevent import ShutdownEvent
-from microweb.watcher import Interruption, end_task
+from microweb.watcher import Interruption, end_task, run_until
 
 if TYPE_CHECKING:
-    from anyio import CancelScope, Event
+    from anyio import Event
 
 __all__ = ["Line", "Pulse", "run_beside_pings"]
 
@@ -140,30 +140,12 @@ async def run_beside_pings(
     work: Callable[[], Awaitable[None]], line: Line, seconds: float, shutting_down: ShutdownEvent
 ) -> bool:
     """Await ``work()`` and ping beside it, with anyio alone; whether it was cancelled at the shutdown."""
-    from anyio import CancelScope, create_task_group
-
-    failures: list[Exception] = []
-
-    async def guard(function: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await function()
-        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it in another
-            failures.append(error)
-            group.cancel_scope.cancel()
-
-    # Only this scope ends at the shutdown: the end of the answer is still sent.
-    with CancelScope() as events:
-        async with create_task_group() as group:
-            group.start_soon(guard, partial(keep_alive, line, seconds, shutting_down, events))
-            await guard(work)
-            group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    return events.cancelled_caught
+    # Only the work ends at the shutdown: the end of the answer is still sent.
+    return not await run_until(partial(keep_alive, line, seconds, shutting_down), work)
 
 
-async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent, events: CancelScope) -> None:
-    """Send a ping whenever nothing was sent for a while, until the app shuts down."""
+async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent) -> None:
+    """Send a ping whenever nothing was sent for a while, until a moment after the app begins to shut down."""
     from anyio import move_on_after, sleep
 
     while not shutting_down.is_set():
@@ -172,4 +154,3 @@ async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent, e
         if not shutting_down.is_set() and monotonic() - line.last_used >= seconds:
             await line.ping()
     await sleep(FAREWELL)
-    events.cancel()

@@ -75,19 +75,26 @@ def shown(name: str, value: Any) -> str:
 
 
 def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a copy for showing, in which secrets are replaced, in dicts inside it too.
+    """Give a copy for showing, in which secrets are replaced, in dicts, lists and tuples inside it too.
 
-    >>> redacted({"DEBUG": True, "DATABASE": {"host": "db1", "password": "hunter2"}})
-    {'DEBUG': True, 'DATABASE': {'host': 'db1', 'password': <hidden>}}
+    >>> redacted({"DEBUG": True, "DATABASES": [{"host": "db1", "password": "hunter2"}]})
+    {'DEBUG': True, 'DATABASES': [{'host': 'db1', 'password': <hidden>}]}
     """
-    copy: dict[str, Any] = {}
-    for name, value in values.items():
-        if value is not None and (is_secret_name(str(name)) or (isinstance(value, str) and is_secret_text(value))):
-            value = HIDDEN
-        elif isinstance(value, Mapping):
-            value = redacted(value)
-        copy[name] = value
-    return copy
+    return {
+        name: HIDDEN if value is not None and is_secret_name(str(name)) else redacted_value(value)
+        for name, value in values.items()
+    }
+
+
+def redacted_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return HIDDEN if is_secret_text(value) else value
+    if isinstance(value, Mapping):
+        return redacted(value)
+    # Not their subclasses: a named tuple is made in another way.
+    if type(value) in (list, tuple):
+        return type(value)(map(redacted_value, value))
+    return value
 
 
 def printable(text: str) -> str:

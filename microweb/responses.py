@@ -343,12 +343,13 @@ class Response:
         """
         body = self._body
         status = self._status
+        is_head = request.scope["method"] == "HEAD"
         if self._headers is None and self._content_type is not None:
             # PERF(walk.plaintext): the list is written here, no Headers object was ever needed.
             lines = [(b"content-type", self._content_type), length_line(len(body))]
         else:
-            lines = self._lines(len(body))
-        if request.scope["method"] == "HEAD" or (status != 200 and status in BODYLESS):
+            lines = self._lines(len(body), is_head)
+        if is_head or (status != 200 and status in BODYLESS):
             body = b""
             if status in BODYLESS:
                 lines = without_body_headers(lines, status)
@@ -357,18 +358,18 @@ class Response:
         start["headers"] = lines
         return start, body
 
-    def _lines(self, length: int) -> RawHeaders:
+    def _lines(self, length: int, is_head: bool) -> RawHeaders:
         raw = self.headers.raw
         for name, _ in raw:
             if name in FRAMING:
-                return self._framed_lines(length)
+                return self._framed_lines(length, is_head)
         return [*raw, length_line(length)]
 
-    def _framed_lines(self, length: int) -> RawHeaders:
+    def _framed_lines(self, length: int, is_head: bool) -> RawHeaders:
         lines = without_framing(self.headers.raw)
         declared = [value for name, value in lines if name == CONTENT_LENGTH]
-        if declared and not length and declared[0].isdigit() and len(declared) == 1:
-            return lines  # An answer to HEAD that says how long the body would be.
+        if is_head and not length and len(declared) == 1 and declared[0].isdigit():
+            return lines  # It says how long the body would be.
         return [*(line for line in lines if line[0] != CONTENT_LENGTH), length_line(length)]
 
     def _take_headers(self, headers: HeaderItems) -> None:

@@ -113,6 +113,8 @@ class StreamingResponse(Response):
     def _replace(self, body: bytes) -> None:
         self._body = body
         self.iterable = only(body)
+        if self._headers is not None:
+            self._headers.remove("content-length")  # It was that of the stream.
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Do nothing: the bytes that a tag would stand for are not there yet. Set one with ``set_etag``."""

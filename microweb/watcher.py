@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from microweb.connection import resume
 from microweb.errors import ClientDisconnect
-from microweb.loops import in_trio
+from microweb.loops import SideTask, in_trio
 from microweb.requests import Request
 
-__all__ = ["Interruption", "cancel_on_disconnect", "end_task", "until_disconnect"]
+__all__ = ["Interruption", "cancel_on_disconnect", "end_task", "run_until", "until_disconnect"]
 
 T = TypeVar("T")
 
@@ -136,25 +136,40 @@ async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[T]
 
     Raises: as ``until_disconnect``.
     """
-    from anyio import create_task_group
-
-    results: list[T] = []
-    failure: Exception | None = None
-
-    async with create_task_group() as group:
-
-        async def watch() -> None:
-            await request.connection.wait_disconnect(lets_go=lets_go)
-            group.cancel_scope.cancel()
-
-        group.start_soon(watch)
-        try:
-            results.append(await work())
-        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it in another
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    results = await run_until(partial(request.connection.wait_disconnect, lets_go=lets_go), work)
     if not results:
         raise ClientDisconnect("the client left while its answer was being made")
     return results[0]
+
+
+async def run_until(end: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Awaitable[T]]) -> list[T]:
+    """What ``work()`` gives, as the only item; none if ``end()``, which runs beside it, has returned first.
+
+    Raises: what either of them raises.
+    """
+    from anyio import CancelScope
+
+    results: list[T] = []
+    with CancelScope() as scope:
+
+        async def wait() -> None:
+            try:
+                await end()
+            except Exception:
+                scope.cancel()
+                raise
+            scope.cancel()
+
+        # No task group: of a task of it that is cancelled, which is nearly every one here, anyio leaves a reference
+        # cycle on asyncio that holds the request; and what the work raises would come out inside of a group.
+        beside = SideTask(wait, name="microweb watcher")
+        try:
+            results.append(await work())
+        finally:
+            await beside.end()
+    try:
+        if beside.failure is not None:
+            raise beside.failure
+    finally:
+        del beside  # The traceback of the failure holds this frame.
+    return results

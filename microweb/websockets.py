@@ -123,7 +123,7 @@ class WebSocket(Incoming):
         if self._session is None:
             return []
         response = Response()
-        await self.app.sessions.save(self._session, response, secure=self.is_secure or self.scheme == "wss")
+        await self.app.sessions.save(self._session, response, secure=self.is_secure)
         return [line for line in response.headers.raw if line[0] == b"set-cookie"]
 
     async def deny(self, response: Response) -> None:

@@ -92,6 +92,7 @@ async def serve_websocket(
             if websocket._notes is not None or target.teardown is not None:
                 await close(websocket, target, response)
             websocket.closed = True
+            websocket._receive = receive  # Its own has the time limit of its route, and holds the websocket.
             current.reset(token)
 
 

@@ -7,13 +7,29 @@ import logging
 import sqlite3
 import threading
 from contextvars import ContextVar
+from queue import SimpleQueue
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
-from microweb import App, Converter, Request, Response, Router, SetupError, WebSocket, after_this_request, g, request
+from microweb import (
+    App,
+    Converter,
+    EventStream,
+    Request,
+    Response,
+    Router,
+    SetupError,
+    StreamingResponse,
+    SyncRequest,
+    WebSocket,
+    after_this_request,
+    g,
+    request,
+    url_for,
+)
 from microweb.errors import FrozenError
 from microweb.testing import Client
 from microweb.workers import call_from_thread, run_blocking
@@ -503,7 +519,10 @@ async def test_one_log_line_for_an_unhandled_error(caplog):
     assert "\n" not in caplog.records[0].getMessage()
 
 
-@pytest.mark.parametrize("path", ["/", "/missing", "/invalid", "/unbound?number=x", "/broken", "/watched"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/missing", "/invalid", "/unbound?number=x", "/broken", "/unlinked", "/watched", "/cancelling"],
+)
 async def test_a_request_leaves_no_reference_cycle(path, caplog):
     app = App(__name__)
 
@@ -527,11 +546,168 @@ async def test_a_request_leaves_no_reference_cycle(path, caplog):
     async def watched(request: Request):
         return [await request.is_disconnected()]
 
+    @app.get("/unlinked")
+    async def unlinked():
+        return url_for("nowhere")
+
+    @app.get("/cancelling", cancel_on_disconnect=True)
+    async def cancelling():
+        await anyio.lowlevel.checkpoint()
+        return "cancelled if the client leaves"
+
     path, _, query = path.partition("?")
     scope = SCOPE | {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
     caplog.set_level(logging.CRITICAL)
 
     assert await count_cycles(app, scope, never) == 0
+
+
+@pytest.mark.parametrize("path", ["/body", "/json", "/session"])
+async def test_a_request_that_is_cancelled_while_it_reads_leaves_no_reference_cycle(path):
+    app = App(__name__, config={"SECRET_KEY": "a key for the tests of cycles"})
+    limits: list[anyio.CancelScope] = []
+
+    @app.post("/body")
+    async def read(request: Request):
+        return await request.body()
+
+    @app.post("/json")
+    async def read_json(request: Request):
+        return await request.json()
+
+    @app.post("/session")
+    async def touch(request: Request):
+        request.session["seen"] = True
+        return await request.body()
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        limits.pop().cancel()
+        await anyio.lowlevel.checkpoint()
+
+    async def served(scope, receive, send):
+        with anyio.CancelScope() as limit:
+            limits.append(limit)
+            await app(scope, receive, send)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = SCOPE | {"method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+
+    assert await count_cycles(served, scope, receive) == 0
+
+
+@pytest.mark.parametrize("ends", ["early", "with an error"])
+async def test_a_form_that_is_not_read_to_its_end_leaves_no_reference_cycle(ends, caplog):
+    app = App(__name__)
+
+    @app.post("/")
+    async def receive(request: Request):
+        async for part in request.parts():
+            if ends == "early":
+                break
+            await part.read()
+        return "ok"
+
+    async def cut_form():
+        body = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\n1'
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    scope = SCOPE | {"method": "POST", "path": "/", "raw_path": b"/", "headers": headers}
+    caplog.set_level(logging.CRITICAL)
+
+    assert await count_cycles(app, scope, cut_form) == 0
+
+
+async def test_a_websocket_with_a_time_limit_leaves_no_reference_cycle():
+    app = App(__name__)
+
+    @app.websocket("/", timeout=60)
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+
+    async def connect():
+        return {"type": "websocket.connect"}
+
+    scope = SCOPE | {"type": "websocket", "path": "/", "raw_path": b"/", "subprotocols": []}
+
+    assert await count_cycles(app, scope, connect) == 0
+
+
+@pytest.mark.parametrize("kind", [StreamingResponse, EventStream])
+async def test_a_stream_that_breaks_leaves_no_reference_cycle(kind, caplog):
+    app = App(__name__)
+
+    @app.get("/")
+    async def stream():
+        async def items():
+            yield "first"
+            await anyio.lowlevel.checkpoint()
+            raise ValueError("broken")
+
+        return kind(items())
+
+    async def served(scope, receive, send):
+        try:
+            await app(scope, receive, send)
+        except ValueError:
+            pass
+
+    caplog.set_level(logging.CRITICAL)
+
+    scope = SCOPE | {"path": "/", "raw_path": b"/", "asgi": {"version": "3.0", "spec_version": "2.3"}}
+
+    assert await count_cycles(served, scope, never) == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # Only asyncio's own cancellation passes through shields.
+@pytest.mark.parametrize("where", ["closer", "teardown", "thread"])
+async def test_a_request_that_is_cancelled_again_while_it_ends_leaves_no_reference_cycle(where, caplog):
+    app = App(__name__)
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    async def wait(error=None):
+        reached.set()
+        await gate.wait()
+
+    @app.get("/closer")
+    async def closer(request: Request):
+        request.on_close(wait)
+        return "closed at the end"
+
+    @app.get("/teardown")
+    async def plain():
+        return "torn down at the end"
+
+    @app.get("/thread")
+    def thread(request: SyncRequest):
+        call_from_thread(tell)
+        released.get()
+        return "done"
+
+    async def tell():
+        reached.set()
+
+    if where == "teardown":
+        app.teardown_request(wait)
+    released = SimpleQueue()
+
+    async def served(scope, receive, send):
+        reached.clear()
+        task = asyncio.create_task(app(scope, receive, send))
+        await reached.wait()
+        for _ in range(2):
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.sleep(0)
+        gate.set()
+        released.put(None)
+        await asyncio.wait([task])
+        gate.clear()
+
+    caplog.set_level(logging.CRITICAL)
+
+    assert await count_cycles(served, SCOPE | {"path": f"/{where}", "raw_path": f"/{where}".encode()}, never) == 0
 
 
 class Broken(Converter):

@@ -152,6 +152,21 @@ async def test_who_asks_again_for_a_refused_body_gets_the_same_answer():
         assert (await client.post("/", content=b"x", headers=JSON)).json() == {"same": True}
 
 
+async def test_who_asks_again_for_a_refused_body_is_told_what_is_taken_too():
+    app = App(__name__)
+
+    @app.post("/")
+    async def read(request: Request):
+        with contextlib.suppress(UnsupportedMediaType):
+            await request.body()
+        return await request.body()
+
+    async with Client(app) as client:
+        answer = await client.post("/", content=b"x", headers=JSON)
+
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+
+
 async def test_who_asks_again_for_a_refused_form_is_told_what_is_taken_too():
     app = App(__name__)
 

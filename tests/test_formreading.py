@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microweb import App, Request, SyncRequest
-from microweb.formreading import FormPart
+from microweb.errors import BadRequest
+from microweb.formreading import FormPart, PartStream
 from microweb.forms import Part
 from microweb.testing import Client
 
@@ -517,7 +518,8 @@ async def test_a_part_that_is_gone_cannot_be_read():
         except RuntimeError as error:
             return str(error)
 
-    assert repr(FormPart(Part([("Content-Disposition", 'form-data; name="a"')]), None, None)) == "<FormPart 'a'>"
+    part = Part([("Content-Disposition", 'form-data; name="a"')])
+    assert repr(FormPart(part, PartStream(None), None)) == "<FormPart 'a'>"
     assert "the part 'a' is gone" in (await post(app, FIELD + b"1\r\n" + FIELD + b"2\r\n" + END)).text
 
 
@@ -526,6 +528,49 @@ async def test_a_cut_body_ends_the_parts_with_a_400():
     async with Client(parts_app()) as client:
         for place in range(0, len(body) - 2, 5):
             assert (await client.post("/", content=body[:place], headers=MULTIPART)).status_code == 400
+
+
+@pytest.mark.parametrize("goes_on", ["with the next part", "with this part"])
+async def test_a_cut_form_is_not_complete_for_who_goes_on_after_the_error(goes_on):
+    app = App(__name__)
+
+    @app.post("/")
+    async def receive(request: Request):
+        async for part in request.parts():
+            try:
+                await part.read()
+            except BadRequest:
+                if goes_on == "with this part":
+                    await part.read()
+        return "complete"
+
+    answer = await post(app, FIELD + b"1\r\n" + FILE + b"conte")
+
+    assert answer.status_code == 400
+    assert "cut off" in answer.text
+
+
+async def test_parts_whose_reader_was_cancelled_say_so_to_the_next():
+    app = App(__name__)
+
+    @app.post("/")
+    async def receive(request: Request):
+        parts = request.parts()
+        part = await anext(parts)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await part.read()
+        try:
+            await part.read()
+        except RuntimeError as error:
+            return str(error)
+
+    async def stalls():
+        yield FIELD
+        await anyio.lowlevel.checkpoint()
+        yield b"1\r\n" + END
+
+    assert "was cancelled" in (await post(app, stalls())).text
 
 
 async def test_a_field_that_is_too_large_to_be_read_at_once_is_a_413():

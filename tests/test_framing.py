@@ -50,10 +50,22 @@ async def test_head_may_state_a_length_of_its_own():
     assert response.headers["content-length"] == "99"
 
 
-async def test_a_wrong_content_length_is_corrected():
-    response = await answer_to(lambda: Response(b"abc", headers={"content-length": "99"}))
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_a_wrong_content_length_is_corrected(body):
+    response = await answer_to(lambda: Response(body, headers={"content-length": "99"}))
 
-    assert response.headers["content-length"] == "3"
+    assert (response.content, response.headers["content-length"]) == (body, str(len(body)))
+
+
+async def test_bytes_in_the_place_of_a_stream_do_not_have_its_length():
+    def replaced():
+        response = StreamingResponse([b"0123456789"], headers={"content-length": "10"})
+        response.data = b"abc"
+        return response
+
+    response = await answer_to(replaced)
+
+    assert (response.content, response.headers.get("content-length")) == (b"abc", None)
 
 
 @pytest.mark.parametrize(("kind", "body"), [(Response, b"abc"), (StreamingResponse, [b"abc"])])

@@ -86,8 +86,10 @@ def test_long_texts_and_numbers_are_cut():
     assert shown("PORT", 10**6000) == "a number of 19932 bits (int)"
 
 
-def test_redacting_goes_into_dicts_and_leaves_the_original_alone():
+def test_redacting_goes_into_dicts_and_lists_and_leaves_the_original_alone():
     values = {
+        "SERVERS": [{"host": "db1", "password": SECRET}],
+        "REPLICAS": (f"postgresql://shop:{SECRET}@db1/shop", "none"),
         "A": 1,
         "SECRET_KEY": None,
         "DATABASE": {"PASSWORD": SECRET, "DEEP": {"token": SECRET}},
