@@ -307,6 +307,7 @@ class App(Router):
             given = await stack.enter_async_context(asynccontextmanager(function)(self))
             if isinstance(given, Mapping):
                 state.update(given)
+        entered: set[int] = set()  # A foreign app may stand below a router that is mounted twice; it starts once.
         for target in self.assembly.targets:
             if target.mount is None:
                 continue
@@ -317,9 +318,10 @@ class App(Router):
                 if inner._host is None:
                     inner._host = self
                     await inner._enter(stack, state)
-            else:
+            elif id(inner) not in entered:
                 from microweb.foreignlifespan import ForeignLifespan
 
+                entered.add(id(inner))
                 await stack.enter_async_context(ForeignLifespan(inner, state))
         if self.debug and self._host is None:
             from microweb.debugger import LoopWatch

@@ -53,7 +53,7 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
                 request.notes.unhandled = error  # A cancelled request is not one that went well.
             raise error
         if request._started:
-            await request.app.report(request, error)
+            await report_broken(request, error, failed)
             raise error
         response = await request.app.answer_error(request, error)
         if failed is not None:
@@ -66,6 +66,22 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
             response._error = None
     finally:
         del error  # Its traceback holds this frame.
+        current.reset(token)
+
+
+async def report_broken(request: Incoming, error: Exception, response: Response | None) -> None:
+    """Report an error in an answer that has begun, to the app whose view made it unless that one's errors bubble.
+
+    The request outside is noted too: it is its connection that breaks, and a teardown that commits must know.
+    """
+    owner = request if response is None or response._inner is None else response._inner
+    while owner.bubbles and owner.parent is not None:
+        owner = owner.parent
+    request.notes.unhandled = error
+    token = current.set(owner)
+    try:
+        await owner.app.report(owner, error)
+    finally:
         current.reset(token)
 
 

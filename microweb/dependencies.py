@@ -149,8 +149,8 @@ class DependencyReader:
             node.parameters.append(Parameter(signature.request_name, "request"))
         for parameter, hint in signature.others:
             if parameter.default is not MISSING and hint is MISSING:
-                raise read_failure(parameter.name, parameter.default, function, self.what)
-            check_markers(parameter, hint, function, self.what)
+                raise read_failure(parameter.name, parameter.default, function, self.reading)
+            check_markers(parameter, hint, function, self.reading)
             kind, marker = split_hint(hint)
             if isinstance(marker, Depends):
                 index = self.read_dependency(parameter.name, kind, marker, function)
@@ -158,10 +158,10 @@ class DependencyReader:
                 described = Parameter(parameter.name, "depends", type=kind, dependency=self.nodes[index])
                 node.parameters.append(described)
                 continue
-            found = read_parameter(parameter, hint, function, self.what)
+            found = read_parameter(parameter, hint, function, self.reading)
             if found.place in ("body", "form", "file") and self.what.startswith("websocket"):
                 raise SetupError(
-                    f"{self.what} {describe(function)}: the parameter {found.name!r} is read from a body, and a "
+                    f"{self.reading} {describe(function)}: the parameter {found.name!r} is read from a body, and a "
                     f"websocket has none ({node.place})"
                 )
             if self.forbids_unknown and found.place == "body":
@@ -169,12 +169,22 @@ class DependencyReader:
             node.take(found)
         if node.wants_body and node.wants_form:
             raise SetupError(
-                f"{self.what} {describe(function)} asks for a JSON body and for a form, and a request has only one "
+                f"{self.reading} {describe(function)} asks for a JSON body and for a form, and a request has only one "
                 f"of them ({node.place})"
             )
         self._under_way.pop()
         self.nodes.append(node)
         return len(self.nodes) - 1
+
+    @property
+    def what_below(self) -> str:
+        """What a message calls a function that is depended on."""
+        return self.what if self.what.startswith("dependency") else f"dependency of {self.what}"
+
+    @property
+    def reading(self) -> str:
+        """What a message calls the function that is being read."""
+        return self.what_below if len(self._under_way) > 1 else self.what
 
     def read_dependency(self, name: str, kind: Any, marker: Depends, user: Callable[..., Any]) -> int:
         """Add the node of what one parameter depends on, unless it is there; gives its index."""
@@ -182,15 +192,14 @@ class DependencyReader:
         if not callable(key) or not isinstance(key, Hashable):
             problem = "cannot be hashed, and is kept by itself" if callable(key) else "is no function"
             raise SetupError(
-                f"{self.what} {describe(user)}: the parameter {name!r} depends on {key!r}, which {problem} "
+                f"{self.reading} {describe(user)}: the parameter {name!r} depends on {key!r}, which {problem} "
                 f"({locate(user)})"
             )
         if marker.use_cache and key in self._shared:
             return self._shared[key]
         function = self.overrides.get(key, key)
-        what = f"dependency of {self.what}" if not self.what.startswith("dependency") else self.what
         label = f"dependency {describe(function)}"
-        signature = read_signature(function, what=what, variables=self.variables)
+        signature = read_signature(function, what=self.what_below, variables=self.variables)
         index = self.read(function, key, signature, use_cache=marker.use_cache, label=label)
         if marker.use_cache:
             self._shared[key] = index

@@ -17,6 +17,8 @@ from microweb.errors import (
     HTTPException,
     InternalServerError,
     InvalidParameters,
+    PreconditionFailed,
+    RequestedRangeNotSatisfiable,
     StatusError,
     leaf_of,
 )
@@ -105,6 +107,9 @@ class ErrorHandlers:
                 response = None if value is shown else to_response(value, request, source)
                 if response is not None:
                     keep_required(response, shown)
+            except (PreconditionFailed, RequestedRangeNotSatisfiable) as refused:
+                # The handler sends a file, and the request asks of it what it cannot have: nobody's mistake.
+                response = default_answer(request, refused)
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
                 # The leaf gets no name of its own: unlike `second`, that would outlive this block, and its traceback
                 # holds this frame.

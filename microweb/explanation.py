@@ -129,7 +129,9 @@ class Explanation:
         return text
 
     def _facts(self) -> list[tuple[str, str]]:
-        facts = [("answer", ANSWERS[self.outcome].format(status=self.status, location=self.location))]
+        is_bad_method = self.outcome == "method_not_allowed" and self.status == 400
+        answer = ANSWERS["bad_method" if is_bad_method else self.outcome]
+        facts = [("answer", answer.format(status=self.status, location=self.location))]
         if self.rule is not None:
             facts.append(("rule", f"{self.rule}  {' '.join(self.methods)}".rstrip()))
         if self.endpoint is not None:
@@ -154,6 +156,7 @@ ANSWERS = {
     "add_slash": "{status} to {location}, the rule ends with a slash",
     "merge_slashes": "{status} to {location}, the path has slashes too many",
     "bad_path": "{status}, the path's escapes are not UTF-8",
+    "bad_method": "{status}, the method is not an HTTP token",
 }
 
 

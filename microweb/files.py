@@ -139,6 +139,15 @@ class FileResponse(StreamingResponse):
 
     # What is sent --------------------------------------------------------------------------------
 
+    def _set_status(self, value: object) -> None:
+        was_part = self._status == 206
+        super()._set_status(value)
+        if was_part and self._status != 206:
+            # A part of a file is nothing but a 206: an error page that a handler sends is sent whole.
+            self.headers.remove("content-range")
+            self.content_type = self._whole_type
+            self._plan_whole()
+
     def _describe(self) -> None:
         """Set the headers that tell one content of the file from another."""
         seen, own = self._bytes.seen, self.headers

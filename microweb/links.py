@@ -17,6 +17,7 @@ from microweb.hosts import parse_host
 from microweb.incoming import Incoming
 from microweb.querystring import build_query
 from microweb.quoting import quote_fragment, quote_path
+from microweb.urlmap import UnknownEndpoint
 
 __all__ = ["build_url"]
 
@@ -101,11 +102,13 @@ def find(
             try:
                 return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method, current_host)
             except BuildError as error:
-                failure = failure or error
+                # What an endpoint lacks that is there tells more than where there is none of that name.
+                if failure is None or (type(failure) is UnknownEndpoint and type(error) is BuildError):
+                    failure = error
         if here is None or here.parent is None:
             assert failure is not None
             try:
-                raise failure
+                raise failure if type(failure) is BuildError else BuildError(*failure.args) from None
             finally:
                 del failure  # Its traceback holds this frame, which holds the request.
         here = here.parent

@@ -51,13 +51,29 @@ class Query(Source):
 
 
 class Header(Source):
-    """A request header; the parameter ``x_token`` reads ``X-Token``."""
+    """A request header; the parameter ``x_token`` reads ``X-Token``.
+
+    >>> from typing import Annotated
+    >>> from microweb import App, Header
+    >>> app = App(__name__)
+    >>> @app.get("/")
+    ... async def home(x_token: Annotated[str, Header()], agent: Annotated[str, Header("User-Agent")] = ""):
+    ...     return {"token": x_token, "agent": agent}
+    """
 
     place = "header"
 
 
 class Cookie(Source):
-    """A cookie."""
+    """A cookie; the parameter has its name, unless another one is given.
+
+    >>> from typing import Annotated
+    >>> from microweb import App, Cookie
+    >>> app = App(__name__)
+    >>> @app.get("/")
+    ... async def home(theme: Annotated[str, Cookie()] = "light"):
+    ...     return f"The page is {theme}."
+    """
 
     place = "cookie"
 
@@ -66,6 +82,13 @@ class Form(Source):
     """A field of the form in the body, an uploaded file, or a struct made of all fields.
 
     ``forbid_unknown`` refuses fields that the struct does not have.
+
+    >>> from typing import Annotated
+    >>> from microweb import App, Form, UploadFile
+    >>> app = App(__name__)
+    >>> @app.post("/photos")
+    ... async def add_photo(title: Annotated[str, Form()], photo: Annotated[UploadFile, Form()]):
+    ...     return {"title": title, "bytes": photo.size}
     """
 
     place = "form"
@@ -75,6 +98,13 @@ class Body(Source):
     """The JSON body, or with a name the value under that key of the object in it.
 
     ``forbid_unknown`` refuses keys that the type has no field for, on every level.
+
+    >>> from typing import Annotated
+    >>> from microweb import App, Body
+    >>> app = App(__name__)
+    >>> @app.post("/sum")
+    ... async def add_up(numbers: Annotated[list[int], Body()]):
+    ...     return {"sum": sum(numbers)}
     """
 
     place = "body"

@@ -113,10 +113,12 @@ class Response:
 
     @status_code.setter
     def status_code(self, value: int) -> None:
-        given: object = value
-        if not isinstance(given, int) or not 200 <= given <= 599:
+        self._set_status(value)
+
+    def _set_status(self, value: object) -> None:
+        if not isinstance(value, int) or not 200 <= value <= 599:
             raise ValueError(f"a status is an integer from 200 to 599, not {value!r}")
-        self._status = int(given)
+        self._status = int(value)
 
     @property
     def body(self) -> bytes:
@@ -326,7 +328,11 @@ class Response:
     # Sending -----------------------------------------------------------------------------------
 
     async def send(self, request: Incoming, send: Send) -> None:
-        """Write the answer. Called once, by the walk."""
+        """Write the answer. Called once, by the walk.
+
+        Raises:
+            ClientDisconnect: the client has left.
+        """
         start, body = self.messages(request)
         request._started = True
         try:

@@ -75,6 +75,9 @@ class Router:
     >>> app.url_for("blog.post", post=7)
     '/blog/7'
 
+    What registers something here raises a ``FrozenError`` once an app that it belongs to has started to serve, and a
+    ``SetupError`` for what is no function; both name the place.
+
     Raises:
         SetupError: the name holds a dot or is empty, or the prefix does not start with a slash.
     """
@@ -301,7 +304,7 @@ class Router:
     # Hooks -------------------------------------------------------------------------------------
 
     def before_request(self, function: Function) -> Function:
-        """Run before each view here; what it returns, if not None, is the answer."""
+        """Run before each view, mounted app and miss here; what it returns, if not None, is the answer."""
         return self._record(self.before_request_hooks, function, "before_request")
 
     def after_request(self, function: Function) -> Function:
@@ -332,7 +335,7 @@ class Router:
         """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``.
 
         Raises:
-            SetupError: ``layer`` cannot be called, or stands around whole apps.
+            SetupError: ``layer`` cannot be called, or stands around the whole app, and this is a router.
             FrozenError: the app has started to serve.
         """
         if getattr(layer, "stands_around_app", False):

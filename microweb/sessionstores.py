@@ -44,6 +44,10 @@ class MemorySessionStore:
 
     Holds ``size`` sessions at most; the one that was saved longest ago goes first.
 
+    >>> from microweb import App
+    >>> app = App(__name__, secret_key="change me before you publish this")
+    >>> app.session_store = MemorySessionStore(size=1_000)
+
     Raises:
         ValueError: ``size`` is less than 1.
     """

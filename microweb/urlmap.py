@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 from microweb.errors import BuildError
 from microweb.patterns import HostPattern, Pattern
 
-__all__ = ["Built", "UrlMap"]
+__all__ = ["Built", "UnknownEndpoint", "UrlMap"]
+
+
+class UnknownEndpoint(BuildError):
+    """There is no endpoint of this name here, but perhaps further up."""
 
 
 class Built(NamedTuple):
@@ -106,11 +110,12 @@ class UrlMap:
         on other hosts.
 
         Raises:
-            BuildError: there is no such endpoint, or none of its rules fits.
+            UnknownEndpoint: there is none of that name.
+            BuildError: none of its rules fits.
         """
         candidates = self._candidates.get(endpoint)
         if candidates is None:
-            raise BuildError(f"There is no endpoint {endpoint!r}.{self._suggest(endpoint)}")
+            raise UnknownEndpoint(f"There is no endpoint {endpoint!r}.{self._suggest(endpoint)}")
         given = {name: value for name, value in values.items() if value is not None}
         reasons: list[str] = []
         for asked in ("GET", None) if method is None else (method,):

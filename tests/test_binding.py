@@ -1260,6 +1260,14 @@ def test_an_upload_in_a_def_view_is_an_error_that_says_sync():
     assert "SyncUploadFile" in refusal(view)
 
 
+def test_a_mistake_in_a_dependency_is_told_as_one():
+    async def provide(x: dict[str, int]): ...
+    async def view(provided: Annotated[int, Depends(provide)]): ...
+
+    assert refusal(view).startswith("dependency of view ")
+    assert "provide: the parameter 'x'" in refusal(view)
+
+
 def test_a_positional_only_parameter_is_an_error():
     async def view(n: int, /): ...
 

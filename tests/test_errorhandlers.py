@@ -17,7 +17,9 @@ from microweb import (
     after_this_request,
     flash,
     get_flashed_messages,
+    make_response,
     redirect,
+    send_file,
     session,
 )
 from microweb.errors import InternalServerError, NotFound, UnprocessableEntity
@@ -81,6 +83,30 @@ async def test_the_kind_of_page_is_negotiated(accept, kind):
     response = await get(App(__name__), "/missing", headers={"accept": accept})
 
     assert response.headers["content-type"].startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"if-match": '"other"'}, 412), ({"range": "bytes=999999999-"}, 416), ({}, 200)]
+)
+@pytest.mark.parametrize("path", ["/missing", "/broken"])
+@pytest.mark.parametrize("make_answer", [send_file, lambda path: make_response(send_file(path))])
+async def test_a_file_from_a_handler_that_does_not_meet_the_request_is_no_500(
+    make_answer, path, headers, status, caplog
+):
+    app = App(__name__)
+
+    @app.errorhandler(404)
+    @app.errorhandler(ZeroDivisionError)
+    def home_page(error):
+        return make_answer(__file__)
+
+    @app.get("/broken")
+    async def broken():
+        return 1 / 0
+
+    response = await get(app, path, headers=headers)
+
+    assert (response.status_code, caplog.messages) == (status, [])
 
 
 async def test_headers_and_extensions_of_the_exception_are_sent():

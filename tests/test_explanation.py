@@ -454,6 +454,7 @@ def test_a_method_that_is_no_token_is_told_as_a_400_without_allow():
     explanation = app.explain("G(T", "/")
 
     assert (explanation.status, explanation.allow) == (400, ())
+    assert "400, the method is not an HTTP token" in str(explanation)
 
 
 def test_a_foreign_app_is_the_end_of_the_explanation():

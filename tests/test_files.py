@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 from werkzeug.utils import send_file as werkzeug_send_file
 
-from microweb import App, FileResponse, Response, StreamingResponse, g
+from microweb import App, FileResponse, Response, StreamingResponse, g, make_response
 from microweb.errors import Forbidden, NotFound
 from microweb.filebody import CHUNK
 from microweb.testing import Client
@@ -548,6 +548,32 @@ async def test_the_number_of_ranges_is_a_setting(path):
         three = await client.get("/", headers={"range": "bytes=0-0,2-2,4-4"})
 
     assert (two.status_code, three.status_code) == (206, 200)
+
+
+@pytest.mark.parametrize("ranges", ["bytes=0-3", "bytes=0-3,8-9"])
+@pytest.mark.parametrize("where", ["in the handler", "in a layer"])
+async def test_a_file_that_gets_another_status_is_sent_whole(where, ranges, path):
+    app = App(__name__)
+
+    @app.errorhandler(404)
+    async def not_found(error):
+        response = make_response(FileResponse(path))
+        if where == "in the handler":
+            response.status_code = 404
+        return response
+
+    @app.middleware
+    async def pass_on(request, call_next):
+        response = await call_next(request)
+        response.status_code = 404
+        return response
+
+    async with Client(app) as client:
+        response = await client.get("/missing", headers={"range": ranges})
+
+    assert (response.status_code, response.content) == (404, TEXT)
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "content-range" not in response.headers
 
 
 async def test_a_range_beyond_the_end_is_416_and_says_the_size(path):

@@ -162,6 +162,22 @@ async def test_a_websocket_is_checked_for_what_a_request_is(asked, key, value, s
     assert (answered, connected) == (status, status)
 
 
+@pytest.mark.parametrize("raw_path", [b"/", None])
+@pytest.mark.parametrize(("headers", "size", "status"), [(100, 8192, 200), (101, 8192, 431), (100, 8193, 414)])
+async def test_as_much_as_the_limits_say_is_taken(headers, size, status, raw_path):
+    app, sent = make_app(), []
+    scope = make_scope("/", "GET", None, b"", "http://example.org") | {"query_string": b"x" * (size - 1)}
+    scope["headers"] = [(b"host", b"example.org")] + [(b"x-header", b"value")] * (headers - 1)
+    scope["raw_path"] = raw_path
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, make_receive(b""), send)
+
+    assert sent[0]["status"] == status
+
+
 async def test_a_url_that_a_server_leaves_whole_on_the_raw_path_is_measured_once():
     app, sent = make_app(MAX_URL_LENGTH=50), []
     scope = make_scope("/", "GET", None, b"", "http://example.org") | {"query_string": b"x" * 30}

@@ -232,3 +232,24 @@ def test_a_value_that_is_missing_for_where_an_app_is_mounted_is_named_with_the_e
 
     with pytest.raises(BuildError, match=r"endpoint 'shop\.hat': the value for 'tenant' is missing"):
         app.url_for("shop.hat")
+
+
+@pytest.mark.anyio
+async def test_of_the_endpoints_that_were_looked_for_the_one_that_is_there_is_named():
+    app, shop, router = App(__name__), App("shop"), Router("router", "x")
+
+    @router.get("/")
+    async def home():
+        with pytest.raises(BuildError, match="'/page/<int:number>' needs 'number'"):
+            url_for(".page")
+        with pytest.raises(BuildError, match="no endpoint 'nowhere'") as caught:
+            url_for("nowhere")
+        assert caught.type is BuildError
+        return "home"
+
+    shop.mount("", router)
+    app.add_route("/page/<int:number>", lambda number: "", endpoint="page")
+    app.mount("/shop", shop)
+
+    async with Client(app) as client:
+        assert (await client.get("/shop/")).text == "home"

@@ -134,6 +134,23 @@ async def test_a_body_read_outside_is_there_inside():
         assert (await client.post("/foreign/", content=b"body")).content == b"body"
 
 
+@pytest.mark.parametrize(("path", "status"), [("/inner/small", 413), ("/inner/large", 200), ("/outer", 413)])
+async def test_the_body_limit_of_a_mounted_app_holds_in_it(path, status):
+    inner = App("inner", config={"MAX_CONTENT_LENGTH": 3})
+    outer = App("outer", config={"MAX_CONTENT_LENGTH": 4})
+
+    async def read(request):
+        return await request.body()
+
+    inner.post("/small")(read)
+    inner.post("/large", max_content_length=5)(read)
+    outer.post("/outer")(read)
+    outer.mount("/inner", inner)
+
+    async with Client(outer) as client:
+        assert (await client.post(path, content=b"12345")).status_code == status
+
+
 async def test_a_partly_consumed_stream_is_an_error_naming_both_readers(caplog):
     outer = App("outer")
 
@@ -192,6 +209,36 @@ async def test_an_unhandled_error_bubbles_to_the_outer_app_if_asked(caplog):
     with caplog.at_level(logging.ERROR):
         assert (await get(outer, "/inner/")).text == "outer: from inside"
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
+async def test_an_error_in_a_streamed_body_is_told_to_the_app_that_owns_it(errors, told, caplog):
+    inner, outer = App("inner"), App("outer")
+    seen = []
+
+    @inner.get("/")
+    async def home():
+        yield "begun"
+        raise ValueError("broken")
+
+    def observe(app, name):
+        app.on("exception")(lambda error: seen.append((name, "exception", current_app.import_name)))
+        app.teardown_request(lambda error: seen.append((name, "teardown", repr(error))))
+
+    observe(inner, "inner")
+    observe(outer, "outer")
+    outer.mount("/inner", inner, errors=errors)
+
+    async with Client(outer, raise_errors=False) as client:
+        with caplog.at_level(logging.ERROR), pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/inner/")
+
+    assert seen == [
+        (told, "exception", told),
+        ("inner", "teardown", "ValueError('broken')"),
+        ("outer", "teardown", "ValueError('broken')"),
+    ]
+    assert len(caplog.records) == 1
 
 
 async def test_no_error_bubbles_through_asgi_middleware():
@@ -553,6 +600,37 @@ async def test_one_router_is_mounted_twice_under_two_names():
     async with Client(app) as client:
         assert (await client.get("/a/1")).text == "blog.post /a/1"
         assert (await client.get("/b/1")).text == "other.post /b/1"
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+async def test_the_lifespan_of_an_app_in_a_router_that_is_mounted_twice_runs_once(is_foreign):
+    inner, outer, router = App("inner"), App("outer"), Router("router", "x")
+    seen = []
+
+    @inner.lifespan
+    async def pool(app):
+        seen.append("opened")
+        yield
+        seen.append("closed")
+
+    async def foreign(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            seen.append("opened")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            seen.append("closed")
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await echo_scope(scope, receive, send)
+
+    router.mount("/inner", foreign if is_foreign else inner)
+    outer.mount("/a", router, name="a")
+    outer.mount("/b", router, name="b")
+
+    async with Client(outer):
+        assert seen == ["opened"]
+    assert seen == ["opened", "closed"]
 
 
 async def test_prefixes_add_up():

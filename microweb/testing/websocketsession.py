@@ -117,13 +117,23 @@ class WebSocketSession(AppCall):
         raise WebSocketDenied(httpx.Response(status, headers=headers, content=b"".join(body), request=self._request))
 
     async def send_text(self, text: str) -> None:
-        """Send a text message."""
+        """Send a text message.
+
+        Raises:
+            TypeError: it is no text.
+            WebSocketDisconnect: the websocket is closed.
+        """
         if not isinstance(text, str):
             raise TypeError(f"send_text() needs a str, not {type(text).__name__}")
         await self._give({"type": "websocket.receive", "text": text})
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message."""
+        """Send a binary message.
+
+        Raises:
+            TypeError: it is no bytes.
+            WebSocketDisconnect: the websocket is closed.
+        """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"send_bytes() needs bytes, not {type(data).__name__}")
         await self._give({"type": "websocket.receive", "bytes": bytes(data)})
@@ -133,7 +143,12 @@ class WebSocketSession(AppCall):
         await self.send_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
     async def receive(self) -> str | bytes:
-        """The next message, whatever its kind."""
+        """The next message, whatever its kind.
+
+        Raises:
+            WebSocketDisconnect: the websocket is closed, and every message was read.
+            Exception: the app has failed; it is what the app raised.
+        """
         message = await self._outbox.take()
         if message is not None:
             return message
@@ -141,14 +156,24 @@ class WebSocketSession(AppCall):
         raise WebSocketDisconnect(self.close_code or 1006, self.close_reason)
 
     async def receive_text(self) -> str:
-        """The next message, which must be text."""
+        """The next message, which must be text.
+
+        Raises:
+            AssertionError: it is binary.
+            WebSocketDisconnect: as ``receive``.
+        """
         message = await self.receive()
         if not isinstance(message, str):
             raise AssertionError(f"a text message was expected, a binary one came: {message!r}")
         return message
 
     async def receive_bytes(self) -> bytes:
-        """The next message, which must be binary."""
+        """The next message, which must be binary.
+
+        Raises:
+            AssertionError: it is text.
+            WebSocketDisconnect: as ``receive``.
+        """
         message = await self.receive()
         if not isinstance(message, bytes):
             raise AssertionError(f"a binary message was expected, a text came: {message!r}")
