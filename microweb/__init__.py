@@ -127,7 +127,9 @@ LAZY = {
 def __getattr__(name: str) -> Any:
     file = LAZY.get(name)
     if file is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from microweb.absences import make_import_absence
+
+        raise make_import_absence(name) or AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     value = globals()[name] = getattr(import_module(f"{__name__}.{file}"), name)

@@ -2,21 +2,27 @@
 
 Without them a setting such as ``app.session_interface = ...`` would be taken in silence and do nothing. They are no
 part of the interface: ``hasattr`` says no, and type checkers do not see them. Read by ``router.py``, ``app.py``,
-``incoming.py``, ``requests.py`` and ``responses.py``.
+``errors.py``, ``incoming.py``, ``requests.py`` and ``responses.py``; names that are imported by
+the package itself, options of ``app.run`` by ``server.py``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 __all__ = [
     "OF_AN_APP",
+    "OF_AN_ERROR",
     "OF_A_COROUTINES_REQUEST",
     "OF_A_REQUEST",
     "OF_A_RESPONSE",
     "OF_A_ROUTER",
     "OF_A_SYNC_REQUEST",
+    "OF_THE_PACKAGE",
+    "OF_THE_SERVER",
+    "make_import_absence",
     "without",
 ]
 
@@ -70,6 +76,13 @@ OF_AN_APP = {
     "url_rule_class": "options of the route",
     "view_functions": "list_routes()",
     "wsgi_app": "add_asgi_middleware(Middleware)",
+}
+
+OF_AN_ERROR = {
+    "get_body": "description",
+    "get_description": "description",
+    "get_headers": "headers",
+    "get_response": "(body, error.code), returned by the handler",
 }
 
 OF_A_REQUEST = {
@@ -138,6 +151,35 @@ OF_A_RESPONSE = {
     "www_authenticate": 'headers["www-authenticate"]',
 }
 
+OF_THE_PACKAGE = {
+    "Blueprint": "Router",
+    "Config": "app.config",
+    "Flask": "App",
+    "Markup": "markupsafe.Markup",
+    "appcontext_tearing_down": "app.on('context_torn_down')",
+    "copy_current_request_context": "copy_current_context",
+    "escape": "markupsafe.escape",
+    "get_template_attribute": "app.jinja_env.get_template(name).module",
+    "got_request_exception": "app.on('exception')",
+    "has_app_context": "bool(current_app)",
+    "has_request_context": "bool(request)",
+    "request_finished": "app.on('request_finished')",
+    "request_started": "app.on('request_started')",
+    "request_tearing_down": "app.on('context_torn_down')",
+    "stream_with_context": "the generator as it is: the request lasts as long as the stream",
+    "template_rendered": "app.on('template_rendered')",
+}
+
+OF_THE_SERVER = {
+    "extra_files": "reload_includes=",
+    "load_dotenv": "microweb.config.load_dotenv_file(path)",
+    "processes": "workers=",
+    "ssl_context": "ssl_certfile= and ssl_keyfile=",
+    "threaded": "nothing in its place: def views run in threads",
+    "use_debugger": "debug=",
+    "use_reloader": "reload=",
+}
+
 
 class Absence:
     """Stands for an attribute that is not there; whoever reads it is told what to use."""
@@ -194,3 +236,18 @@ def without(names: Mapping[str, str], *, may_be_set: bool = False) -> Callable[[
         return owner
 
     return declare
+
+
+def make_import_absence(name: str) -> AttributeError | ImportError | None:
+    """The error for a name of ``flask`` that ``microweb`` has not, to be raised by the package's ``__getattr__``.
+
+    ``from microweb import name`` puts its own message in place of that of an AttributeError, and so would not say what
+    to use: it gets an ImportError. It asks from the import system, which looks for a submodule of that name afterwards;
+    ``hasattr`` and its like ask from elsewhere.
+    """
+    if name not in OF_THE_PACKAGE:
+        return None
+    message = f"microweb has no {name}; use {OF_THE_PACKAGE[name]}"
+    if sys._getframe(2).f_globals.get("__name__") == "importlib._bootstrap":
+        return ImportError(message, name="microweb")
+    return AttributeError(message)

@@ -650,8 +650,12 @@ class App(Router):
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         from microweb.callables import is_async
 
-        async with AppContext(self):
-            value = function(*args) if is_async(function) else await self.workers.pick(stays=False).run(function, *args)
+        async with AppContext(self) as context:
+            if is_async(function):
+                value = function(*args)
+            else:
+                context._worker = self.workers.pick()
+                value = await context._worker.run(function, *args)
             if hasattr(value, "__await__"):
                 await value
 
@@ -796,7 +800,8 @@ class App(Router):
         """A context with a request that came from nowhere: ``with app.test_request_context("/?page=2"): ...``
 
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; no view and no hook is
-        called. At its end, or that of ``async with``, observers of ``context_torn_down`` are told.
+        called. In the block the request is the ``SyncRequest``, as in ``def`` views; in that of ``async with`` the
+        ``Request``. At the end of either, observers of ``context_torn_down`` are told.
 
         Raises:
             ValueError: the path does not begin with a slash.

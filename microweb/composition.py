@@ -488,7 +488,8 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
             except BaseException as failure:  # noqa: BLE001 - raised again when all hooks have run
                 interrupted = failure
         if listened:
-            await services.observers.notify("context_torn_down", request=request, error=error)
+            # Not `request.worker`, which would take a thread for a request that had no use for one.
+            await services.observers.notify("context_torn_down", worker=request._worker, request=request, error=error)
         if interrupted is not None:
             try:
                 raise interrupted

@@ -25,6 +25,8 @@ from microweb.contextvariables import ignore_variables
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from microweb.workers import Worker
+
 __all__ = ["AppContext", "Context", "Globals", "State", "current", "tear_down", "tear_down_now"]
 
 
@@ -84,6 +86,8 @@ class Context(Protocol):
     """What can be current: it belongs to an app, has a ``g``, and can be over."""
 
     closed: bool
+    _worker: Worker | None
+    """Where its ``def`` code has run, if in a worker thread."""
 
     @property
     def app(self) -> Any:
@@ -106,7 +110,7 @@ async def tear_down(context: Context, request: Any, error: BaseException | None)
             from anyio import CancelScope
 
             with CancelScope(shield=True):
-                await observers.notify("context_torn_down", request=request, error=error)
+                await observers.notify("context_torn_down", worker=context._worker, request=request, error=error)
     finally:
         context.closed = True
 
@@ -130,6 +134,7 @@ class AppContext:
         self.app = app
         self.g = Globals()
         self.closed = False
+        self._worker: Worker | None = None
 
     def __enter__(self) -> AppContext:
         self._token = current.set(self)

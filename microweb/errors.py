@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, overload
 
+from microweb.absences import OF_AN_ERROR, without
+
 __all__ = [
     "BadGateway",
     "BadRequest",
@@ -109,6 +111,7 @@ class WebSocketDisconnect(ClientDisconnect):
         return f"websocket closed with code {self.code}" + (f": {self.reason}" if self.reason else "")
 
 
+@without(OF_AN_ERROR, may_be_set=True)
 class HTTPException(Exception):
     """An answer with a status, raised instead of returned.
 

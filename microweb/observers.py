@@ -12,7 +12,8 @@ event                     when                                   details that a 
 ========================  =====================================  =======================================
 
 An observer takes the details that it names. One that fails is logged and disturbs nobody. Which events
-have listeners is known when handlers are composed, so nobody listening costs nothing.
+have listeners is known when handlers are composed, so nobody listening costs nothing. A ``def`` function is called on
+the loop; of ``context_torn_down`` in the worker thread of what ends, if that has used one: see ``notify``.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from microweb.callables import is_async
 from microweb.errors import SetupError
+
+if TYPE_CHECKING:
+    from microweb.workers import Worker
 
 __all__ = ["EVENTS", "Observers"]
 
@@ -37,7 +42,25 @@ EVENTS = {
     "context_torn_down": ("app", "request", "error"),
 }
 
+FLASKS_NAMES = {"e": "error", "exc": "error", "exception": "error"}
+"""What Flask's own pages call the error of a teardown function or a signal: left at its default, it would be None."""
+
 logger = logging.getLogger("microweb")
+
+
+class Observer:
+    """A function that is told of an event, looked at once."""
+
+    __slots__ = ("function", "is_async", "names")
+
+    def __init__(self, function: Callable[..., Any], event: str) -> None:
+        self.function = function
+        self.names = wanted_details(function, event)
+        self.is_async = is_async(function)
+
+    def given(self, details: dict[str, Any]) -> Callable[[], Any]:
+        """The function with the details that it names."""
+        return partial(self.function, **{name: details[detail] for name, detail in self.names.items()})
 
 
 class Observers:
@@ -45,7 +68,7 @@ class Observers:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._functions: dict[str, list[tuple[Callable[..., Any], tuple[str, ...]]]] = {}
+        self._observers: dict[str, list[Observer]] = {}
 
     def adder(self, event: str) -> Callable[[Function], Function]:
         """A decorator that adds a function to ``event``.
@@ -57,26 +80,34 @@ class Observers:
             raise SetupError(f"there is no event {event!r}; the events are {', '.join(EVENTS)}")
 
         def add(function: Function) -> Function:
-            self._functions.setdefault(event, []).append((function, wanted_details(function, event)))
+            self._observers.setdefault(event, []).append(Observer(function, event))
             return function
 
         return add
 
     def observes(self, event: str) -> bool:
         """Whether anybody listens to ``event``."""
-        return event in self._functions
+        return event in self._observers
 
-    async def notify(self, event: str, **details: Any) -> None:
-        """Tell the observers of ``event``, one after the other; a cancellation waits until all have been told."""
+    async def notify(self, event: str, *, worker: Worker | None = None, **details: Any) -> None:
+        """Tell the observers of ``event``, one after the other; a cancellation waits until all have been told.
+
+        With a ``worker`` the ``def`` functions run in its thread, as the rest of what it has run: what was opened
+        there, an ``sqlite3`` connection in ``g`` above all, can be closed nowhere else.
+        """
         interrupted: BaseException | None = None
-        for function, names in self._functions.get(event, ()):
-            details["app"] = self.app
+        details["app"] = self.app
+        for observer in self._observers.get(event, ()):
+            call = observer.given(details)
             try:
-                value = function(**{name: details[name] for name in names})
+                if worker is None or observer.is_async:
+                    value = call()
+                else:
+                    value = await worker.run_firmly(call, label=f"an observer of {event}")
                 if hasattr(value, "__await__"):
                     await value
             except Exception:
-                logger.exception("the observer %r of %s failed", function, event)
+                logger.exception("the observer %r of %s failed", observer.function, event)
             except GeneratorExit:
                 raise  # the loop is gone: nothing can be awaited any more
             except BaseException as failure:  # noqa: BLE001 - raised again; what the others close must be closed
@@ -89,29 +120,29 @@ class Observers:
 
     def notify_now(self, event: str, **details: Any) -> None:
         """Tell the observers of ``event`` from synchronous code; coroutine functions run as background tasks."""
-        for function, names in self._functions.get(event, ()):
-            details["app"] = self.app
-            given = {name: details[name] for name in names}
+        details["app"] = self.app
+        for observer in self._observers.get(event, ()):
+            call = observer.given(details)
             try:
-                if is_async(function):
-                    self.app.add_background_task(lambda function=function, given=given: function(**given))
+                if observer.is_async:
+                    self.app.add_background_task(call)
                 else:
-                    function(**given)
+                    call()
             except Exception:
-                logger.exception("the observer %r of %s failed", function, event)
+                logger.exception("the observer %r of %s failed", observer.function, event)
 
     def notify_and_wait(self, event: str, **details: Any) -> None:
         """Tell the observers of ``event`` from synchronous code; coroutine functions run to their end meanwhile."""
-        for function, names in self._functions.get(event, ()):
-            details["app"] = self.app
+        details["app"] = self.app
+        for observer in self._observers.get(event, ()):
             try:
-                value = function(**{name: details[name] for name in names})
+                value = observer.given(details)()
                 if hasattr(value, "__await__"):
                     from microweb.helperloops import run_sync
 
                     run_sync(finish, value)
             except Exception:
-                logger.exception("the observer %r of %s failed", function, event)
+                logger.exception("the observer %r of %s failed", observer.function, event)
 
 
 async def finish(value: Awaitable[object]) -> None:
@@ -119,20 +150,21 @@ async def finish(value: Awaitable[object]) -> None:
     await value
 
 
-def wanted_details(function: Callable[..., Any], event: str) -> tuple[str, ...]:
-    """The details of ``event`` that ``function`` names.
+def wanted_details(function: Callable[..., Any], event: str) -> dict[str, str]:
+    """Which detail of ``event`` goes to each parameter of ``function``.
 
     Raises:
         SetupError: it names another one.
     """
-    names: list[str] = []
+    names: dict[str, str] = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            return EVENTS[event]
-        if parameter.name in EVENTS[event]:
-            names.append(parameter.name)
+            return {**{detail: detail for detail in EVENTS[event] if detail not in names.values()}, **names}
+        detail = FLASKS_NAMES.get(parameter.name, parameter.name)
+        if detail in EVENTS[event]:
+            names[parameter.name] = detail
         elif parameter.default is parameter.empty:
             raise SetupError(
                 f"an observer of {event!r} may name {', '.join(EVENTS[event])}, not {parameter.name!r} ({function!r})"
             )
-    return tuple(names)
+    return names

@@ -1,6 +1,7 @@
 """A request that came from nowhere: what ``app.test_request_context`` puts into the context.
 
 No server sent it and nothing answers it; its URL is matched, and proxies, ``url_for`` and the like work with it.
+A ``with`` block is ``def`` code and has the ``SyncRequest``, an ``async with`` block the ``Request``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from microweb.asgi import Message, Receive, Scope
 from microweb.context import current, tear_down, tear_down_now
 from microweb.headers import encode_name, encode_value
 from microweb.quoting import PATH, QUERY, quote_again, unquote
-from microweb.requests import Request
+from microweb.requests import Request, SyncRequest
 from microweb.url import URL
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ class RequestContext:
     def __init__(self, request: Request) -> None:
         self.request = request
 
-    def __enter__(self) -> Request:
-        self._token = current.set(self.request)
-        return self.request
+    def __enter__(self) -> SyncRequest:
+        from microweb.helperloops import run_sync
+
+        face = SyncRequest.of(self.request)
+        face._run_sync = run_sync
+        self._token = current.set(face)
+        return face
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -40,7 +45,8 @@ class RequestContext:
             current.reset(self._token)
 
     async def __aenter__(self) -> Request:
-        return self.__enter__()
+        self._token = current.set(self.request)
+        return self.request
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -43,6 +43,8 @@ class HTTPIncoming(Incoming):
     """The body, where it was read without a ``Connection``."""
     _form: Form | None = None
     _read_form_of: ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None] = None
+    _run_sync: Callable[..., Any] | None = None
+    """What runs an async function for ``def`` code that no task waits for: that of a ``test_request_context``."""
 
     @property
     def method(self) -> str:
@@ -386,6 +388,8 @@ class SyncRequest(HTTPIncoming):
 
     def _await(self, function: Any, *args: Any) -> Any:
         if not whereabouts.in_worker:
+            if self._run_sync is not None:
+                return self._run_sync(function, *args)
             what = args[0] if isinstance(args[0], str) else "request.form"
             raise RuntimeError(
                 f"{what} was used on the event loop before the body was read; "

@@ -203,7 +203,16 @@ def make_converter(
     try:
         converter = found(*arguments, **options)
     except (TypeError, ValueError) as error:
-        raise SetupError(f"The rule {rule!r} gives {name!r} arguments that do not fit: {error}.") from error
+        from inspect import signature
+
+        # Those of werkzeug have a map before the arguments of the rule, and pass it on to their base.
+        takes_map = {"map", "url_map"} & set(signature(found).parameters)
+        hint = (
+            f" A converter takes no {takes_map.pop()}, nor does its base: only what the rule gives."
+            if takes_map
+            else ""
+        )
+        raise SetupError(f"The rule {rule!r} gives {name!r} arguments that do not fit: {error}.{hint}") from error
     try:
         re.compile(converter.regex)
     except re.error as error:

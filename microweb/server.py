@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from microweb.absences import OF_THE_SERVER
 from microweb.app import App
 from microweb.assembly import Assembly
 from microweb.composition import Composition
@@ -318,7 +319,9 @@ def make_config(
     known = set(inspect.signature(uvicorn.Config).parameters) - {"app", "factory"}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise ServeError(f"the server has no option {unknown[0]!r}; uvicorn.Config has {', '.join(sorted(known))}")
+        instead = OF_THE_SERVER.get(unknown[0])
+        hint = f"use {instead}" if instead else f"uvicorn.Config has {', '.join(sorted(known))}"
+        raise ServeError(f"the server has no option {unknown[0]!r}; {hint}")
     settings: dict[str, Any] = {
         "lifespan": "on",
         "log_config": make_log_config(),

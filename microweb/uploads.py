@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from microweb.errors import BadRequest, HTTPException
 from microweb.filenames import secure_filename
@@ -284,6 +284,14 @@ class SyncUploadFile(Upload):
     def __iter__(self) -> Iterator[bytes]:
         """The content line by line."""
         return iter(self._file)
+
+    if not TYPE_CHECKING:  # a misspelled attribute is still found
+
+        def __getattr__(self, name):
+            # What else a binary file has, as in Flask: `readlines()`, and what `io.TextIOWrapper(photo)` asks for.
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self._file, name)
 
 
 class UploadChunks:

@@ -8,8 +8,17 @@ import flask
 import pytest
 from werkzeug.utils import header_property
 
+import microweb
 from microweb import App, Request, Response, Router, request, session
-from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_REQUEST, OF_A_RESPONSE, OF_A_ROUTER, OF_AN_APP
+from microweb.absences import (
+    OF_A_COROUTINES_REQUEST,
+    OF_A_REQUEST,
+    OF_A_RESPONSE,
+    OF_A_ROUTER,
+    OF_AN_APP,
+    OF_THE_PACKAGE,
+)
+from microweb.errors import NotFound
 from microweb.testing import SyncClient
 
 
@@ -20,11 +29,27 @@ from microweb.testing import SyncClient
         (App(__name__), "wsgi_app", "add_asgi_middleware"),
         (Router("shop"), "add_url_rule", "add_route"),
         (Response(), "cache_control", 'headers\\["cache-control"\\]'),
+        (NotFound(), "get_response", r"\(body, error.code\), returned by the handler"),
     ],
 )
 def test_reading_what_is_not_there_says_what_to_use(holder, name, instead):
     with pytest.raises(AttributeError, match=f"has no {name}; use {instead}"):
         getattr(holder, name)
+
+
+def test_importing_what_is_not_there_says_what_to_use():
+    with pytest.raises(ImportError, match=r"^microweb has no Blueprint; use Router$"):
+        from microweb import Blueprint  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'nonsense'"):
+        from microweb import nonsense  # noqa: F401
+
+
+def test_the_package_says_what_to_use_and_has_no_name_of_flask_that_is_not_there():
+    with pytest.raises(AttributeError, match=r"^microweb has no stream_with_context; use the generator as it is"):
+        microweb.stream_with_context  # noqa: B018
+
+    assert not any(hasattr(microweb, name) for name in OF_THE_PACKAGE)
+    assert OF_THE_PACKAGE.keys() - {"Markup", "escape"} <= set(dir(flask))
 
 
 def test_setting_what_would_do_nothing_is_an_error():
@@ -71,10 +96,11 @@ def test_a_subclass_may_have_a_method_or_a_property_of_that_name():
         assert client.get("/").text == "the shop"
 
 
-def test_a_request_of_coroutine_code_says_what_to_await():
+@pytest.mark.anyio
+async def test_a_request_of_coroutine_code_says_what_to_await():
     app = App(__name__)
 
-    with app.test_request_context():
+    async with app.test_request_context():
         for name, instead in OF_A_COROUTINES_REQUEST.items():
             with pytest.raises(AttributeError, match=re.escape(f"Request has no {name}; use {instead}")):
                 getattr(request, name)

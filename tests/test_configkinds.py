@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microweb import App
 from microweb.errors import SetupError
 from microweb.limits import DEFAULTS, Limits
 
@@ -43,6 +44,16 @@ def test_a_figure_is_read_as_documented(key: str, value: object, read: object):
     limits = Limits.of({key: value})
 
     assert getattr(limits, key.lower()) == read
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(3600, 3600), (0.5, 0.5), (timedelta(hours=1), 3600)])
+def test_the_lifetime_of_a_session_is_read_as_documented(value: object, seconds: float):
+    app = App(config={"PERMANENT_SESSION_LIFETIME": value, "SECRET_KEY": "0123456789abcdef"})
+
+    limits = Limits.of(app.config)
+
+    assert limits is not None
+    assert app.permanent_session_lifetime == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The ends of contexts: `with`, `async with` and background tasks tell the observers of `context_torn_down`, once."""
 
 import asyncio
+import sqlite3
 import threading
 
 import anyio
@@ -229,6 +230,110 @@ async def test_a_background_task_is_torn_down_at_its_end(is_async):
         app.add_background_task(work_later if is_async else work)
 
     assert ends == [(True, "work", None, None)]
+
+
+# In threads ----------------------------------------------------------------------------------------
+
+
+def watched_connections(app):
+    """A function that opens a connection which is closed with its context, and a list of those that were."""
+    closed = []
+
+    def open_connection():
+        g.connection = sqlite3.connect(":memory:")
+
+    @app.on("context_torn_down")
+    def close(error):
+        connection = g.pop("connection", None)
+        if connection is not None:
+            connection.close()
+            closed.append((connection, error))
+
+    return open_connection, closed
+
+
+@pytest.mark.anyio
+async def test_what_a_def_view_opened_is_closed_in_its_thread():
+    app = App(__name__)
+    open_connection, closed = watched_connections(app)
+    error = ValueError("wrong")
+
+    @app.get("/")
+    def show():
+        open_connection()
+        return "shown"
+
+    @app.get("/broken")
+    def fail():
+        open_connection()
+        raise error
+
+    async with Client(app, raise_errors=False) as client:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(client.get, "/")
+        await client.get("/broken")
+
+    assert [of for _, of in closed] == [None] * 20 + [error]
+
+
+@pytest.mark.anyio
+async def test_what_a_def_hook_opened_for_an_async_view_is_closed_in_its_thread():
+    app = App(__name__)
+    open_connection, closed = watched_connections(app)
+    app.before_request(open_connection)
+
+    @app.get("/")
+    async def show():
+        return "shown"
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert len(closed) == 1
+
+
+@pytest.mark.anyio
+async def test_what_an_async_view_opened_is_closed_on_the_loop():
+    app = App(__name__)
+    open_connection, closed = watched_connections(app)
+
+    @app.get("/")
+    async def show():
+        open_connection()
+        return "shown"
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert len(closed) == 1
+
+
+@pytest.mark.anyio
+async def test_what_a_def_background_task_opened_is_closed_in_its_thread():
+    app = App(__name__)
+    open_connection, closed = watched_connections(app)
+
+    async with Client(app):
+        app.add_background_task(open_connection)
+
+    assert len(closed) == 1
+
+
+@pytest.mark.anyio
+async def test_what_a_def_function_opened_for_a_websocket_is_closed_in_its_thread():
+    app = App(__name__)
+    open_connection, closed = watched_connections(app)
+    app.before_websocket(open_connection)
+
+    @app.websocket("/")
+    async def talk(websocket):
+        await websocket.accept()
+
+    async with Client(app) as client, client.websocket("/"):
+        pass
+
+    assert len(closed) == 1
 
 
 @pytest.mark.anyio

@@ -141,6 +141,25 @@ async def test_an_event_from_plain_code_reaches_async_observers_behind_objects_a
     assert sorted(seen) == ["function", "object"]
 
 
+@pytest.mark.parametrize("name", ["e", "exc", "exception"])
+async def test_the_error_may_have_the_names_that_it_has_in_flask(name):
+    app = App(__name__)
+    seen = []
+    namespace = {"seen": seen}
+    exec(f"def note({name}=None): seen.append({name})\ndef note_all({name}, **others): seen.append({name})", namespace)
+    app.on("context_torn_down")(namespace["note"])
+    app.on("exception")(namespace["note_all"])
+
+    @app.get("/")
+    async def home():
+        raise ValueError
+
+    async with Client(app, raise_errors=False) as client:
+        await client.get("/")
+
+    assert [type(error) for error in seen] == [ValueError, ValueError]
+
+
 def test_an_unknown_event_or_detail_is_refused():
     with pytest.raises(SetupError, match="request_started"):
         App(__name__).on("request_begun")

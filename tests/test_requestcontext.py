@@ -2,8 +2,10 @@
 
 import pytest
 
-from microweb import App, Request, request
-from microweb.errors import BadRequest
+from microweb import App, Request, SyncRequest, request
+from microweb.errors import BadRequest, RequestEntityTooLarge
+
+FORM = "application/x-www-form-urlencoded"
 
 
 def test_a_test_request_context_has_a_matched_request_and_leaves_the_app_open():
@@ -16,7 +18,7 @@ def test_a_test_request_context_has_a_matched_request_and_leaves_the_app_open():
     with app.test_request_context("/user/7?q=ü", method="post", headers={"x-a": "1"}, base_url="https://x.example"):
         assert (request.endpoint, request.view_args, request.method) == ("user", {"number": 7}, "POST")
         assert (request.headers["x-a"], request.host, request.is_secure) == ("1", "x.example", True)
-        assert isinstance(request, Request)
+        assert isinstance(request, SyncRequest)
     app.get("/later")(user)
 
 
@@ -24,8 +26,45 @@ def test_a_test_request_context_has_a_matched_request_and_leaves_the_app_open():
 async def test_the_body_of_a_test_request_context_can_be_read():
     app = App(__name__)
 
-    with app.test_request_context("/", method="POST", body=b"[1]", headers={"content-type": "application/json"}):
+    async with app.test_request_context("/", method="POST", body=b"[1]", headers={"content-type": "application/json"}):
+        assert isinstance(request, Request)
         assert await request.json() == [1]
+
+
+def test_a_function_for_def_views_reads_its_body_in_a_plain_block():
+    app = App(__name__)
+
+    def read_name():
+        return request.form["name"]
+
+    with app.test_request_context("/", method="POST", body=b"name=Ada", headers={"content-type": FORM}) as made:
+        assert read_name() == made.form["name"] == "Ada"
+    with app.test_request_context("/", method="POST", body=b"[1]", headers={"content-type": "application/json"}):
+        assert (request.json, request.data) == ([1], b"[1]")
+
+
+@pytest.mark.anyio
+async def test_a_plain_block_under_a_running_loop_reads_its_body_too():
+    app = App(__name__)
+
+    with app.test_request_context("/", method="POST", body=b"name=Ada", headers={"content-type": FORM}):
+        assert request.form["name"] == "Ada"
+
+
+def test_a_body_over_the_limit_is_refused_in_a_plain_block():
+    app = App(__name__, config={"MAX_CONTENT_LENGTH": 3})
+
+    with app.test_request_context("/", method="POST", body=b"long"), pytest.raises(RequestEntityTooLarge):
+        request.get_data()
+
+
+def test_a_request_of_a_programs_own_class_has_its_names_in_a_plain_block():
+    class ShopRequest(Request):
+        shop = "books"
+
+    with App(__name__, request_class=ShopRequest).test_request_context():
+        assert request.shop == "books"
+        assert request.data == b""
 
 
 def test_the_url_is_read_as_a_server_would_read_it():

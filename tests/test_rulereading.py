@@ -91,6 +91,16 @@ def test_a_rule_that_cannot_be_read_is_a_setup_error_that_says_why(rule, message
     assert repr(rule) in str(caught.value)
 
 
+def test_a_converter_as_werkzeug_has_them_is_a_setup_error_that_says_what_it_is_given():
+    class Fitting(Converter):
+        def __init__(self, url_map, regex):
+            super().__init__(url_map)
+            self.regex = regex
+
+    with pytest.raises(SetupError, match="A converter takes no url_map, nor does its base: only what the rule gives"):
+        parse_pattern("/<fitting('[a-z]+'):x>", {"fitting": Fitting})
+
+
 def test_a_regex_that_is_none_is_a_setup_error():
     class Broken(Converter):
         regex = "("

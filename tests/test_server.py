@@ -274,6 +274,7 @@ def test_a_port_that_is_not_ours_is_one_sentence():
     [
         ({"prot": 80}, "the server has no option 'prot'; uvicorn.Config has access_log, "),
         ({"factory": True}, "no option 'factory'"),
+        ({"use_reloader": False}, "the server has no option 'use_reloader'; use reload="),
         ({"workers": 0}, "one worker or more, not 0"),
         ({"workers": 2, "reload": True}, "reloading works with one worker"),
         ({"workers": 2, "uds": "x"}, "share a host and port"),

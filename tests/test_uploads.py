@@ -1,5 +1,6 @@
 """Where an uploaded file is saved: under its folder, whole or not at all."""
 
+import io
 import os
 import threading
 
@@ -213,6 +214,22 @@ async def test_it_can_be_written_to_an_open_file(tmp_path):
         assert await file.save(target) == ""
 
     assert (tmp_path / "f").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("spool_size", [0, 100])
+async def test_a_def_view_has_what_readers_of_files_ask_for(spool_size):
+    file = SyncUploadFile.of(await upload(content=b"one\ntwo\n", spool_size=spool_size))
+
+    assert file.readlines() == [b"one\n", b"two\n"]
+    file.seek(0)
+    assert io.TextIOWrapper(file, "utf-8").readline() == "one\n"
+
+
+async def test_an_attribute_that_no_file_has_is_none_of_an_upload():
+    file = SyncUploadFile.of(await upload(content=b"one"))
+
+    assert not hasattr(file, "nonsense")
+    assert not hasattr(file, "_nonsense")
 
 
 @pytest.mark.parametrize("spool_size", [0, 1000])

@@ -14,9 +14,10 @@ __all__ = ["command"]
 
 
 @click.command("run", short_help="Serve the app.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve on.")
+@click.option("--host", "-h", default="127.0.0.1", show_default=True, help="The address to serve on.")
 @click.option(
     "--port",
+    "-p",
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),

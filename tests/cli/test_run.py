@@ -55,12 +55,13 @@ def test_debug_can_be_had_without_reloading(project):
     assert seen == ["True None"]
 
 
-def test_a_taken_port_is_one_sentence(project):
+@pytest.mark.parametrize(("host", "port_option"), [("--host", "--port"), ("-h", "-p")])
+def test_a_taken_port_is_one_sentence(project, host, port_option):
     project.write("app.py", APP)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        result = project.run("run", "--port", str(port))
+        result = project.run("run", host, "127.0.0.1", port_option, str(port))
 
     assert result.exit_code == 1
     assert result.stderr == (

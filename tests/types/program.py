@@ -131,7 +131,7 @@ async def enter() -> None:
     async with app.app_context(), app.test_request_context("/") as made:
         assert_type(made, Request)
     with app.app_context(), app.test_request_context("/") as made_now:
-        assert_type(made_now, Request)
+        assert_type(made_now, SyncRequest)
 
 
 assert_type(shout("a decorated function keeps its type"), str)
