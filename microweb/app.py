@@ -117,6 +117,8 @@ class App(Router):
         self._open_gate: ASGIApp | None = None
         """What ``_gate`` is once the app has started."""
         self._composed = False
+        self._has_overridden = False
+        """Whether a dependency was replaced since the start, as tests do: handlers are then made as they are found."""
         self._sessions: Sessions | None = None
         self._templates: Templates | None = None
         self._templates_version = -1
@@ -350,7 +352,9 @@ class App(Router):
         # One that a mistake keeps from being composed to its end is not taken up again: its table is frozen.
         self._assembly_version = None
         composition = Composition(assembly, self)
-        composition.compose_all()
+        composing = composition.compose_when_found() if self._has_overridden else None
+        if composing is None:
+            composition.compose_all()
         if not self.debug:
             self._debugger = None
         elif self._debugger is None:
@@ -363,9 +367,10 @@ class App(Router):
             self._workers = None
         self._assembly, self._composition = assembly, composition
         self._bare_request_class = self.request_class if self.request_class.__init__ is Incoming.__init__ else None
-        self._find = make_finder(assembly.table, limits, composition)
+        find = make_finder(assembly.table, limits, composition)
+        self._find = find if composing is None else composing(find)
         self._find_websocket = None
-        if any(target.is_websocket for target in assembly.targets):
+        if composing is None and any(target.is_websocket for target in assembly.targets):
             self._find_websocket = self.find_websocket
         for placement in assembly.placements:
             placement.router.frozen = True
@@ -820,7 +825,7 @@ class App(Router):
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> Override:
         """Use ``replacement`` wherever ``Depends(dependency)`` stands; as a context manager, for its length.
 
-        Handlers are composed anew at the next request.
+        Handlers are composed anew at the next request; once the app has started, only those that are asked for.
 
         Raises:
             SetupError: one of the two cannot be called.
@@ -830,6 +835,7 @@ class App(Router):
                 raise SetupError(f"override(dependency, replacement) takes functions, not {given!r} ({find_place()})")
         from microweb.overrides import Override
 
+        self._has_overridden = self._has_overridden or self.frozen
         return Override(self._overrides, dependency, replacement, self._config_changed)
 
     def __repr__(self) -> str:

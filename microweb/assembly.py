@@ -172,9 +172,11 @@ class Assembly:
         endpoint = placement.endpoint(route.name)
         known = self.endpoints.setdefault(endpoint, route)
         if known.source is not route.source:
+            unnamed = describe(known.view) == describe(route.view) and "<locals>" in describe(route.view)
+            wrapped = ", or put functools.wraps into the decorator around them" if unnamed else ""
             raise SetupError(
                 f"the endpoint {endpoint!r} names two views: {describe(known.view)} ({known.place}) and "
-                f"{describe(route.view)} ({route.place}); give one of them endpoint=..."
+                f"{describe(route.view)} ({route.place}); give one of them endpoint=...{wrapped}"
             )
         self._url_defaults[endpoint] = placement.gather("url_defaults_hooks")
         target = Target(placement, route=route)

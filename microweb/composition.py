@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from microweb.assembly import Assembly, Placement, Target
+from microweb.asgi import Scope
+from microweb.assembly import Assembly, Placement, Target, not_composed
 from microweb.binding import Plan, make_plan
 from microweb.callables import can_take, describe, is_async
 from microweb.cutoffs import make_cancelling, make_timeout, note_cancellation
 from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, HandlerSet
 from microweb.errors import HTTPException, SetupError
+from microweb.finder import Finder
 from microweb.limits import Limits
 from microweb.misses import make_miss_endpoint, make_refusal, make_respond
 from microweb.observers import Observers
@@ -102,6 +104,8 @@ class Composition:
         self._hooks: dict[tuple[Placement, str], list[Plan]] = {}
         self._teardowns: dict[tuple[Placement, str], Teardown | None] = {}
         self._layers: dict[Registration, tuple[Callable[..., Any], str]] = {}
+        self._waits = False
+        """Whether targets get their handlers when they are found."""
 
     def compose_all(self) -> None:
         """Give every target its handler, and the table its misses.
@@ -116,10 +120,32 @@ class Composition:
                 check_plain(registration, "url_value_preprocessor")
             for registration in gather_template_functions(placement.router):
                 check_synchronous(registration)
-        for target in self.assembly.targets:
-            if not target.is_websocket:
-                self.compose(target)
+        if not self._waits:
+            for target in self.assembly.targets:
+                if not target.is_websocket:
+                    self.compose(target)
         self.assembly.table.freeze(self.make_miss)
+
+    def compose_when_found(self) -> Callable[[Finder], Finder]:
+        """What ``compose_all`` does, without the handlers; gives what makes a finder compose the target that it finds.
+
+        A test that overrides a dependency asks for a few of what may be thousands of routes.
+
+        Raises: as ``compose_all``, as far as it looks.
+        """
+        self._waits = True
+        self.compose_all()
+
+        def composing(find: Finder) -> Finder:
+            def find_composed(scope: Scope) -> tuple[Target, dict[str, Any] | None]:
+                found = find(scope)
+                if found[0].handler is not_composed:
+                    self.compose(found[0])
+                return found
+
+            return find_composed
+
+        return composing
 
     def compose(self, target: Target, respond: Handler | None = None) -> None:
         """Give one HTTP target its handler; ``respond`` answers a miss in another way than its kind does."""
@@ -313,7 +339,8 @@ class Composition:
     def make_miss(self, miss: Miss[Placement]) -> Target:
         """The target that answers where no route does, inside its owner's hooks and middleware."""
         target = Target(miss.owner, miss=miss)
-        self.compose(target)
+        if not self._waits:
+            self.compose(target)
         return target
 
     def make_mount_endpoint(self, target: Target, before: list[Plan], after: list[Plan], answer: Answer) -> Handler:
@@ -392,9 +419,15 @@ def make_layer(registration: Registration) -> tuple[Callable[..., Any], str]:
     """A middleware and its name for error texts.
 
     Raises:
-        SetupError: it is a plain ``def``, and could not await ``call_next``; or it does not take that.
+        SetupError: it is a class, or a plain ``def``, and could not await ``call_next``; or it does not take that.
     """
     layer = registration.function
+    if isinstance(layer, type):
+        raise SetupError(
+            f"the middleware {describe(layer)} is a class; give add_middleware an object of it, "
+            f"{layer.__name__}(...), or if it takes an ASGI app, write app.add_asgi_middleware({layer.__name__}, ...) "
+            f"({registration.place})"
+        )
     if not is_async(layer):
         raise SetupError(
             f"the middleware {describe(layer)} must be `async def`, since it awaits call_next(request) "

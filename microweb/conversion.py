@@ -103,8 +103,9 @@ def to_response(value: Any, request: Incoming, source: str) -> Response:
         if kind is CoroutineType:
             value.close()  # Python would only warn of the same.
         raise TypeError(f"{source} returned a {kind.__name__} that nobody has awaited. Was an `await` forgotten?")
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise TypeError(
-        f"{source} returned {type(value).__name__}, which is no answer; return text, bytes, a dict or list, a struct, "
+        f"{source} returned {name}, which is no answer; return text, bytes, a dict or list, a struct, "
         "a response, a generator or a (body, status, headers) tuple"
     )
 

@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Hashable, Mapping
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
@@ -198,6 +199,12 @@ class DependencyReader:
         if marker.use_cache and key in self._shared:
             return self._shared[key]
         function = self.overrides.get(key, key)
+        if is_made_by_contextlib(function):
+            raise SetupError(
+                f"{self.reading} {describe(user)}: the parameter {name!r} depends on {describe(function)}, which makes "
+                "a context manager and no value; name the generator itself, without the decorator of contextlib "
+                f"({locate(function)})"
+            )
         label = f"dependency {describe(function)}"
         signature = read_signature(function, what=self.what_below, variables=self.variables)
         index = self.read(function, key, signature, use_cache=marker.use_cache, label=label)
@@ -221,6 +228,12 @@ class DependencyReader:
                 if not each.alias:
                     known.update(field.key for field in find_fields(each.type))
             self.nodes[-1].checks.append(make_refusal(place, read, known))
+
+
+def is_made_by_contextlib(function: Callable[..., Any]) -> bool:
+    """Whether ``contextmanager`` or ``asynccontextmanager`` has made it of a generator."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename == contextlib.__file__
 
 
 def query_of(request: Any) -> Collection[str]:

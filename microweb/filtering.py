@@ -190,7 +190,12 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
         keep = make_value_filter(arguments[0], known, source)
 
         def keep_items(value: Any) -> Any:
-            return [keep(item) for item in value]
+            try:
+                return [keep(item) for item in value]
+            except TypeError:
+                if isinstance(value, Iterable):
+                    raise
+                raise misfit(value, choice, source) from None
 
         return keep_items
     if isinstance(origin, type) and issubclass(origin, AsyncIterable | Iterator):
@@ -199,6 +204,8 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
         keep_value = make_value_filter(arguments[1], known, source)
 
         def keep_values(value: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise misfit(value, choice, source)
             return {key: keep_value(item) for key, item in value.items()}
 
         return keep_values
@@ -210,6 +217,10 @@ def make_choice_filter(choice: Any, known: dict[Any, list[Filter]], source: str)
         )
 
     return keep_nothing
+
+
+def misfit(value: Any, choice: Any, source: str) -> TypeError:
+    return TypeError(f"{source} returned {type(value).__qualname__}, and is annotated {choice}")
 
 
 def make_named_tuple_filter(choice: Any, known: dict[Any, list[Filter]], source: str) -> Filter:

@@ -53,7 +53,8 @@ def encode_unknown(value: Any) -> Any:
         # Multi-dicts, each key with its first value, and the proxy of the session.
         return dict(value)
     kind = builtins.type(value)
-    raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} has no JSON form")
+    forgotten = "; was an `await` forgotten?" if hasattr(value, "__await__") else ""
+    raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} has no JSON form{forgotten}")
 
 
 def start_dumping(value: Any) -> bytes:

@@ -73,7 +73,8 @@ def read_parameter(parameter: inspect.Parameter, hint: Any, function: Callable[.
         return SetupError(f"{what} {describe(function)}: the parameter {name!r} {problem} ({locate(function)})")
 
     if isinstance(hint, Unresolved):
-        raise refuse(f"is annotated {hint.text!r}, which cannot be resolved: {hint.problem}")
+        reason = "; import it there at run time too" if "is not defined" in hint.problem else ""
+        raise refuse(f"is annotated {hint.text!r}, which cannot be resolved: {hint.problem}{reason}")
     if is_marker(default):
         raise refuse(f"has a marker for its default; write it as Annotated[..., {default!r}]")
     kind, marker = split_hint(hint)

@@ -99,11 +99,15 @@ REFUSED_OPTIONS = {
     "build_only": "a route with a view",
     "subdomain": 'host="<tenant>.example.org" or host="api.example.org"',
     "provide_automatic_options": 'methods=["OPTIONS", ...] to answer OPTIONS in the view',
+    "include_in_schema": "openapi=False",
     "redirect_to": "a view that returns redirect(...)",
+    "response_class": "a view that returns a response of that class",
+    "response_model": "a return annotation, which filters what leaves",
+    "status_code": "a view that returns (body, status)",
     "websocket": "@app.websocket(...)",
     "view_func": "add_route(rule, view)",
 }
-"""Options that Flask knows: passed over in silence they would change what a route answers to."""
+"""Options that Flask or FastAPI know: passed over in silence they would change what a route answers to, or with."""
 
 OWN_OPTIONS = (
     "cancel_on_disconnect",

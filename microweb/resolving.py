@@ -143,7 +143,7 @@ async def finish(generator: AsyncGenerator[Any, None], error: BaseException | No
             return
         raise
     await generator.aclose()
-    raise RuntimeError(f"the dependency {node.label} yielded twice ({node.place})")
+    raise RuntimeError(f"the {node.label} yielded twice ({node.place})")
 
 
 def finish_in_thread(generator: Generator[Any, Any, Any], error: BaseException | None, node: Node) -> None:
@@ -157,7 +157,7 @@ def finish_in_thread(generator: Generator[Any, Any, Any], error: BaseException |
             return
         raise
     generator.close()
-    raise RuntimeError(f"the dependency {node.label} yielded twice ({node.place})")
+    raise RuntimeError(f"the {node.label} yielded twice ({node.place})")
 
 
 class Run:
@@ -203,7 +203,7 @@ class Run:
                 try:
                     value = await anext(generator)
                 except StopAsyncIteration:
-                    raise RuntimeError(f"the dependency {node.label} never yielded ({node.place})") from None
+                    raise RuntimeError(f"the {node.label} never yielded ({node.place})") from None
                 self.resolution.open(node, generator, holds=find_cancel_scope() is not scope)
             else:
                 value = node.function(*self.leading_of(node), **arguments)
@@ -233,7 +233,7 @@ class Run:
                 try:
                     value = next(generator)
                 except StopIteration:
-                    raise RuntimeError(f"the dependency {node.label} never yielded ({node.place})") from None
+                    raise RuntimeError(f"the {node.label} never yielded ({node.place})") from None
                 self.resolution.open(node, generator)
             elif hasattr(value, "__await__"):
                 awaitable: Awaitable[Any] = value

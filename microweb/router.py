@@ -236,6 +236,11 @@ class Router:
                 f"the view of {rule!r} must be a function, not {type(view).__name__} ({place}); "
                 "`@app.get(...)` goes directly above the function"
             )
+        if isinstance(view, type) and hasattr(view, "as_view"):
+            raise SetupError(
+                f"the view of {rule!r} is the class {view.__name__}; register what as_view gives, as in "
+                f'add_route({rule!r}, {view.__name__}.as_view("{view.__name__.lower()}")) ({place})'
+            )
         name: object = endpoint or getattr(view, "__name__", "") or type(view).__name__
         if not isinstance(name, str):
             raise SetupError(f"endpoint= is a name such as 'blog_post', not {name!r} ({place})")

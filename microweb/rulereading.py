@@ -24,6 +24,7 @@ __all__ = ["parse_host_pattern", "parse_pattern"]
 #   argument   = [ name "=" ] ( quoted / word )
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+BRACED = re.compile(r"\{([A-Za-z_]\w*)(?::(\w+))?\}")
 ARGUMENT = r"""\s*(?:([A-Za-z_]\w*)\s*=\s*)?("[^"]*"|'[^']*'|[^\s,()"'=<>]+)\s*([,)])"""
 INTEGER = r"-?(?:0|[1-9][0-9]{0,99})"
 DECIMAL = r"-?[0-9]{1,99}\.[0-9]{1,99}"
@@ -108,6 +109,12 @@ def read_segments(
 
 
 def check_literal(rule: str, text: str) -> None:
+    braced = BRACED.search(text)
+    if braced is not None:
+        # No URL has braces, but variables in FastAPI and Starlette do: the rule would never match.
+        kind, name = braced[2], braced[1]
+        variable = f"<{kind}:{name}>" if kind else f"<{name}>"
+        raise SetupError(f"The rule {rule!r} has {braced[0]!r} in it; a variable is written {variable}.")
     for character in text:
         if character in "?#" or character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff":
             raise SetupError(f"The rule {rule!r} has a {character!r} in it, which is no part of a path.")

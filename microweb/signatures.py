@@ -162,6 +162,7 @@ def check_face(function: Callable[..., Any], name: str, hint: Any, what: str) ->
 
 def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: str, variables: Collection[str]) -> str:
     known = ", ".join(repr(variable) for variable in variables) or "none"
+    connection = "websocket" if "websocket" in what else "request"
     problem = "has no annotation that says where it comes from"
     if isinstance(hint, Unresolved):
         problem = f"its annotation {hint.text!r} cannot be resolved: {hint.problem}"
@@ -169,5 +170,5 @@ def explain_unknown(function: Callable[..., Any], name: str, hint: Any, what: st
         problem = "its annotation does not say where it comes from; write Annotated[..., Query()] or the like"
     return (
         f"{what} {describe(function)} has a parameter {name!r} that nothing provides: it is no "
-        f"path variable (there: {known}), not 'request', and {problem} ({locate(function)})"
+        f"path variable (there: {known}), not {connection!r}, and {problem} ({locate(function)})"
     )

@@ -494,3 +494,21 @@ async def test_a_tuple_in_any_words_filters_the_body(returns, debug):
 @pytest.mark.parametrize("returns", [tuple, typing.Tuple, tuple | None, tuple[str, int], tuple[str, ...]])  # noqa: UP006
 async def test_a_tuple_without_structs_filters_nothing(returns):
     assert (await answer(returns, ("ok", 201))).status_code == 201
+
+
+@pytest.mark.parametrize("annotation", ["list", "dict"])
+async def test_a_struct_in_place_of_several_is_an_error_that_names_the_view(annotation, caplog):
+    app = App(__name__)
+
+    class Book(msgspec.Struct):
+        title: str
+
+    async def show():
+        return Book("Solaris")
+
+    show.__annotations__["return"] = list[Book] if annotation == "list" else dict[str, Book]
+    app.get("/")(show)
+
+    with pytest.raises(TypeError, match=rf"view .*show returned .*Book, and is annotated {annotation}\["):
+        async with Client(app) as client:
+            await client.get("/")

@@ -347,3 +347,14 @@ def test_importing_it_alone_does_not_import_msgspec() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code, folder]).returncode == 0
+
+
+def test_a_coroutine_has_no_json_form_and_the_error_asks_for_the_await():
+    async def work():
+        return 1
+
+    coroutine = work()
+
+    with pytest.raises(TypeError, match=r"coroutine has no JSON form; was an `await` forgotten\?"):
+        json.dumps({"work": coroutine})
+    coroutine.close()

@@ -503,6 +503,45 @@ async def test_an_error_of_a_foreign_app_after_its_start_breaks_the_connection(c
     assert caplog.text.count("Traceback") == 1
 
 
+async def test_an_error_of_a_foreign_app_after_the_end_of_its_answer_leaves_the_connection_alone(caplog):
+    outer = App("outer")
+    torn_down = []
+
+    async def broken(scope, receive, send):
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan")
+        await send({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"n", "more_body": True})
+        await send({"type": "http.response.body", "body": b"o"})
+        raise ValueError("Starlette raises what it has answered")
+
+    outer.teardown_request(lambda error: torn_down.append(type(error)))
+    outer.mount("/foreign", broken)
+    scope = {"type": "http", "method": "GET", "path": "/foreign/", "query_string": b"", "headers": []}
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await outer(scope, anyio.sleep_forever, send)
+
+    assert b"".join(message.get("body", b"") for message in sent) == b"no"
+    assert [record.message for record in caplog.records] == ["unhandled error in GET /foreign/"]
+    assert torn_down == [ValueError]
+
+
+async def test_a_client_raises_the_error_of_a_foreign_app_after_the_end_of_its_answer():
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    outer = App("outer")
+    outer.mount("/foreign", Starlette(routes=[Route("/", lambda request: 1 / 0)]))
+
+    with pytest.raises(ZeroDivisionError):
+        async with Client(outer) as client:
+            await client.get("/foreign/")
+
+
 class ClientDisconnect(Exception):
     """Starlette's, by its name."""
 

@@ -211,6 +211,18 @@ async def test_a_lost_connection_is_made_again(url, client, caplog):
     assert got == ["again"]
 
 
+async def test_a_publisher_whose_idle_connection_was_closed_meanwhile_makes_another(url, client):
+    async with RedisChannels(url) as channels, channels.subscribe("idle") as messages:
+        await channels.publish("idle", "first")
+
+        client.client_kill_filter(_type="normal", skipme=True)
+        async with channels.subscribe("something else"):
+            pass  # Redis has answered on the other connection since: the end of this one has arrived.
+        await channels.publish("idle", "second")
+
+        assert await take(messages, 2) == ["first", "second"]
+
+
 @pytest.mark.slow
 async def test_a_redis_that_comes_back_is_found_again(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("microweb.channels.redis.RETRY", 0.05)

@@ -26,6 +26,7 @@ from microweb import (
     SyncRequest,
     WebSocket,
     abort,
+    request,
 )
 from microweb.binding import make_plan
 from microweb.testing import Client
@@ -1210,3 +1211,105 @@ def test_the_dependencies_of_a_websocket_cannot_take_a_body():
 
     with pytest.raises(SetupError, match="a websocket has none"):
         app._compose()
+
+
+@pytest.mark.parametrize("decorate", [contextlib.contextmanager, contextlib.asynccontextmanager])
+async def test_a_dependency_that_is_a_context_manager_is_refused(decorate):
+    app = App(__name__)
+
+    @decorate
+    def connect():
+        yield 1
+
+    @app.get("/")
+    async def view(connection: Annotated[int, Depends(connect)]):
+        return "view"
+
+    with pytest.raises(SetupError, match=r"'connection' depends on .*connect, .* context manager.*test_resolving.py"):
+        async with Client(app):
+            pass
+
+
+@pytest.mark.parametrize("times", [0, 2])
+async def test_a_dependency_that_does_not_yield_once_is_named(times):
+    app = App(__name__)
+
+    def connect():
+        yield from range(times)
+
+    @app.get("/")
+    async def view(connection: Annotated[int, Depends(connect)]):
+        return "view"
+
+    with pytest.raises(RuntimeError, match=r"^the dependency tests.*connect (never yielded|yielded twice) \("):
+        async with Client(app) as client:
+            await client.get("/")
+
+
+async def test_an_override_while_the_app_serves_composes_only_the_routes_that_are_asked_for():
+    app = App(__name__)
+
+    async def find_user():
+        return "ada"
+
+    async def ask_for_what_nobody_has(nothing):
+        raise AssertionError
+
+    @app.get("/me")
+    async def me(user: Annotated[str, Depends(find_user)]):
+        return user
+
+    @app.get("/health")
+    async def health():
+        return "well"
+
+    async with Client(app) as client:
+        with app.override(find_user, ask_for_what_nobody_has):
+            assert (await client.get("/health")).text == "well"
+            with pytest.raises(SetupError, match="'nothing' that nothing provides"):
+                await client.get("/me")
+        assert (await client.get("/me")).text == "ada"
+
+
+async def test_all_that_can_be_asked_for_is_there_after_an_override():
+    app, api, inner = App(__name__), Router("api", __name__, prefix="/api"), App("inner")
+
+    async def find_user():
+        return "ada"
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-marked"] = "yes"
+        return response
+
+    @api.get("/me")
+    async def me(user: Annotated[str, Depends(find_user)]):
+        return user
+
+    @api.websocket("/ws")
+    async def talk(websocket: WebSocket, user: Annotated[str, Depends(find_user)]):
+        await websocket.accept()
+        await websocket.send_text(user)
+
+    @inner.get("/")
+    async def home(user: Annotated[str, Depends(find_user)]):
+        return f"inner {user}"
+
+    app.mount("", api)
+    app.mount("/inner", inner)
+
+    async with Client(app) as client:
+        with app.override(find_user, lambda: "grace"), inner.override(find_user, lambda: "joan"):
+            assert (await client.get("/api/me")).text == "grace"
+            assert (await client.get("/inner/")).text == "inner joan"
+            async with client.websocket("/api/ws") as websocket:
+                assert await websocket.receive_text() == "grace"
+            misses = [
+                await client.request(*line) for line in (("GET", "/api/x"), ("PUT", "/api/me"), ("OPTIONS", "/api/me"))
+            ]
+            assert [answer.status_code for answer in misses] == [404, 405, 200]
+            assert {answer.headers["x-marked"] for answer in misses} == {"yes"}
+            assert app.explain("GET", "/api/me").endpoint == "api.me"
+            with app.test_request_context("/api/me"):
+                assert request.endpoint == "api.me"

@@ -317,3 +317,44 @@ async def test_layers_of_app_router_and_route_run_in_the_order_written():
 
     inwards = ["app 1", "app 2", "router", "route 1", "route 2"]
     assert order == inwards + [f"/{name}" for name in reversed(inwards)]
+
+
+@pytest.mark.parametrize("option", ["status_code", "response_model", "response_class", "include_in_schema"])
+async def test_an_option_of_fastapi_is_refused_with_what_to_write_instead(option):
+    app = App(__name__)
+
+    with pytest.raises(SetupError, match=rf"routes have no {option}=, use .* \(.*test_router.py"):
+        app.get("/", **{option: None})(view)
+
+
+async def test_a_middleware_class_is_refused_with_both_ways_to_add_it():
+    app = App(__name__)
+
+    class Layer:
+        async def __call__(self, request, call_next):
+            return await call_next(request)
+
+    app.add_middleware(Layer)
+
+    with pytest.raises(
+        SetupError, match=r"Layer is a class; .* Layer\(\.\.\.\), .*add_asgi_middleware.*test_router.py"
+    ):
+        async with Client(app):
+            pass
+
+
+async def test_two_views_named_by_their_decorator_are_refused_with_a_hint():
+    app = App(__name__)
+
+    def decorate(view):
+        async def wrapper():
+            return await view()
+
+        return wrapper
+
+    app.get("/a")(decorate(view))
+    app.get("/b")(decorate(view))
+
+    with pytest.raises(SetupError, match=r"'wrapper' names two views: .* functools\.wraps"):
+        async with Client(app):
+            pass

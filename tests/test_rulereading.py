@@ -186,3 +186,11 @@ def test_a_converter_can_replace_the_default():
 def test_a_host_that_cannot_be_one_is_a_setup_error(rule, message):
     with pytest.raises(SetupError, match=message):
         parse_host_pattern(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "variable"), [("/items/{id}", "<id>"), ("/{path:rest}", "<rest:path>"), ("/a-{b}.txt", "<b>")]
+)
+def test_a_variable_in_braces_is_refused_with_how_it_is_written(rule, variable):
+    with pytest.raises(SetupError, match=rf"a variable is written {variable}\."):
+        parse_pattern(rule)

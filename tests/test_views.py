@@ -343,3 +343,14 @@ async def test_a_parameter_of_a_method_that_nothing_provides_stops_the_start():
     with pytest.raises(SetupError, match="Entry.get has a parameter 'user' that nothing provides"):
         async with Client(app):
             pass
+
+
+async def test_a_class_that_is_registered_itself_is_refused_with_what_to_write():
+    app = App(__name__)
+
+    class Entry(MethodView):
+        async def get(self):
+            return "entry"
+
+    with pytest.raises(SetupError, match=r"is the class Entry; register .* Entry\.as_view\(\"entry\"\).*test_views.py"):
+        app.add_route("/", Entry)

@@ -127,8 +127,14 @@ class RedisChannels(Channels):
         # by itself would look like the one before.
         # Every wait for an answer is bounded here. redis-py's own limit before its version 8 would end the listening of
         # a subscription for which nothing comes.
+        # With protocol 3, redis-py from 8 on no longer looks whether an idle connection was closed (by a restart, or a
+        # proxy on the way) before it writes on it: it counts on trying twice.
         self._redis = Redis.from_url(
-            self.url, retry=Retry(NoBackoff(), 0, ()), socket_timeout=None, socket_connect_timeout=self.timeout
+            self.url,
+            retry=Retry(NoBackoff(), 0, ()),
+            socket_timeout=None,
+            socket_connect_timeout=self.timeout,
+            protocol=2,
         )
         self._keeper = asyncio.create_task(self._keep_listening(self._redis))
         try:
