@@ -348,6 +348,7 @@ class App(Router):
         if self._composed:
             return
         self.limits = limits = Limits.of(self.config)
+        self._runtime.shutting_down.farewells.patience = limits.background_timeout
         assembly = self.assembly if not self.frozen else Assembly(self)
         # One that a mistake keeps from being composed to its end is not taken up again: its table is frozen.
         self._assembly_version = None

@@ -417,7 +417,8 @@ class Incoming:
         async def start() -> None:
             app.add_background_task(function, *args)
 
-        self.on_close(start)
+        # The last is closed first: so these begin when all else is closed, in the order in which they came.
+        self.notes.closers.insert(0, start)
 
     def on_close(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await ``close()`` after the last byte, before teardown; last registered runs first."""

@@ -422,7 +422,6 @@ class _Run:
             # Read before anything is entered: a bad value must not keep exits from running later.
             self.grace = max(0.0, float(self.lifespan.grace()))
             self._patience = max(0.0, float(self.lifespan.background_timeout()))
-            self.lifespan.shutting_down.farewells.patience = self._patience
             await self.lifespan.enter(steps, self.state)
         except GeneratorExit:
             raise

@@ -8,12 +8,13 @@ What was received ahead waits for the view, up to ``AHEAD`` bytes. Then nothing 
 received, or has not for ``patience`` seconds: it is taken for one that only sends, and the oldest are thrown away.
 
 On granian, one of those servers, a message that comes for a ``receive`` that was cancelled is lost. What it gives is a
-future: whoever waits for one leaves it to the next when cancelled, so that a view may give up a wait.
+future: whoever waits for one leaves it to the next when cancelled, so that a view may give up a wait. As long as one is
+asked for, granian keeps a close back, so a close withdraws them all.
 """
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Future, isfuture, shield
+from asyncio import CancelledError, Future, current_task, isfuture, shield
 from collections import deque
 from time import monotonic
 
@@ -38,8 +39,9 @@ class Lookout:
 
     __slots__ = (
         "_ahead",
+        "_asked",
+        "_close",
         "_given_up",
-        "_has_closed",
         "_has_lost",
         "_is_receiving",
         "_patience",
@@ -59,12 +61,15 @@ class Lookout:
         """How many messages were sent since the view last received one."""
         self._received_at = monotonic()
         self._is_receiving = False
-        self._has_closed = False
+        self._close: Message | None = None
+        """What the websocket was closed with."""
         self._has_lost = False
         self._ahead: deque[Message] | None = None
         self._size = 0
         self._given_up: deque[Future[Message]] | None = None
         """Answers of the server for which nobody waits any more."""
+        self._asked: set[Future[Message]] | None = None
+        """Answers of the server that have not come."""
         self._task: SideTask | None = None
         """Receives ahead."""
 
@@ -102,33 +107,48 @@ class Lookout:
             self._sent += 1
             if self._sent > 1 and not self._is_receiving:
                 await self._look()
-                if self._has_closed or self._has_left():
+                if self._close is not None or self._has_left():
                     raise OSError("the client has left, or the websocket was closed meanwhile")
         elif message["type"] == "websocket.close":
-            self._has_closed = True
+            self._close = message
+            for answer in self._asked or ():
+                answer.cancel()
         await self._send(message)
 
     async def end(self) -> None:
         """Wait for no message any more."""
         if self._task is not None:
             await self._task.end()
-        if self._given_up:
-            for answer in self._given_up:
-                answer.cancel()
+        for answer in self._asked or ():
+            answer.cancel()
 
     async def _next(self) -> Message:
         """The next message of the server; it is not lost when the wait for it is cancelled."""
         answer = self._given_up.popleft() if self._given_up else self._receive()
         if not isfuture(answer):
             return await answer
+        if self._asked is None:
+            self._asked = set()
+        self._asked.add(answer)
         try:
-            return await shield(answer)
+            message: Message = await shield(answer)
         except CancelledError:
             if not answer.cancelled():
                 if self._given_up is None:
                     self._given_up = deque()
                 self._given_up.append(answer)
+                raise
+            self._asked.discard(answer)
+            task = current_task()
+            if self._close is None or (task is not None and task.cancelling()):
+                raise
+            # It was withdrawn: who waits for a message while another task closes learns that as on other servers.
+            return {**self._close, "type": "websocket.disconnect"}
+        except BaseException:
+            self._asked.discard(answer)
             raise
+        self._asked.discard(answer)
+        return message
 
     async def _look(self) -> None:
         """Note what has come, and give the loop a turn: a server that throws messages away does not."""

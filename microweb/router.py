@@ -22,6 +22,8 @@ from microweb.registrations import (
     Mount,
     Registration,
     Route,
+    RouteOptions,
+    WebSocketOptions,
     check_dependencies,
     check_host,
     check_methods,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from microweb.cli.commandgroup import CommandGroup
     from microweb.files import FileResponse
-    from microweb.registrations import RouteOptions, WebSocketOptions
     from microweb.representations import Representations
 
 __all__ = ["Router"]
@@ -46,7 +47,9 @@ View = Callable[..., Any]
 
 
 NOT_OF_WEBSOCKETS = {
+    **dict.fromkeys(RouteOptions.__annotations__.keys() - WebSocketOptions.__annotations__.keys(), "they have no body"),
     "methods": "a handshake is a GET",
+    "openapi": "only requests are described",
     "cancel_on_disconnect": "a view learns that its client has left when it receives or sends",
     "max_content_length": "websocket_max_message= is the limit of each message, WEBSOCKET_MAX_MESSAGE in the config",
 }
@@ -186,7 +189,7 @@ class Router:
         ``timeout`` is the seconds that the client may be silent while the view receives.
 
         Raises:
-            SetupError: as ``route``, and for ``methods``, ``cancel_on_disconnect`` and ``max_content_length``.
+            SetupError: as ``route``, and for ``methods`` and the options of requests alone, such as those of bodies.
             FrozenError: the app has started to serve.
         """
         check_rule(rule)

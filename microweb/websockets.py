@@ -360,7 +360,8 @@ class WebSocket(Incoming):
         raise WebSocketDisconnect(self.close_code or 1006, self.close_reason) from None
 
     def _note_end(self, message: Message) -> None:
-        self._end(message.get("code") or 1005, message.get("reason") or "")
+        if self.close_code in (None, 1006):  # hypercorn tells of our own close as one with 1000.
+            self._end(message.get("code") or 1005, message.get("reason") or "")
 
     def _end(self, code: int, reason: str) -> None:
         self.state_of_connection = "closed"

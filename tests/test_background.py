@@ -1,6 +1,7 @@
 """Work that goes on beside the requests: when it starts, what it may not disturb, and how it ends."""
 
 import threading
+from functools import partial
 
 import anyio
 import pytest
@@ -87,6 +88,26 @@ async def test_work_starts_after_the_last_byte():
         await client.get("/")
 
     assert order == ["last byte", "work"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio begins tasks in any order
+async def test_work_starts_in_the_order_in_which_it_was_given_when_all_else_is_closed(anyio_backend):
+    app, order = App(__name__), []
+
+    async def note(what):
+        order.append(what)
+
+    @app.get("/")
+    async def view(request: Request):
+        request.after_response(note, "first")
+        request.on_close(partial(note, "closed"))
+        request.after_response(note, "second")
+        return "view"
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert order == ["closed", "first", "second"]
 
 
 async def test_failures_touch_neither_the_answer_nor_each_other(caplog):

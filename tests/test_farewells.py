@@ -153,6 +153,29 @@ def note_exit(app, seen):
         seen.append("exit")
 
 
+async def test_a_server_without_lifespans_gives_views_the_time_of_the_config_too():
+    app, ended = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01}), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(anyio.current_time())
+
+    line = Line(app)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(line.serve_websocket)
+        await anyio.wait_all_tasks_blocked()
+        begun = anyio.current_time()
+        app.shutting_down.set()
+    line.to_app.close()
+    line.messages.close()
+
+    assert ended[0] - begun < 2
+
+
 class Line:
     """A server that leaves websockets to the app, and stops without waiting for them."""
 
@@ -310,9 +333,12 @@ async def test_a_view_that_is_cancelled_by_its_server_meanwhile_is_cancelled():
         try:
             await anyio.sleep_forever()
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.4)
-            seen.append("released")
+            try:
+                # Longer than the farewell has patience, which on asyncio passes through shields.
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.4)
+            finally:
+                seen.append("released")
 
     line = Line(app)
     with anyio.fail_after(10):
@@ -384,6 +410,7 @@ def test_a_view_that_outlived_its_loop_keeps_no_exit_of_the_next_from_running():
         ends = second.run(live())
 
         assert (seen, stays.done(), ends.done()) == (["exit", "exit"], False, True)
+        first.run(asyncio.sleep(0))  # It hears of the second shutdown too, and ends what that begins there.
 
     for line in lines:
         line.to_app.close()

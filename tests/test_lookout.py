@@ -290,3 +290,74 @@ async def test_a_wait_that_was_given_up_loses_no_message_of_a_server_that_gives_
 
     assert heard == ["0"]
     assert all(answer.done() for answer in answers)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_a_close_withdraws_what_a_server_that_gives_futures_was_asked_for(anyio_backend, given_up):
+    app, seen, asked = App(__name__), [], []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+
+        async def receive():
+            with anyio.move_on_after(0 if given_up else None):
+                async for _ in websocket:
+                    pass
+                seen.append((websocket.close_code, websocket.close_reason))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            while len(asked) < 2:
+                await anyio.lowlevel.checkpoint()
+            await websocket.close(4001, "enough")
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        asked.append(answer)
+        if len(asked) == 1:
+            answer.set_result({"type": "websocket.connect"})
+        return answer
+
+    async def send(message):
+        # As long as one is asked for, granian keeps the close back.
+        assert message["type"] != "websocket.close" or all(answer.done() for answer in asked)
+        sent.append(message["type"])
+
+    sent = []
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert sent == ["websocket.accept", "websocket.close"]
+    assert seen == ([] if given_up else [(4001, "enough")])
+
+
+async def test_what_a_server_says_of_our_own_close_does_not_change_its_code():
+    app, codes = App(__name__), []
+    messages = [{"type": "websocket.connect"}]
+    closed = anyio.Event()
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(websocket.close, 4001)
+            async for _ in websocket:
+                pass
+        codes.append(websocket.close_code)
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        await closed.wait()
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message):
+        if message["type"] == "websocket.close":
+            closed.set()
+
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert codes == [4001]

@@ -101,6 +101,8 @@ MISTAKES = {
     "True or False, not 'yes'": lambda app: app.get("/", cancel_on_disconnect="yes")(view),
     "no methods=": lambda app: app.websocket("/", methods=["GET"]),
     "no cancel_on_disconnect=": lambda app: app.websocket("/", cancel_on_disconnect=True),
+    "no max_form_parts=: they have no body": lambda app: app.websocket("/", max_form_parts=5),
+    "no openapi=: only requests": lambda app: app.websocket("/", openapi=False),
     "websocket_max_message= is the limit": lambda app: app.websocket("/", max_content_length=5),
     "no host name": lambda app: app.get("/", host="a b")(view),
     "names two views": name_two_views_alike,

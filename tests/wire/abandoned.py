@@ -123,6 +123,19 @@ async def sending(websocket):
             await anyio.sleep(0.01)
 
 
+@app.websocket("/silent", timeout=0.5)
+async def silent(websocket):
+    await websocket.accept()
+    await websocket.receive()
+
+
+@app.websocket("/finished")
+async def finished(websocket):
+    await websocket.accept()
+    for _ in range(3):
+        await websocket.send_text("x")
+
+
 @app.get("/polled")
 async def polled():
     with resource("polled"):

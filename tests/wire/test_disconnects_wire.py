@@ -66,8 +66,8 @@ def site(request, tmp_path_factory):
         wait_until(lambda: fetch(f"http://127.0.0.1:{port}/notes"), f"the server: {program.output}")
         yield site
     # The last word on every test above: a client that leaves is nobody's mistake.
-    # (granian mentions it, as an information, when the client left while something was being sent.)
-    said = re.sub(r"\[INFO\] ASGI transport error: .*", "", program.output)
+    # (granian mentions it, as an information, when the client left while something was being sent or closed.)
+    said = re.sub(r"\[INFO\] (ASGI transport error|Failed to close websocket with error).*", "", program.output)
     assert not re.search("Traceback|error", said, re.IGNORECASE), program.output
 
 
@@ -107,6 +107,15 @@ def test_a_client_that_leaves_a_websocket_that_only_sends_ends_it(site, says_so,
     wait_until(lambda: site.ask("/notes").count("teardown /sending") > before)
     assert "WebSocketDisconnect in sending" in site.ask("/notes")
     assert "sending" not in site.ask("/open")
+
+
+@pytest.mark.parametrize(("name", "code"), [("silent", 1001), ("finished", 1000)])
+def test_a_client_that_says_nothing_is_told_of_the_close(site, name, code):
+    with connect(f"ws://127.0.0.1:{site.port}/{name}") as ws, pytest.raises(ConnectionClosed) as closed:
+        while True:
+            ws.recv(60)
+
+    assert closed.value.rcvd.code == code
 
 
 @pytest.mark.parametrize("name", ["stream", "busy", "tireless", "events"])
