@@ -150,23 +150,24 @@ async def run_until(end: Callable[[], Coroutine[Any, Any, None]], work: Callable
     from anyio import CancelScope
 
     results: list[T] = []
-    with CancelScope() as scope:
+    scope = CancelScope()
 
-        async def wait() -> None:
-            try:
-                await end()
-            except Exception:
-                scope.cancel()
-                raise
-            scope.cancel()
-
-        # No task group: of a task of it that is cancelled, which is nearly every one here, anyio leaves a reference
-        # cycle on asyncio that holds the request; and what the work raises would come out inside of a group.
-        beside = SideTask(wait, name="microweb watcher")
+    async def wait() -> None:
         try:
+            await end()
+        except Exception:
+            scope.cancel()
+            raise
+        scope.cancel()
+
+    # No task group: of a task of it that is cancelled, which is nearly every one here, anyio leaves a reference
+    # cycle on asyncio that holds the request; and what the work raises would come out inside of a group.
+    beside = SideTask(wait, name="microweb watcher")
+    try:
+        with scope:
             results.append(await work())
-        finally:
-            await beside.end()
+    finally:
+        await beside.end()
     try:
         if beside.failure is not None:
             raise beside.failure

@@ -46,6 +46,7 @@ class WebSocket(Incoming):
     """
 
     _connection = None
+    _receive: Receive
 
     def __init__(
         self,
