@@ -10,6 +10,8 @@
 | fan-out | one publish until all subscribers have it: queues in process, event streams, websockets |
 | redis | one publish in one process until a subscriber in another has it |
 
+Of `text-turns` the loop has its part, so it is asked on uvloop and on asyncio's own.
+
 A server has one core, the clients, all in one process (`crowd.py`), another. Each round asks all contestants in
 random order; a ratio compares processor time within each round and is the median of those. Only in `idle` and on
 the sockets of `fan-out` they come one after the other: one server's connections are as many as a process may have.
@@ -257,14 +259,17 @@ def start_redis(stack: ExitStack) -> str:
 
 def time_in_process(rows: list[str], options: argparse.Namespace, targets: report.Targets) -> dict[str, Any]:
     """The rows that `contestant.py` times."""
-    race = Race([*options.only, "sketch"], "uvloop", folder="sockets.")
     results: dict[str, Any] = {}
-    for row, times in race.run_all(rows, options.rounds, 0.02):
-        print(f"\n{ROWS[row].question}")
-        print(describe(row, times), flush=True)
-        results[row] = as_json(times)
-        compare(row, times, IN_PROCESS[row], targets)
-    race.tell_failures(targets)
+    for loop in ("uvloop", "asyncio"):
+        race = Race([*options.only, "sketch"], loop, folder="sockets.")
+        asked = rows if loop == "uvloop" else [row for row in rows if ROWS[row].in_turns]
+        for row, times in race.run_all(asked, options.rounds, 0.02):
+            name = f"{row}, {loop}" if ROWS[row].in_turns else row
+            print(f"\n{ROWS[row].question}")
+            print(describe(name, times), flush=True)
+            results[name] = as_json(times)
+            compare(name, times, IN_PROCESS[row], targets)
+        race.tell_failures(targets)
     return results
 
 
