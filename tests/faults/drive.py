@@ -206,6 +206,7 @@ class Theatre:
 
     async def play(self, fault=Fault()):  # noqa: B008 - it is frozen
         """Serve the walk once; what it did, and what it left."""
+        await settle_threads()
         before = self.count_left()
         stepped, peer = await self.serve(fault)
         turns = BUSY_TURNS if self.walk.works_on else 0
@@ -285,6 +286,13 @@ class Theatre:
             if frame is not None and not frame.f_globals.get("__name__", "").startswith("trio._core"):
                 left[f"{kind.__name__} {thing.__qualname__}"] += 1
         return left
+
+
+async def settle_threads():
+    """Let the threads that all apps share end what tests before this one have left to them."""
+    with anyio.move_on_after(1):
+        while any(thread.load for thread in workers._blocking._crew.threads):
+            await anyio.sleep(0.001)
 
 
 def waits_for_children(coroutine):
