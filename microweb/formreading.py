@@ -292,6 +292,7 @@ class PartStream:
         self._request = request
         self._events: AsyncGenerator[Part | bytes | None, None] | None = None
         self._is_inside = False
+        self._is_reading = False
         self.current: Part | None = None
         """The one that can be read. Not its ``FormPart``, which holds this: that would be a reference cycle."""
         self._problem: Exception | None = None
@@ -324,6 +325,10 @@ class PartStream:
         assert self._events is not None
         if self._problem is not None:
             raise again(self._problem)
+        if self._is_reading:
+            # No problem of the form: who was first goes on reading it.
+            raise RuntimeError("the parts of the form are being read by another task already")
+        self._is_reading = True
         try:
             return await anext(self._events)
         except StopAsyncIteration:
@@ -332,6 +337,8 @@ class PartStream:
             # SECURITY: test_a_cut_form_is_not_complete_for_who_goes_on_after_the_error
             self._problem = remember(error)
             raise
+        finally:
+            self._is_reading = False
 
     def _start(self) -> None:
         request = self._request

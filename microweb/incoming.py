@@ -232,6 +232,9 @@ class Incoming:
             # Some servers leave the query on the raw path.
             # SECURITY: test_the_url_has_the_path_that_the_router_saw: h11 leaves a # in it, httptools raw UTF-8.
             path = quote_raw_path(raw.partition(b"?")[0]) if raw else quote_path(self.scope["path"])
+            if not path.startswith("/"):
+                # SECURITY: test_no_path_leads_to_another_host: h11 lets through a target that begins with an @.
+                path = "/" + path
             self._url = URL(f"{self.scheme}://{self.host}{path}{'?' + query if query else ''}")
         return self._url
 

@@ -80,21 +80,37 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
     >>> redacted({"DEBUG": True, "DATABASES": [{"host": "db1", "password": "hunter2"}]})
     {'DEBUG': True, 'DATABASES': [{'host': 'db1', 'password': <hidden>}]}
     """
-    return {
-        name: HIDDEN if value is not None and is_secret_name(str(name)) else redacted_value(value)
-        for name, value in values.items()
-    }
+    return redacted_mapping(values, {})
 
 
-def redacted_value(value: Any) -> Any:
+def redacted_mapping(values: Mapping[str, Any], copies: dict[int, tuple[Any, Any]]) -> dict[str, Any]:
+    copy: dict[str, Any] = {}
+    copies[id(values)] = (values, copy)  # Known before it is filled, since it may hold itself.
+    for name, value in values.items():
+        copy[name] = HIDDEN if value is not None and is_secret_name(str(name)) else redacted_value(value, copies)
+    return copy
+
+
+def redacted_value(value: Any, copies: dict[int, tuple[Any, Any]]) -> Any:
+    """``value`` for showing; ``copies`` has the containers met so far by their ids, each with its copy."""
     if isinstance(value, str):
         return HIDDEN if is_secret_text(value) else value
+    if id(value) in copies:
+        return copies[id(value)][1]
     if isinstance(value, Mapping):
-        return redacted(value)
+        return redacted_mapping(value, copies)
     # Not their subclasses: a named tuple is made in another way.
-    if type(value) in (list, tuple):
-        return type(value)(map(redacted_value, value))
-    return value
+    if type(value) not in (list, tuple):
+        return value
+    copy: list[Any] = []
+    if type(value) is list:  # A tuple can hold itself only by way of a list or a dict.
+        copies[id(value)] = (value, copy)
+    copy += [redacted_value(inner, copies) for inner in value]
+    if type(value) is list:
+        return copy
+    whole = tuple(copy)
+    copies[id(value)] = (value, whole)
+    return whole
 
 
 def printable(text: str) -> str:

@@ -550,6 +550,35 @@ async def test_a_cut_form_is_not_complete_for_who_goes_on_after_the_error(goes_o
     assert "cut off" in answer.text
 
 
+async def test_a_second_reader_of_the_parts_does_not_disturb_the_first():
+    app = App(__name__)
+
+    @app.post("/")
+    async def receive(request: Request):
+        parts, told = request.parts(), []
+
+        async def read():
+            try:
+                async for part in parts:
+                    told.append(await part.text())
+            except RuntimeError as error:
+                told.append(str(error))
+
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(read)
+            readers.start_soon(read)
+        return told
+
+    async def stalls():
+        yield FIELD + b"1\r\n"
+        await anyio.lowlevel.checkpoint()
+        yield FIELD + b"2\r\n" + END
+
+    answer = await post(app, stalls())
+
+    assert answer.json() == ["the parts of the form are being read by another task already", "1", "2"]
+
+
 async def test_parts_whose_reader_was_cancelled_say_so_to_the_next():
     app = App(__name__)
 

@@ -1,6 +1,7 @@
 """Tests of ``microweb.redaction``."""
 
 import doctest
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,30 @@ def test_redacting_goes_into_dicts_and_lists_and_leaves_the_original_alone():
     assert copy["A"] == 1
     assert copy["SECRET_KEY"] is None
     assert values["DATABASE"]["PASSWORD"] == SECRET  # type: ignore[index]
+
+
+def test_what_holds_itself_or_one_thing_often_is_redacted_once():
+    itself: list[object] = [{"password": SECRET}]
+    itself.append((itself,))
+    shared: object = ["x"]
+    for _ in range(200):
+        shared = (shared, shared) if isinstance(shared, list) else [shared, shared]
+
+    copy = redacted({"ITSELF": itself, "SHARED": shared})
+
+    assert repr(copy["ITSELF"]) == "[{'password': <hidden>}, ([...],)]"
+    assert copy["SHARED"][0] is copy["SHARED"][1]
+
+
+def test_a_mapping_that_makes_its_values_anew_is_redacted_value_by_value():
+    class Squares(Mapping[str, list[int]]):
+        def __getitem__(self, name: str) -> list[int]:
+            return [int(name) ** 2]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter("123")
+
+        def __len__(self) -> int:
+            return 3
+
+    assert redacted(Squares()) == {"1": [1], "2": [4], "3": [9]}

@@ -185,14 +185,17 @@ def describe_value(name: str, value: Any) -> str:
 
 def without_secrets(value: Any, depth: int = 4) -> Any:
     """The first of what a plain container holds, with secrets replaced; any other value as it is."""
-    if depth and isinstance(value, Mapping):
+    if not depth and (isinstance(value, Mapping) or type(value) in (list, tuple)):
+        # No deeper than the ``Shortener`` looks: it may hold itself, or millions.
+        return value and ({...: ...} if isinstance(value, Mapping) else type(value)((...,)))
+    if isinstance(value, Mapping):
         return redacted(
             {
                 key: HIDDEN if is_hidden_name(key) else without_secrets(inner, depth - 1)
                 for key, inner in islice(value.items(), 20)
             }
         )
-    if depth and type(value) in (list, tuple):
+    if type(value) in (list, tuple):
         if len(value) == 2 and is_hidden_name(value[0]):
             return type(value)((value[0], HIDDEN))  # A header, as the scope and an answer have it.
         return type(value)(without_secrets(inner, depth - 1) for inner in value[:20])

@@ -116,22 +116,23 @@ class SecurityHeaders:
 
         def add(status: int, headers: Any) -> None:
             # A 304 changes the headers of what the client has kept (RFC 9111 §3.2), and that page has another nonce.
-            new_nonce = nonce if status != 304 else None
+            is_kept = status == 304
             if is_outermost:
-                decision[0]._set_headers(headers, new_nonce, is_secure)
-            elif new_nonce is not None:
+                decision[0]._set_headers(headers, nonce, is_secure, is_kept)
+            elif not is_kept:
                 # The outermost may be in an app around this one, where the nonce is not known.
-                headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, new_nonce))
+                headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, str(nonce)))
 
         # SECURITY: test_what_a_foreign_app_sets_itself_stays: its headers, maybe stricter ones, come with its start.
         response.on_start(add)
         return response
 
-    def _set_headers(self, headers: Any, nonce: str | None, is_secure: bool) -> None:
+    def _set_headers(self, headers: Any, nonce: str | None, is_secure: bool, is_kept: bool) -> None:
         lines = [*self._lines, *self._transport] if is_secure else self._lines.copy()
-        if not self._nonce_in:
+        if not self._nonce_in or (nonce is None and not is_kept):
+            # Also where it is that of an app mounted in this one, whose answer another has taken the place of.
             lines += self._policy_lines
-        elif self._policy and nonce is not None:
+        elif self._policy and nonce is not None and not is_kept:
             headers.setdefault(self._policy_name, self._policy.replace(PLACEHOLDER, nonce))
         raw = headers.raw
         present = {name for name, _ in raw}

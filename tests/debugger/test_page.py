@@ -262,6 +262,33 @@ async def test_a_value_that_cannot_be_shown_does_not_break_the_page():
     assert "its message cannot be shown" in page.text
 
 
+async def test_what_holds_itself_or_much_far_inside_is_looked_into_as_far_as_it_is_shown():
+    class Unread(dict):
+        def items(self):
+            raise AssertionError
+
+        def __len__(self):
+            return 1_000_000
+
+    app = App(__name__, debug=True)
+
+    @app.get("/")
+    async def home():
+        itself = [1]
+        itself.append(itself)
+        large = "x"
+        for _ in range(60):
+            large = {"inner": large, "again": large}
+        far_inside = [[[[Unread()]]]]
+        raise ValueError(len(far_inside))
+
+    page = await get(app)
+
+    assert "<th>itself</th><td>[1, [1, [1, [1, [...]]]]]</td>" in page.text
+    assert "<th>far_inside</th><td>[[[[{...}]]]]</td>" in page.text
+    assert "{...}" in page.text
+
+
 async def test_long_values_are_cut():
     app = App(__name__, debug=True)
 

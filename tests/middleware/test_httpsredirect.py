@@ -39,7 +39,9 @@ async def test_what_is_secure_goes_on():
 
 
 @pytest.mark.parametrize(
-    "path", [b"//evil.example/", b"/\\evil.example", b"/@evil.example", b"/a\r\nx: y", b"/\xff\x00"]
+    "path",
+    [b"//evil.example/", b"/\\evil.example", b"/@evil.example", b"/a\r\nx: y", b"/\xff\x00"]
+    + [b"@evil.example/", b".evil.example/", b"http://a@evil.example/", b"*"],
 )
 async def test_no_path_leads_to_another_host(path):
     answers = []

@@ -210,6 +210,17 @@ async def test_a_mounted_app_shares_the_nonce_of_the_app_around_it():
     assert (policy, len(page)) == ([], 1)  # The inner app's own headers decide, and they have no nonce.
 
 
+async def test_an_error_that_bubbles_out_of_an_app_with_a_nonce_is_answered_with_its_policy():
+    app, inner = App(__name__), make_app(content_security_policy_nonce_in=["script-src"])
+    app.add_middleware(SecurityHeaders())
+    app.mount("/inner", inner, errors="bubble")
+
+    async with Client(app, raise_errors=False) as client:
+        answer = await client.get("/inner/broken")
+
+    assert (answer.status_code, "content-security-policy" in answer.headers) == (500, True)
+
+
 async def test_the_nonce_of_a_mounted_app_is_in_its_policy():
     app = App(__name__)
     app.add_middleware(SecurityHeaders())
