@@ -54,6 +54,9 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
             raise error
         if request._started:
             await report_broken(request, error, failed)
+            if failed is not None and failed._has_ended:
+                # The client has the whole answer, and the connection may have its next request on it already.
+                return
             raise error
         response = await request.app.answer_error(request, error)
         if failed is not None:

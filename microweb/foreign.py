@@ -91,23 +91,23 @@ class ASGIResponse(Response):
         return self
 
     async def send(self, request: Incoming, send: Send) -> None:
-        """Run the app. An error before its start is answered by our error handlers, one after its end is reported.
+        """Run the app. An error before its start is answered by our error handlers.
 
         Raises:
             ClientDisconnect: the server has said so, and the app let it through.
-            Exception: what the app raised between the start of its answer and the end.
+            Exception: what the app raised after its answer had started, or after its end, as Starlette does.
         """
         assert isinstance(request, Request)
         root = request
         while root._connection is None and isinstance(root.parent, Request):
             root = root.parent
         receive = root.connection.replay("the mounted app")
-        started = ended = False
+        started = False
         bodyless = self.scope["method"] == "HEAD"
         refusal: OSError | None = None
 
         async def forward(message: Message) -> None:
-            nonlocal started, ended, bodyless, refusal
+            nonlocal started, bodyless, refusal
             if message["type"] == "http.response.start":
                 message = {**message, "headers": self._merge(message)}
                 if message["status"] in BODYLESS:
@@ -123,7 +123,8 @@ class ASGIResponse(Response):
             except OSError as error:
                 refusal = error  # The client left (ASGI HTTP 2.4).
                 raise
-            ended = ended or (message["type"] in BODIES and not message.get("more_body", False))
+            if message["type"] in BODIES and not message.get("more_body", False):
+                self._has_ended = True
 
         try:
             await self.app(self.scope, receive, forward)
@@ -132,11 +133,6 @@ class ASGIResponse(Response):
         except Exception as error:
             if refusal is not None and told_by(error, refusal):
                 raise ClientDisconnect("the client left before the end of the answer") from None
-            if ended:
-                # Starlette raises what it has answered with a 500. The client has the whole answer: raised further,
-                # the server would close a connection that may have the next request on it already.
-                await request.app.report(request, error)
-                return
             if started:
                 raise
             response = await self._answer(request, error)

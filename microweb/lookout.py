@@ -9,12 +9,13 @@ received, or has not for ``patience`` seconds: it is taken for one that only sen
 
 On granian, one of those servers, a message that comes for a ``receive`` that was cancelled is lost. What it gives is a
 future: whoever waits for one leaves it to the next when cancelled, so that a view may give up a wait. As long as one is
-asked for, granian keeps a close back, so a close withdraws them all.
+asked for, granian keeps a close back, so a close withdraws them all. Who waits for one is told when the close is out:
+what it does then may cancel the task that closes, as a task group does, and granian would close without a code.
 """
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Future, current_task, isfuture, shield
+from asyncio import CancelledError, Event, Future, current_task, isfuture, shield
 from collections import deque
 from time import monotonic
 
@@ -41,6 +42,7 @@ class Lookout:
         "_ahead",
         "_asked",
         "_close",
+        "_closing",
         "_given_up",
         "_has_lost",
         "_is_receiving",
@@ -63,6 +65,8 @@ class Lookout:
         self._is_receiving = False
         self._close: Message | None = None
         """What the websocket was closed with."""
+        self._closing: Event | None = None
+        """Set when the close that has withdrawn answers of the server is out."""
         self._has_lost = False
         self._ahead: deque[Message] | None = None
         self._size = 0
@@ -111,8 +115,9 @@ class Lookout:
                     raise OSError("the client has left, or the websocket was closed meanwhile")
         elif message["type"] == "websocket.close":
             self._close = message
-            for answer in self._asked or ():
-                answer.cancel()
+            if self._asked:
+                await self._withdraw_and_close(message)
+                return
         await self._send(message)
 
     async def end(self) -> None:
@@ -121,6 +126,15 @@ class Lookout:
             await self._task.end()
         for answer in self._asked or ():
             answer.cancel()
+
+    async def _withdraw_and_close(self, message: Message) -> None:
+        closing = self._closing = Event()
+        for answer in self._asked or ():
+            answer.cancel()
+        try:
+            await self._send(message)
+        finally:
+            closing.set()
 
     async def _next(self) -> Message:
         """The next message of the server; it is not lost when the wait for it is cancelled."""
@@ -143,7 +157,9 @@ class Lookout:
             if self._close is None or (task is not None and task.cancelling()):
                 raise
             # It was withdrawn: who waits for a message while another task closes learns that as on other servers.
-            return {**self._close, "type": "websocket.disconnect"}
+            if self._closing is not None:
+                await self._closing.wait()
+            return {"code": 1000, **self._close, "type": "websocket.disconnect"}
         except BaseException:
             self._asked.discard(answer)
             raise

@@ -81,6 +81,8 @@ class Response:
     _error: BaseException | Callable[[], BaseException] | None = None
     _owner: Incoming | None = None
     _inner: Incoming | None = None
+    _has_ended = False
+    """Whether all of it was sent by an app that is not ours, which may raise something all the same."""
 
     def __init__(
         self,

@@ -168,9 +168,10 @@ async def run_until(end: Callable[[], Coroutine[Any, Any, None]], work: Callable
             results.append(await work())
     finally:
         await beside.end()
+    failure, beside.failure = beside.failure, None  # Its traceback holds the task's frame, which holds the task.
     try:
-        if beside.failure is not None:
-            raise beside.failure
+        if failure is not None:
+            raise failure
     finally:
-        del beside  # The traceback of the failure holds this frame.
+        del failure  # And this frame.
     return results

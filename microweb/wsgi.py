@@ -87,7 +87,8 @@ class WSGI:
         error = task.exception()
         if passage.refusal is not None:
             raise passage.refusal
-        if error is not None and not passage.left:
+        # Behind the end of the answer a server says that the client has left, whether it has or not.
+        if error is not None and (passage.has_ended or not passage.left):
             raise error
 
     def _forget(self, task: Task[None]) -> None:
@@ -117,6 +118,8 @@ class Passage:
         self.is_measured = any(name == b"content-length" for name, _ in headers)
         # What the watcher takes ahead is kept there for the app, which may read its body after its answer has begun.
         self._connection = Connection(receive, headers, None, None)
+        self.has_ended = False
+        """Whether the server was given the whole answer."""
         self._send = send
         self._is_over = False
         self._watcher: Task[None] | None = None
@@ -141,6 +144,8 @@ class Passage:
         """Pass on what the app answers, to nobody after the client has left."""
         if self.left:
             return
+        # Before it is sent: a2wsgi cancels what sends the last one when closing the answer fails meanwhile.
+        self.has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         try:
             await self._send(message)
         except OSError as error:  # The client left (ASGI HTTP 2.4).

@@ -596,6 +596,22 @@ async def test_a_request_that_is_cancelled_while_it_reads_leaves_no_reference_cy
     assert await count_cycles(served, scope, receive) == 0
 
 
+async def test_a_server_that_breaks_while_a_disconnect_is_waited_for_leaves_no_reference_cycle(caplog):
+    app = App(__name__)
+
+    @app.get("/", cancel_on_disconnect=True)
+    async def wait():
+        await anyio.sleep_forever()
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        raise RuntimeError("the server broke")
+
+    caplog.set_level(logging.CRITICAL)
+
+    assert await count_cycles(app, SCOPE | {"path": "/", "raw_path": b"/"}, receive) == 0
+
+
 @pytest.mark.parametrize("ends", ["early", "with an error"])
 async def test_a_form_that_is_not_read_to_its_end_leaves_no_reference_cycle(ends, caplog):
     app = App(__name__)

@@ -333,6 +333,37 @@ async def test_a_close_withdraws_what_a_server_that_gives_futures_was_asked_for(
     assert seen == ([] if given_up else [(4001, "enough")])
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_waits_for_a_message_is_told_of_a_close_when_it_is_out(anyio_backend):
+    app, asked, sent = App(__name__), [], []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(websocket.receive)  # Its WebSocketDisconnect cancels the group, and with it the close.
+            while len(asked) < 2:
+                await anyio.lowlevel.checkpoint()
+            await websocket.close(4001)
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        asked.append(answer)
+        if len(asked) == 1:
+            answer.set_result({"type": "websocket.connect"})
+        return answer
+
+    async def send(message):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        sent.append(message.get("code"))
+
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert sent == [None, 4001]
+
+
 async def test_what_a_server_says_of_our_own_close_does_not_change_its_code():
     app, codes = App(__name__), []
     messages = [{"type": "websocket.connect"}]

@@ -530,6 +530,30 @@ async def test_an_error_of_a_foreign_app_after_the_end_of_its_answer_leaves_the_
     assert torn_down == [ValueError]
 
 
+@pytest.mark.parametrize("errors", ["own", "bubble"])
+async def test_an_error_of_a_foreign_app_after_its_end_is_told_to_the_app_that_answers_for_it(errors):
+    outer, inner = App("outer"), App("inner")
+    observed, torn_down = [], []
+
+    async def broken(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"whole"})
+        raise ValueError("behind the end")
+
+    for app in (outer, inner):
+        app.on("exception")(lambda request, error: observed.append(request.app))
+        app.teardown_request(lambda error, request: torn_down.append((request.app, type(error))))
+    inner.mount("/foreign", broken)
+    outer.mount("/inner", inner, errors=errors)
+
+    async with Client(outer, raise_errors=False) as client:
+        answer = await client.get("/inner/foreign/")
+
+    assert answer.text == "whole"
+    assert observed == [inner if errors == "own" else outer]
+    assert torn_down == [(inner, ValueError), (outer, ValueError)]
+
+
 async def test_a_client_raises_the_error_of_a_foreign_app_after_the_end_of_its_answer():
     from starlette.applications import Starlette
     from starlette.routing import Route

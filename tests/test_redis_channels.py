@@ -211,6 +211,16 @@ async def test_a_lost_connection_is_made_again(url, client, caplog):
     assert got == ["again"]
 
 
+async def test_a_url_that_asks_for_text_is_understood(url):
+    async with RedisChannels(f"{url}?decode_responses=true", history=1) as channels:
+        await channels.publish("news", "earlier")
+
+        async with channels.subscribe("news", history=1) as messages:
+            await channels.publish("news", "later")
+
+            assert await take(messages, 2) == ["earlier", "later"]
+
+
 async def test_a_publisher_whose_idle_connection_was_closed_meanwhile_makes_another(url, client):
     async with RedisChannels(url) as channels, channels.subscribe("idle") as messages:
         await channels.publish("idle", "first")

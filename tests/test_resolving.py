@@ -949,6 +949,39 @@ async def test_the_dependencies_of_a_router_guard_what_is_mounted_below_it(kind,
     assert (await get(app, "/ada/inner/file.txt", headers={"x-token": "ada's"})).text == "kept safe"
 
 
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+async def test_of_a_client_that_leaves_a_stream_the_body_is_told_and_not_the_dependency(log, version):
+    app, left, told = App(__name__), anyio.Event(), []
+
+    @app.get("/")
+    async def view(value: Annotated[str, Depends(log.generator)]):
+        try:
+            while True:
+                yield value
+                await anyio.lowlevel.checkpoint()
+        except BaseException as error:
+            told.append(isinstance(error, (GeneratorExit, anyio.get_cancelled_exc_class())))
+            raise
+
+    async def receive():
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message.get("body"):
+            left.set()
+            if version == "2.4":
+                raise OSError("the client has left")
+
+    app.teardown_request(lambda error: log.append(error))
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    with anyio.fail_after(10):
+        await app(scope | {"asgi": {"version": "3.0", "spec_version": version}}, receive, send)
+
+    assert told == [True]
+    assert log == ["open", "close", None]
+
+
 async def test_a_guard_of_a_mounted_app_that_streams_is_closed_after_the_last_byte(log):
     app, inner = App(__name__), App("inner")
 

@@ -257,3 +257,22 @@ def make_scope(method, headers, query=b""):
         "client": ("127.0.0.1", 5000),
         "server": ("127.0.0.1", 80),
     }
+
+
+async def test_what_fails_when_an_answer_is_closed_behind_its_end_is_reported():
+    app, old, observed = App(__name__), flask.Flask("old"), []
+
+    @old.get("/")
+    def view():
+        answer = flask.Response(["a", "b"])
+        answer.call_on_close(lambda: 1 / 0)
+        return answer
+
+    app.on("exception")(lambda error: observed.append(type(error)))
+    app.mount("/old", WSGI(old))
+
+    async with Client(app, raise_errors=False) as client:
+        answer = await client.get("/old/")
+
+    assert answer.text == "ab"
+    assert observed == [ZeroDivisionError]

@@ -136,6 +136,8 @@ class RedisChannels(Channels):
             socket_connect_timeout=self.timeout,
             protocol=2,
         )
+        # What comes is bytes here, whatever a URL says that the program has for other clients too.
+        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
         self._keeper = asyncio.create_task(self._keep_listening(self._redis))
         try:
             await self._catch_up()
