@@ -807,7 +807,7 @@ class App(Router):
 
         The URL is matched, so ``request.endpoint`` and ``request.view_args`` are there; no view and no hook is
         called. In the block the request is the ``SyncRequest``, as in ``def`` views; in that of ``async with`` the
-        ``Request``. At the end of either, observers of ``context_torn_down`` are told.
+        ``Request``. At the end of either, uploads are closed and observers of ``context_torn_down`` are told.
 
         Raises:
             ValueError: the path does not begin with a slash.
@@ -836,7 +836,10 @@ class App(Router):
                 raise SetupError(f"override(dependency, replacement) takes functions, not {given!r} ({find_place()})")
         from microweb.overrides import Override
 
-        self._has_overridden = self._has_overridden or self.frozen
+        runtime = self._outermost._runtime
+        # What a lifespan overrides is for good, and a mistake in it stops the start.
+        is_starting = runtime.running and not runtime.started
+        self._has_overridden = self._has_overridden or (self.frozen and not is_starting)
         return Override(self._overrides, dependency, replacement, self._config_changed)
 
     def __repr__(self) -> str:

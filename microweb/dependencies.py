@@ -7,8 +7,8 @@ them.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Hashable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
@@ -28,6 +28,9 @@ WRONG: Any = object()
 """Stands for the value of a dependency whose own parameters were refused."""
 
 Errors = list[dict[str, str]]
+
+MADE_BY_CONTEXTLIB = (contextmanager(iter).__code__, asynccontextmanager(aiter).__code__)
+"""The code of what its decorators make of a generator; that of what a context manager decorates is in the same file."""
 
 
 class Node:
@@ -232,8 +235,7 @@ class DependencyReader:
 
 def is_made_by_contextlib(function: Callable[..., Any]) -> bool:
     """Whether ``contextmanager`` or ``asynccontextmanager`` has made it of a generator."""
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename == contextlib.__file__
+    return getattr(function, "__code__", None) in MADE_BY_CONTEXTLIB
 
 
 def query_of(request: Any) -> Collection[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from microweb.asgi import Message, Receive, Scope
+from microweb.conclusion import run_closers
 from microweb.context import current, tear_down, tear_down_now
 from microweb.headers import encode_name, encode_value
 from microweb.quoting import PATH, QUERY, quote_again, unquote
@@ -40,7 +41,13 @@ class RequestContext:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            tear_down_now(self.request, self.request, error)
+            try:
+                if has_opened(self.request):
+                    from microweb.helperloops import run_sync
+
+                    run_sync(close, self.request)
+            finally:
+                tear_down_now(self.request, self.request, error)
         finally:
             current.reset(self._token)
 
@@ -52,9 +59,31 @@ class RequestContext:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await tear_down(self.request, self.request, error)
+            try:
+                if has_opened(self.request):
+                    await close(self.request)
+            finally:
+                await tear_down(self.request, self.request, error)
         finally:
             current.reset(self._token)
+
+
+def has_opened(request: Request) -> bool:
+    """Whether it has something to close, an upload for instance."""
+    return request._notes is not None and bool(request._notes.closers)
+
+
+async def close(request: Request) -> None:
+    """Close what it has opened, shielded from cancellation."""
+    from anyio import CancelScope
+
+    with CancelScope(shield=True):
+        interrupted = await run_closers(request)
+    if interrupted is not None:
+        try:
+            raise interrupted
+        finally:
+            interrupted = None  # Its traceback holds this frame.
 
 
 def make_receive(body: bytes) -> Receive:

@@ -12,7 +12,7 @@ import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
@@ -23,9 +23,6 @@ from microweb.incoming import Incoming
 from microweb.proxies import Proxy, current_app, find_context, find_incoming, g, session, url_for
 from microweb.registrations import Registration
 from microweb.requests import Request, SyncRequest
-
-if TYPE_CHECKING:
-    from microweb.assembly import Placement
 
 __all__ = ["Templates", "render_template", "render_template_string", "stream_template", "stream_template_string"]
 
@@ -68,7 +65,8 @@ class Templates:
         )
         self.compile = lru_cache(KEPT_STRINGS)(self.environment.from_string)
         """The template that a string is; compiling takes a hundred times as long as rendering."""
-        self._processors: dict[Placement, list[Callable[[], dict[str, Any]]]] = {}
+        self._processors: dict[str, list[Callable[[], dict[str, Any]]]] = {}
+        """By the names of placements: those of a ``test_request_context`` are made for it alone."""
         self._auto_reload: bool | None = None
         """What the config said last."""
         self.refresh()
@@ -100,17 +98,15 @@ class Templates:
             ):
                 table.update({name: plain(registration) for name, registration in named.items()})
         self._processors = {
-            placement: [plain(registration) for registration in placement.gather("context_processors")]
+            placement.name: [plain(registration) for registration in placement.gather("context_processors")]
             for placement in placements
         }
-        self._root = placements[0]
 
     def context(self, given: dict[str, Any]) -> dict[str, Any]:
         """The variables of one rendering: what context processors add, under what was given."""
         incoming = find_context("render_template")
         target = incoming._target if isinstance(incoming, Incoming) and incoming.app is self.app else None
-        placement = target.placement if target is not None else self._root
-        processors = self._processors.get(placement, ())
+        processors = self._processors.get(target.placement.name if target is not None else "", ())
         if not processors:
             return given
         context: dict[str, Any] = {}

@@ -18,7 +18,7 @@ import threading
 from _thread import LockType, allocate_lock
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar, Token, copy_context
 from queue import SimpleQueue
 from time import monotonic
@@ -87,6 +87,12 @@ class Seat:
         if self._stays:
             thread.seats.append(None)
         return thread
+
+    def leave(self, thread: WorkerThread) -> None:
+        """Have further jobs done by whichever thread takes the next one."""
+        if self._stays and thread.seats:
+            thread.seats.pop()
+        self._thread = None
 
     def __del__(self) -> None:
         if self._stays and self._thread is not None and self._thread.seats:
@@ -471,11 +477,13 @@ class Crew:
             for thread in self.threads:
                 thread.end()
 
-    def find_ending(self) -> tuple[WorkerThread, threading.Thread] | None:
-        """A thread that still has to end, other than this one."""
+    def find_ending(self, left_behind: Collection[WorkerThread] = ()) -> tuple[WorkerThread, threading.Thread] | None:
+        """A thread that still has to end, other than this one and those that are waited for no more."""
         this = threading.current_thread()
         with self.lock:
             for thread in self.threads:
+                if thread in left_behind:
+                    continue
                 latest = thread.latest
                 if latest is not None and latest is not this and thread.ending and latest.is_alive():
                     return thread, latest

@@ -22,7 +22,7 @@ from weakref import finalize
 from microweb.callers import call_of
 from microweb.calls import serving
 from microweb.contextvariables import set_variables
-from microweb.threads import CallerCancelled, Crew, Job, Seat, ThreadRequest, crews, here
+from microweb.threads import CallerCancelled, Crew, Job, Seat, ThreadRequest, WorkerThread, crews, here
 
 __all__ = ["Worker", "WorkerPool", "call_from_thread", "release_blocking", "run_blocking"]
 
@@ -72,7 +72,8 @@ class WorkerPool:
         """
         deadline = monotonic() + timeout
         self._crew.end()
-        while (ending := self._crew.find_ending()) is not None:
+        left_behind: set[WorkerThread] = set()
+        while (ending := self._crew.find_ending(left_behind)) is not None:
             ours, thread = ending
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
@@ -82,7 +83,7 @@ class WorkerPool:
                 if call is not None and call.refusing:
                     # Its task was cancelled and waits for nothing else: that would keep the whole process.
                     call.end()
-                return
+                left_behind.add(ours)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """As ``close``, but other tasks run meanwhile, and threads that need them can end."""
@@ -154,6 +155,12 @@ class Worker(Seat):
             crew.offer(call)
             return
         if thread.load:
+            busy_with = thread.current
+            if busy_with is not None and busy_with.ended:
+                # Left behind at a stop: nobody waits for that call, and what is left to do would wait for it.
+                self.leave(thread)
+                crew.offer(call)
+                return
             request = serving.get()
             if request is not None and request.open and request.thread is thread:
                 # The thread waits for the very task that calls it. It does the call while it waits.

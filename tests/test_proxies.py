@@ -1,7 +1,9 @@
 """The proxies: whatever is current, and clear words when nothing is."""
 
 import copy
+import doctest
 import threading
+import types
 
 import anyio
 import pytest
@@ -24,6 +26,14 @@ def test_outside_of_everything_a_proxy_says_what_to_do():
 def test_outside_of_everything_a_proxy_can_be_asked_for_its_class():
     assert not isinstance(request, Request)
     assert not isinstance(current_app, App)
+
+
+@pytest.mark.parametrize("proxy", [request, websocket, session, g, current_app])
+def test_doctest_walks_through_a_module_that_imports_a_proxy(proxy):
+    module = types.ModuleType("shop", ">>> 1 + 1\n2\n")
+    module.proxy = proxy
+
+    assert [test.name for test in doctest.DocTestFinder().find(module)] == ["shop"]
 
 
 def test_an_app_context_has_an_app_and_a_g_but_no_request():

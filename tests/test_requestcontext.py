@@ -2,7 +2,7 @@
 
 import pytest
 
-from microweb import App, Request, SyncRequest, request
+from microweb import App, Request, SyncRequest, render_template_string, request
 from microweb.errors import BadRequest, RequestEntityTooLarge
 
 FORM = "application/x-www-form-urlencoded"
@@ -49,6 +49,42 @@ async def test_a_plain_block_under_a_running_loop_reads_its_body_too():
 
     with app.test_request_context("/", method="POST", body=b"name=Ada", headers={"content-type": FORM}):
         assert request.form["name"] == "Ada"
+
+
+UPLOAD = b'--X\r\nContent-Disposition: form-data; name="photo"; filename="a.png"\r\n\r\n%b\r\n--X--\r\n'
+
+
+def test_an_upload_that_was_read_in_a_plain_block_is_closed_at_its_end():
+    app = App(__name__)
+    headers = {"content-type": "multipart/form-data; boundary=X"}
+
+    with app.test_request_context("/", method="POST", body=UPLOAD % b"image", headers=headers) as made:
+        photo = made.files["photo"]
+        assert photo.read() == b"image"
+
+    with pytest.raises(ValueError, match="closed"):
+        photo.read()
+
+
+@pytest.mark.anyio
+async def test_an_upload_that_was_read_in_an_async_block_is_closed_at_its_end():
+    app = App(__name__)
+    headers = {"content-type": "multipart/form-data; boundary=X"}
+
+    async with app.test_request_context("/", method="POST", body=UPLOAD % b"image", headers=headers) as made:
+        photo = (await made.files())["photo"]
+        assert await photo.read() == b"image"
+
+    with pytest.raises(ValueError, match="closed"):
+        await photo.read()
+
+
+def test_templates_have_the_names_of_context_processors_before_the_app_has_started():
+    app = App(__name__)
+    app.context_processor(lambda: {"owner": "the shop"})
+
+    with app.test_request_context():
+        assert render_template_string("{{ owner }}") == "the shop"
 
 
 def test_a_body_over_the_limit_is_refused_in_a_plain_block():

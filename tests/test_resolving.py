@@ -1263,6 +1263,26 @@ async def test_a_dependency_that_is_a_context_manager_is_refused(decorate):
             pass
 
 
+async def test_a_dependency_may_be_decorated_by_a_context_manager():
+    app, told = App(__name__), []
+
+    @contextlib.contextmanager
+    def timed():
+        yield told.append("timed")
+
+    @timed()
+    def find_limit():
+        return 5
+
+    @app.get("/")
+    async def view(limit: Annotated[int, Depends(find_limit)]):
+        return f"limit {limit}"
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "limit 5"
+    assert told == ["timed"]
+
+
 @pytest.mark.parametrize("times", [0, 2])
 async def test_a_dependency_that_does_not_yield_once_is_named(times):
     app = App(__name__)
@@ -1302,6 +1322,29 @@ async def test_an_override_while_the_app_serves_composes_only_the_routes_that_ar
             with pytest.raises(SetupError, match="'nothing' that nothing provides"):
                 await client.get("/me")
         assert (await client.get("/me")).text == "ada"
+
+
+async def test_a_mistake_in_what_a_lifespan_overrides_stops_the_start():
+    app = App(__name__)
+
+    def find_user():
+        return "ada"
+
+    def ask_for_what_nobody_has(unknown):
+        return "grace"
+
+    @app.lifespan
+    async def replace_users(app):
+        app.override(find_user, ask_for_what_nobody_has)
+        yield
+
+    @app.get("/")
+    async def show(user: Annotated[str, Depends(find_user)]):
+        return user
+
+    with pytest.raises(SetupError, match="ask_for_what_nobody_has has a parameter 'unknown'"):
+        async with Client(app):
+            pass
 
 
 async def test_all_that_can_be_asked_for_is_there_after_an_override():

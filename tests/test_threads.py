@@ -1409,6 +1409,55 @@ async def test_a_busy_thread_is_left_behind_and_ends_after_its_call(
 
 
 @pytest.mark.anyio
+async def test_every_cancelled_task_is_let_go_by_the_threads_that_are_left_behind(pool: WorkerPool) -> None:
+    gates, scope = [Gate(), Gate(), Gate()], anyio.CancelScope()
+
+    async def run_them() -> None:
+        with scope:
+            async with anyio.create_task_group() as tasks:
+                for gate in gates:
+                    tasks.start_soon(pool.pick().run, gate)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_them)
+        for gate in gates:
+            await gate.wait_entered()
+        scope.cancel()
+        await turns()
+        pool.close(timeout=0.0)
+        with anyio.move_on_after(5):
+            while not scope.cancelled_caught:
+                await anyio.lowlevel.checkpoint()
+        let_go = scope.cancelled_caught
+        for gate in gates:
+            gate.opened.set()
+
+    assert let_go
+
+
+@pytest.mark.anyio
+async def test_what_is_left_to_do_does_not_wait_for_a_thread_that_was_left_behind(pool: WorkerPool) -> None:
+    worker, gate, scope, values = pool.pick(), Gate(), anyio.CancelScope(), []
+
+    async def release_when_cancelled() -> None:
+        with scope:
+            await worker.run(gate)
+        values.append(await worker.run_firmly(str, "released"))
+        gate.opened.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(release_when_cancelled)
+        await gate.wait_entered()
+        scope.cancel()
+        await turns()
+        pool.close(timeout=0.0)
+        opened = await run_blocking(gate.opened.wait, 5)
+        gate.opened.set()
+
+    assert (opened, values) == (True, ["released"])
+
+
+@pytest.mark.anyio
 async def test_a_call_to_a_thread_that_is_ending_is_done(pool: WorkerPool) -> None:
     worker, gate, values = pool.pick(), Gate(), []
 
