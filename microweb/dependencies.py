@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
@@ -29,7 +29,16 @@ WRONG: Any = object()
 
 Errors = list[dict[str, str]]
 
-MADE_BY_CONTEXTLIB = (contextmanager(iter).__code__, asynccontextmanager(aiter).__code__)
+
+def generate() -> Iterator[None]:
+    yield
+
+
+async def generate_asynchronously() -> AsyncIterator[None]:
+    yield
+
+
+MADE_BY_CONTEXTLIB = (contextmanager(generate).__code__, asynccontextmanager(generate_asynchronously).__code__)
 """The code of what its decorators make of a generator; that of what a context manager decorates is in the same file."""
 
 

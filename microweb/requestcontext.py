@@ -77,6 +77,7 @@ async def close(request: Request) -> None:
     """Close what it has opened, shielded from cancellation."""
     from anyio import CancelScope
 
+    interrupted: BaseException | None = None
     with CancelScope(shield=True):
         interrupted = await run_closers(request)
     if interrupted is not None:
