@@ -12,7 +12,7 @@ from microweb import App, EventStream, Request, WebSocket, __version__
 __all__ = ["ROWS", "STAND", "VARIANTS", "VERSIONS", "build"]
 
 VERSIONS = {"microweb": __version__} | report.versions(("msgspec", "anyio"))
-VARIANTS: dict[str, tuple[str, ...]] = {}
+VARIANTS: dict[str, tuple[str, ...]] = dict.fromkeys(("text", "text-turns"), ("async for", "receive_text"))
 
 
 async def text(websocket: WebSocket) -> None:
@@ -20,6 +20,12 @@ async def text(websocket: WebSocket) -> None:
     async for message in websocket:
         if isinstance(message, str):
             await websocket.send_text(message)
+
+
+async def text_by_text(websocket: WebSocket) -> None:
+    await websocket.accept()
+    while True:
+        await websocket.send_text(await websocket.receive_text())
 
 
 async def as_json(websocket: WebSocket) -> None:
@@ -35,7 +41,7 @@ def build(row: str, variant: str) -> Any:
         from microweb.channels.redis import RedisChannels
 
         app.channels = RedisChannels(os.environ["REDIS"])
-    app.websocket("/text")(text)
+    app.websocket("/text")(text_by_text if variant == "receive_text" else text)
     app.websocket("/json")(as_json)
 
     @app.websocket("/listen")
