@@ -38,6 +38,7 @@ class _Iteration(Generic[Value]):
         "_call",
         "_context",
         "_ended",
+        "_is_pulling",
         "_items",
         "_iterable",
         "_iterator",
@@ -54,6 +55,8 @@ class _Iteration(Generic[Value]):
         self._items: deque[Value] = deque()
         self._call: Call | None = None
         self._ended = False
+        self._is_pulling = False
+        """Whether the thread is inside of the iterator."""
         # One context for all trips: what a generator sets in one, it may reset by its token in another.
         self._context: Context | None = None
         self._seen = Context()
@@ -93,6 +96,9 @@ class _Iteration(Generic[Value]):
             call.error = None  # Its traceback holds frames that hold the call.
             self._call = None
         self._items.clear()
+        if self._is_pulling:
+            # The thread was left behind at a stop, and nothing can close what it is still in.
+            self._ended = True
         if not self._ended:
             if self._iterator is None and not hasattr(self._iterable, "close"):
                 self._ended = True
@@ -139,6 +145,7 @@ class _Iteration(Generic[Value]):
         items_left = _TRIP_ITEMS
         bytes_left = _TRIP_BYTES
         deadline = monotonic() + _TRIP_SECONDS
+        self._is_pulling = True
         try:
             if self._iterator is None:
                 self._iterator = iter(self._iterable)
@@ -155,6 +162,8 @@ class _Iteration(Generic[Value]):
         except BaseException:
             self._close()
             raise
+        finally:
+            self._is_pulling = False
         self._close()
 
     def _close(self) -> None:
@@ -170,7 +179,8 @@ class _Iteration(Generic[Value]):
 
 def _close(iterable: object) -> None:
     close = getattr(iterable, "close", None)
-    if close is not None:
+    # A generator that runs is in a thread that was left behind at a stop.
+    if close is not None and not getattr(iterable, "gi_running", False):
         close()
 
 
