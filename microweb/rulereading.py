@@ -24,7 +24,7 @@ __all__ = ["parse_host_pattern", "parse_pattern"]
 #   argument   = [ name "=" ] ( quoted / word )
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-BRACED = re.compile(r"\{([A-Za-z_]\w*)(?::(\w+))?\}")
+BRACED = r"\{([A-Za-z_]\w*)(?::(\w+))?\}"  # compiled for those who write it
 ARGUMENT = r"""\s*(?:([A-Za-z_]\w*)\s*=\s*)?("[^"]*"|'[^']*'|[^\s,()"'=<>]+)\s*([,)])"""
 INTEGER = r"-?(?:0|[1-9][0-9]{0,99})"
 DECIMAL = r"-?[0-9]{1,99}\.[0-9]{1,99}"
@@ -109,7 +109,7 @@ def read_segments(
 
 
 def check_literal(rule: str, text: str) -> None:
-    braced = BRACED.search(text)
+    braced = re.search(BRACED, text) if "{" in text else None
     if braced is not None:
         # No URL has braces, but variables in FastAPI and Starlette do: the rule would never match.
         kind, name = braced[2], braced[1]
