@@ -35,7 +35,7 @@ from microweb.incoming import Incoming
 from microweb.mediatype import dump_options, with_charset
 from microweb.requests import Request
 from microweb.responses import HeaderItems
-from microweb.streaming import StreamingResponse, spec_version, write
+from microweb.streaming import StreamingResponse, tells_of_leaving, write
 from microweb.watcher import until_disconnect
 
 __all__ = ["FileResponse", "MaxAge", "content_type_of", "offers_pathsend"]
@@ -307,7 +307,7 @@ class FileResponse(StreamingResponse):
             await self._send_head(request, send)
             return
         await self._start(request, send)
-        if body.ended or spec_version(request) >= (2, 4):
+        if body.ended or tells_of_leaving(request):
             await self._send_chunks(send)
         else:
             # Before 2.4 nothing else says that the client is gone: a large file would be read for nobody.

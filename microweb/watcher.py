@@ -18,7 +18,7 @@ from microweb.errors import ClientDisconnect
 from microweb.loops import SideTask, in_trio
 from microweb.requests import Request
 
-__all__ = ["Interruption", "cancel_on_disconnect", "end_task", "run_until", "until_disconnect"]
+__all__ = ["Interruption", "cancel_on_disconnect", "end_task", "rest_until_disconnect", "run_until", "until_disconnect"]
 
 T = TypeVar("T")
 
@@ -36,13 +36,21 @@ async def until_disconnect(request: Request, work: Callable[..., Coroutine[Any, 
     try:
         waiting_for = step.send(None)
     except StopIteration as stop:
-        result: T = stop.value
-        return result
+        at_once: T = stop.value
+        return at_once
+    return await rest_until_disconnect(request, step, waiting_for)
+
+
+async def rest_until_disconnect(request: Request, step: Coroutine[Any, Any, T], waiting_for: Any) -> T:
+    """As ``until_disconnect``, for work on asyncio whose first step was taken by hand and gave ``waiting_for``.
+
+    Raises: as ``until_disconnect``.
+    """
     # What @coroutine makes awaitable is a plain generator to type checkers.
     rest: Any = resume(step, waiting_for)
     watch = _Watch(request, get_running_loop())
     try:
-        result = await rest
+        result: T = await rest
     except CancelledError:
         if await watch.claim():
             raise ClientDisconnect("the client left while its answer was being made") from None
