@@ -273,16 +273,23 @@ class Headers(HeaderLines):
     def __setitem__(self, name: str, value: str | int | float) -> None:
         """Make this the one line called ``name``: at the place of the first there was, or at the end."""
         key = encode_name(name)
-        line = (key, encode_value(value, name))
+        # PERF(walk.header-layers): as `encode_value`, without the call.
+        if isinstance(value, str) and value.isascii() and value.isprintable():
+            line = (key, value.strip(" ").encode())
+        else:
+            line = (key, encode_value(value, name))
         raw = self.raw
-        position = 0
-        for each, _ in raw:
-            if each == key:
-                raw[position] = line
-                raw[position + 1 :] = [later for later in raw[position + 1 :] if later[0] != key]
+        for each in raw:
+            if each[0] == key:
+                self._replace(line)
                 return
-            position += 1  # noqa: SIM113 - PERF(walk.header-layers): enumerate() costs more
         raw.append(line)
+
+    def _replace(self, line: tuple[bytes, bytes]) -> None:
+        """Put ``line`` in the place of the first one of its name, and drop the others."""
+        raw = self.raw
+        position = [name for name, _ in raw].index(line[0])
+        raw[position:] = [line, *(later for later in raw[position + 1 :] if later[0] != line[0])]
 
     def add(self, name: str, value: str | int | float) -> None:
         """Append a line, beside those of the same name that are there."""

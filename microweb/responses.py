@@ -152,10 +152,13 @@ class Response:
     @property
     def headers(self) -> Headers:
         """The headers. Content-Length is added when the answer is sent."""
-        if self._headers is None:
+        headers = self._headers
+        if headers is None:
             content_type = self._content_type
-            self._headers = Headers.from_raw([] if content_type is None else [(b"content-type", content_type)])
-        return self._headers
+            # PERF(walk.header-layers): `Headers.from_raw`, written out.
+            headers = self._headers = new(Headers)
+            headers.raw = [] if content_type is None else [(b"content-type", content_type)]
+        return headers
 
     @property
     def content_type(self) -> str | None:
