@@ -149,6 +149,12 @@ class App(Router):
             stopped=self._close_gate,
         )
         self._host: App | None = None
+        self._entered_for: MutableMapping[str, Any] | None = None
+        """The state of the start that it was entered for: of one whose loop was closed nobody hears that it ended."""
+        self._own_state: dict[str, Any] = {}
+        """What its lifespans have yielded under names that stand for something else around it."""
+        self._states_of_mounted: dict[int, dict[str, Any]] = {}
+        """The same of the foreign apps that are mounted in it, by their ids."""
         self._loop: AbstractEventLoop | None = None
         """The loop that is served without the runtime, until a background task needs it."""
         self._assembly: Assembly | None = None
@@ -161,7 +167,7 @@ class App(Router):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection: an HTTP request, a websocket, or the server's lifespan."""
-        if self._gate is not None and scope.get(PASSED) is not self:
+        if self._gate is not None and scope.pop(PASSED, None) is not self:
             return await self._gate(scope, receive, send)
         if scope["type"] != "http":
             return await self._serve_other(scope, receive, send)
@@ -305,10 +311,13 @@ class App(Router):
         """Build, freeze, then enter the lifespans: our own, in order, and those of mounted apps."""
         self._compose()
         stack.push_async_callback(self._stopped)
+        self._entered_for = state
+        self._own_state = {}
+        self._states_of_mounted = {}
         for function in self._lifespans:
             given = await stack.enter_async_context(asynccontextmanager(function)(self))
             if isinstance(given, Mapping):
-                state.update(given)
+                self._add_to_state(given, state)
         entered: set[int] = set()  # A foreign app may stand below a router that is mounted twice; it starts once.
         for target in self.assembly.targets:
             if target.mount is None:
@@ -317,20 +326,36 @@ class App(Router):
 
             inner = target.mount.target
             if is_mountable_inside(inner):
-                if inner._host is None:
+                if inner._host is None or (inner._host is self and inner._entered_for is not state):
                     inner._host = self
                     await inner._enter(stack, state)
             elif id(inner) not in entered:
                 from microweb.foreignlifespan import ForeignLifespan
 
                 entered.add(id(inner))
-                await stack.enter_async_context(ForeignLifespan(inner, state))
+                lifespan = await stack.enter_async_context(ForeignLifespan(inner, state))
+                self._states_of_mounted[id(inner)] = lifespan.own
         if self.debug and self._host is None:
             from microweb.debugger import LoopWatch
 
             stack.enter_context(LoopWatch(App.__call__))
         self._compose()  # Anew, if a lifespan has written to the config or overridden a dependency.
         self._gate = self._open_gate
+
+    def _add_to_state(self, given: Mapping[str, Any], state: MutableMapping[str, Any]) -> None:
+        """Add what a lifespan has yielded; a mounted app changes nothing that is there for others."""
+        if self._host is None:
+            state.update(given)
+            return
+        for name, value in given.items():
+            if state.setdefault(name, value) is not value:
+                self._own_state[name] = value
+
+    def own_state_of(self, mounted: ASGIApp) -> Mapping[str, Any]:
+        """What a mounted app's own lifespan has under names that stand for something else here."""
+        if isinstance(mounted, App) and mounted._host is not None:
+            return mounted._own_state
+        return self._states_of_mounted.get(id(mounted), {})
 
     @property
     def _outermost(self) -> App:
@@ -573,7 +598,8 @@ class App(Router):
     @property
     def lifespan_state(self) -> Mapping[str, Any]:
         """What the lifespans have yielded; ``request.state`` is the request's own copy of it."""
-        return self._outermost._runtime.state
+        around = self._runtime.state if self._host is None else self._host.lifespan_state
+        return {**around, **self._own_state} if self._own_state else around
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
         """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.

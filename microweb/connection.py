@@ -114,8 +114,8 @@ class Connection:
                 except StopIteration as stop:
                     message: Message = stop.value
                     if not message.get("more_body") and message["type"] == "http.request":
-                        body: bytes = message.get("body", b"")
-                        if self.limit is None or len(body) <= self.limit:
+                        body = message.get("body", b"")
+                        if body.__class__ is bytes and (self.limit is None or len(body) <= self.limit):
                             self.cached = body
                             return body
                     return await self._read_on(give_back(message))
@@ -311,7 +311,9 @@ class Connection:
             self.is_inside_body = message.get("more_body", False)
             if message["type"] != "http.request":
                 raise ClientDisconnect("the client left before the end of its request")
-            chunk: bytes = message.get("body", b"")
+            # ASGI has byte strings. What else gives bytes is copied: whoever sent it may write to it again.
+            given = message.get("body", b"")
+            chunk: bytes = given if given.__class__ is bytes else bytes(given or b"")
             received += len(chunk)
             if self.limit is not None and received > self.limit:
                 self.is_inside_body = False

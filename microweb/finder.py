@@ -17,8 +17,8 @@ from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLar
 from microweb.hosts import parse_host
 from microweb.incoming import below_root
 from microweb.limits import Limits
-from microweb.quoting import unquote
-from microweb.routetable import AbsoluteTarget, RouteTable, raw_is_other
+from microweb.quoting import raw_is_other, unquote
+from microweb.routetable import AbsoluteTarget, RouteTable
 
 __all__ = ["MALFORMED_HOST", "Finder", "find_host", "make_check", "make_finder", "resolve_absolute"]
 
@@ -117,7 +117,13 @@ def make_check(limits: Limits, refuse: Callable[[Callable[[], HTTPException]], R
             raw_path is not None and len(raw_path) + (0 if 63 in raw_path else query) > max_url_length
         ):
             return url_too_long
-        if len(scope["headers"]) > max_headers:
+        try:
+            number = len(scope["headers"])
+        except TypeError:
+            # ASGI asks for an iterable, no more. It is read more than once.
+            scope["headers"] = list(scope["headers"])
+            number = len(scope["headers"])
+        if number > max_headers:
             return too_many_headers
         if is_trusted is not None and not is_trusted(scope):
             return untrusted_host

@@ -38,8 +38,8 @@ class ForeignLifespan:
 
     An app that rejects the scope (it raises, or returns without an answer) is taken as having no
     lifespan, as the specification asks. The app fills a copy of ``state``; names that are not in ``state``
-    yet are added there, for all requests. ``grace`` is the time in seconds that it may take to shut down
-    before it is cancelled.
+    yet are added there, for all requests, and what it has under others is in ``own``, for its own. ``grace`` is
+    the time in seconds that it may take to shut down before it is cancelled.
 
     >>> async def app(scope, receive, send):
     ...     await receive()
@@ -62,6 +62,7 @@ class ForeignLifespan:
         self, app: ASGIApp, state: MutableMapping[str, Any], *, grace: float = 5.0, name: str | None = None
     ) -> None:
         self.state: dict[str, Any] = dict(state)
+        self.own: dict[str, Any] = {}
         self.supported = False
         self._app = app
         self._shared = state
@@ -104,7 +105,8 @@ class ForeignLifespan:
             await self._finish()
         self.supported = self._phase == "serving"
         for key, value in self.state.items():
-            self._shared.setdefault(key, value)
+            if self._shared.setdefault(key, value) is not value:
+                self.own[key] = value
         return self
 
     async def __aexit__(

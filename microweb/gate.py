@@ -16,7 +16,8 @@ from microweb.routetable import is_absolute, split_path
 __all__ = ["PASSED", "make_gate"]
 
 PASSED = "microweb.passed"
-"""In a scope: the app whose gate the call has passed."""
+"""In a scope: the app whose gate the call has passed. The walk takes it out again: who calls the app a second time with
+this scope, or with a copy of it, has passed nothing."""
 
 
 class Consoles(Protocol):

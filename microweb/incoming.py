@@ -20,7 +20,7 @@ from microweb.hosts import parse_host
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.querystring import parse_query
-from microweb.quoting import quote_path, quote_query, quote_raw_path
+from microweb.quoting import quote_path, quote_query, quote_raw_path, raw_is_other
 from microweb.url import URL
 
 if TYPE_CHECKING:
@@ -228,10 +228,7 @@ class Incoming:
         """
         if self._url is None:
             query = quote_query(self.query_string)
-            raw: bytes | None = self.scope.get("raw_path")
-            # Some servers leave the query on the raw path.
-            # SECURITY: test_the_url_has_the_path_that_the_router_saw: h11 leaves a # in it, httptools raw UTF-8.
-            path = quote_raw_path(raw.partition(b"?")[0]) if raw else quote_path(self.scope["path"])
+            path = quote_whole_path(self.root_path, self.scope["path"], self.scope.get("raw_path"))
             if not path.startswith("/"):
                 # SECURITY: test_no_path_leads_to_another_host: h11 lets through a target that begins with an @.
                 path = "/" + path
@@ -454,3 +451,20 @@ def below_root(root: str, path: str, raw_path: bytes | None) -> tuple[str, bytes
         # A root that is escaped in another way than ours is cut by the decoded path alone.
         raw_path = (raw_path[len(raw_root) :] or b"/") if raw_path.startswith(raw_root) else None
     return path, raw_path
+
+
+def quote_whole_path(root: str, path: str, raw_path: bytes | None) -> str:
+    """The path of a URL, escaped, with the root that a server may leave out of ``path`` (see ``below_root``)."""
+    whole = path
+    if root and path[:1] in ("", "/") and not f"{path}/".startswith(f"{root}/"):
+        whole = root + path
+    if raw_path:
+        # Some servers leave the query on the raw path.
+        # SECURITY: test_the_url_has_the_path_that_the_router_saw: h11 leaves a # in it, httptools raw UTF-8.
+        quoted = quote_raw_path(raw_path.partition(b"?")[0])
+        if not raw_is_other(whole, raw_path):
+            return quoted
+        if not raw_is_other(path, raw_path):
+            return quote_path(root) + quoted
+    # SECURITY: test_the_url_follows_a_path_that_was_rewritten_on_the_way: the router does, and so must a guard.
+    return quote_path(whole)

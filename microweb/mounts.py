@@ -6,7 +6,7 @@ the part of it up to where the app is mounted.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from microweb.asgi import Scope
@@ -33,6 +33,7 @@ def is_mountable_inside(app: Any) -> bool:
 
 def make_scope(request: Any, target: Target) -> Scope:
     """The scope of an app that is mounted where ``target`` stands."""
+    assert target.mount is not None
     scope: Scope = dict(request.scope)
     path, raw_path = request.local_path()
     root: str = request.root_path
@@ -40,7 +41,7 @@ def make_scope(request: Any, target: Target) -> Scope:
     scope["path"] = root + path
     scope["root_path"] = root + mounted
     # A server that sends no lifespan events gives no state; the lifespans have run all the same, the mounted app's too.
-    scope["state"] = request.state
+    scope["state"] = find_state(request, target.mount.target)
     if raw_path is not None:
         scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
     connection = request._connection
@@ -49,6 +50,17 @@ def make_scope(request: Any, target: Target) -> Scope:
         lines = [line for line in scope["headers"] if line[0] not in (b"content-encoding", b"content-length")]
         scope["headers"] = [*lines, (b"content-length", b"%d" % len(connection.cached))]
     return scope
+
+
+def find_state(request: Any, mounted: Any) -> MutableMapping[str, Any]:
+    """The state of a request as a mounted app sees it: with what its own lifespan has made of a name."""
+    state: MutableMapping[str, Any] = request.state
+    own = request.app.own_state_of(mounted)
+    if not own:
+        return state
+    around = request.app.lifespan_state
+    # What a layer has set for this request is meant for the mounted app.
+    return {**state, **{name: value for name, value in own.items() if state.get(name) is around.get(name)}}
 
 
 def make_app_entrance(target: Target) -> Handler:

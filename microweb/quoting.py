@@ -25,6 +25,7 @@ __all__ = [
     "quote_query",
     "quote_raw_path",
     "quote_segment",
+    "raw_is_other",
     "unquote",
 ]
 
@@ -124,3 +125,8 @@ def unquote(value: str | bytes) -> str:
         else:
             pieces.append(byte + piece[2:])
     return b"".join(pieces).decode("utf-8", "replace")
+
+
+def raw_is_other(path: str, raw_path: bytes) -> bool:
+    """Whether the raw path belongs to another path: something outside has rewritten only one of the two."""
+    return unquote(raw_path.partition(b"?")[0]) != path

@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from microweb.converters import NO_MATCH, AnyConverter
 from microweb.errors import FrozenError, SetupError
 from microweb.patterns import HostPattern, Pattern
-from microweb.quoting import PATH, quote_again, quote_path, unquote
+from microweb.quoting import PATH, quote_again, quote_path, raw_is_other, unquote
 from microweb.routetree import (
     CONVERT,
     INT,
@@ -40,7 +40,6 @@ __all__ = [
     "MissKind",
     "RouteTable",
     "is_absolute",
-    "raw_is_other",
     "split_mount",
     "split_path",
 ]
@@ -102,11 +101,6 @@ def merge_slashes(parts: list[str]) -> list[str]:
     """The segments of a path without the empty ones between two slashes."""
     last = len(parts) - 1
     return [part for index, part in enumerate(parts) if part or index in (0, last)]
-
-
-def raw_is_other(path: str, raw_path: bytes) -> bool:
-    """Whether the raw path belongs to another path: something outside has rewritten only one of the two."""
-    return unquote(raw_path.partition(b"?")[0]) != path
 
 
 def split_path(path: str, raw_path: bytes | None) -> tuple[list[str], bool]:

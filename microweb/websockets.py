@@ -149,6 +149,7 @@ class WebSocket(Incoming):
         handshake._notes = self.notes
 
         async def forward(message: Message) -> None:
+            self._started = True
             await self._pass({**message, "type": f"websocket.{message['type']}"})
 
         await response.send(handshake, forward)

@@ -14,6 +14,7 @@ from microweb.assembly import Target
 from microweb.conclusion import close, finish
 from microweb.context import current
 from microweb.conversion import to_response
+from microweb.errorhandlers import keep_headers
 from microweb.errors import ClientDisconnect, Forbidden, HTTPException, NotFound, WebSocketDisconnect, leaf_of
 from microweb.farewells import RESTARTS
 from microweb.lookout import Lookout, needs_lookout
@@ -72,7 +73,7 @@ async def serve_websocket(
                 raise
         try:
             if response is not None and websocket.state_of_connection == "connecting":
-                await websocket.deny(await finish(websocket, response))
+                response = await refuse(websocket, await finish(websocket, response))
             await websocket.close(RESTARTS if farewells.has_dismissed(websocket) else 1000)
         except ClientDisconnect:
             pass  # Nobody is left to be told.
@@ -127,6 +128,22 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
         return None
     finally:
         del error  # One that is raised on keeps this frame in its traceback.
+
+
+async def refuse(websocket: WebSocket, response: Response) -> Response:
+    """Refuse the handshake; an error before the refusal has begun is answered in its place."""
+    try:
+        await websocket.deny(response)
+        return response
+    except ClientDisconnect:
+        raise
+    except Exception as error:
+        if websocket._started:
+            await websocket.app.report(websocket, error)
+            raise
+        response = keep_headers(response, await websocket.app.answer_error(websocket, error))
+    await websocket.deny(response)
+    return response
 
 
 async def enter_mounted(websocket: WebSocket, target: Target) -> None:

@@ -869,6 +869,33 @@ async def test_asgi_middleware_may_hand_on_a_scope_of_its_own():
     assert (await get(app)).text == "home"
 
 
+# Who asks anew: something around the app that tries another path, and a view that asks its own app.
+@pytest.mark.parametrize("reuse", [lambda scope: scope, dict])
+async def test_asgi_middleware_sees_a_second_call_with_the_scope_of_the_first(reuse):
+    app, seen, sent = App(__name__), [], []
+
+    def note(inner):
+        async def noted(scope, receive, send):
+            seen.append(scope["path"])
+            await inner(scope, receive, send)
+
+        return noted
+
+    async def send(message):
+        sent.append(message)
+
+    app.add_asgi_middleware(note)
+    app.get("/<name>")(lambda name: name)
+    scope = SCOPE | {"path": "/first"}
+    await app(scope, never, send)
+    again = reuse(scope)
+    again["path"] = "/second"
+    await app(again, never, send)
+
+    assert seen == ["/first", "/second"]
+    assert [message.get("body") for message in sent] == [None, b"first", None, b"second"]
+
+
 async def test_starlettes_gzip_middleware_works_as_asgi_middleware():
     gzip = pytest.importorskip("starlette.middleware.gzip")
     app = App(__name__)

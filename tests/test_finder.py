@@ -52,6 +52,25 @@ async def test_a_host_that_is_not_listed_is_refused(host):
     assert await status_for(make_app(TRUSTED_HOSTS=LISTED), host) == 400
 
 
+@pytest.mark.parametrize("config", [{}, {"TRUSTED_HOSTS": LISTED}])
+@pytest.mark.parametrize("path", ["/", "/%7E"])
+async def test_the_headers_may_be_anything_that_can_be_iterated_over(path, config):
+    app, sent = make_app(**config), []
+
+    @app.get("/~")
+    async def view(request):
+        return request.host
+
+    async def send(message):
+        sent.append(message)
+
+    scope = make_scope(path, "GET", {}, b"", "http://testserver")
+    scope["headers"] = iter([(b"host", b"example.org")])
+    await app(scope, make_receive(b""), send)
+
+    assert [message.get("body") for message in sent] == [None, b"example.org"]
+
+
 async def test_the_refusal_names_the_key_and_passes_the_middleware():
     app = make_app(TRUSTED_HOSTS=LISTED)
 

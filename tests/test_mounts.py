@@ -1,5 +1,7 @@
 """Apps inside apps: microweb in microweb, foreign apps in microweb, microweb in others."""
 
+import asyncio
+import gc
 import logging
 
 import anyio
@@ -7,7 +9,7 @@ import httpx
 import pytest
 
 from microweb import App, Request, Router, SetupError, after_this_request, current_app, g, request, session, url_for
-from microweb.testing import Client
+from microweb.testing import ASGITransport, Client
 
 pytestmark = pytest.mark.anyio
 
@@ -774,6 +776,88 @@ async def test_a_foreign_app_has_the_state_of_the_lifespans_where_the_server_sen
 
     async with Client(app, lifespan=False) as client:
         assert (await client.get("/foreign/")).text == "{'pool': 'ours', 'foreign': 'yes'}"
+
+
+def test_the_lifespan_of_a_mounted_app_runs_anew_when_its_loop_was_closed_without_a_word():
+    inner, outer, events = App("inner"), App("outer"), []
+
+    @inner.lifespan
+    async def note(app):
+        events.append("in")
+        yield
+        events.append("out")
+
+    inner.get("/")(lambda: "inner")
+    outer.mount("/inner", inner)
+
+    async def ask():
+        transport = ASGITransport(outer)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            return (await client.get("/inner/")).text
+
+    for _ in range(2):
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(ask()) == "inner"
+        loop.close()
+
+    assert events == ["in", "in"]
+    assert asyncio.run(ask()) == "inner"
+    assert events == ["in", "in", "in", "out"]
+    gc.collect()
+
+
+def make_foreign_with_state(name):
+    async def foreign(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"]["pool"] = name
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            return await send({"type": "lifespan.shutdown.complete"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        return await send({"type": "http.response.body", "body": scope["state"]["pool"].encode()})
+
+    return foreign
+
+
+def make_app_with_state(name):
+    app = App(name)
+
+    @app.lifespan
+    async def pool(app):
+        yield {"pool": name}
+
+    app.get("/")(lambda request: request.state["pool"])
+    return app
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+async def test_each_app_has_the_state_of_its_own_lifespan_where_several_use_one_name(lifespan):
+    app, inner = make_app_with_state("outer"), make_app_with_state("inner")
+    inner.mount("/foreign", make_foreign_with_state("innermost"))
+    inner.mount("/app", make_app_with_state("app"))
+    app.mount("/inner", inner)
+    app.mount("/a", make_foreign_with_state("a"))
+    app.mount("/b", make_foreign_with_state("b"))
+
+    for _ in range(2):
+        async with Client(app, lifespan=lifespan) as client:
+            paths = ["/", "/inner/", "/a/", "/b/", "/inner/foreign/", "/inner/app/"]
+            seen = [(await client.get(path)).text for path in paths]
+        assert seen == ["outer", "inner", "a", "b", "innermost", "app"]
+
+
+async def test_what_a_layer_puts_into_the_state_reaches_a_mounted_app_that_has_the_name_itself():
+    app = make_app_with_state("outer")
+    app.mount("/a", make_foreign_with_state("a"))
+
+    @app.middleware
+    async def choose(request, call_next):
+        request.state["pool"] = "chosen"
+        return await call_next(request)
+
+    async with Client(app) as client:
+        assert (await client.get("/a/")).text == "chosen"
 
 
 async def test_what_a_mounted_app_puts_into_the_state_is_seen_around_it_without_lifespan_events_too():

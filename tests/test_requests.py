@@ -2,7 +2,7 @@
 
 import contextlib
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import anyio
 import pytest
@@ -634,6 +634,50 @@ async def test_the_first_message_may_be_slow_too():
     assert sent[0]["status"] == 408
 
 
+@pytest.mark.parametrize("path", ["/body", "/json", "/stream"])
+async def test_a_receive_may_wait_inside_a_scope_of_its_own(path):
+    app, sent = body_app(), []
+
+    # As Starlette's BaseHTTPMiddleware does.
+    async def receive():
+        async with anyio.create_task_group():
+            await anyio.lowlevel.checkpoint()
+        return {"type": "http.request", "body": b"1"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope(path, [(b"content-type", b"application/json")]), receive, send)
+
+    assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize("path", ["/body", "/json", "/text", "/stream"])
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_a_body_may_come_in_anything_that_gives_bytes(kind, path):
+    app, bodies = body_app(), []
+
+    async def ask(*chunks):
+        messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        messages[-1]["more_body"] = False
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(message):
+            bodies.append(message.get("body"))
+
+        await app(scope(path, [(b"content-type", b"application/json")]), receive, send)
+
+    await ask(b"123")
+    await ask(kind(b"123"))
+    await ask(b"1", b"23")
+    await ask(kind(b"1"), kind(b"23"))
+
+    assert bodies[1] == bodies[3]
+    assert bodies[5] == bodies[7]
+
+
 async def test_a_stalled_body_is_given_up_while_somebody_waits_for_the_disconnect():
     app = App(__name__, config={"BODY_TIMEOUT": 0.01})
     sent = []
@@ -919,6 +963,40 @@ def test_the_url_has_the_path_that_the_router_saw(raw_path, query, url):
     assert request.url == f"http://example.org{url}"
     assert unquote(request.url.path) == request.path
     assert request.url.fragment == ""
+
+
+@pytest.mark.parametrize("path", ["/admin", "/caf\u00e9 1"])
+async def test_the_url_follows_a_path_that_was_rewritten_on_the_way(path):
+    app = App(__name__)
+
+    @app.get(path)
+    async def view(request: Request):
+        return request.url
+
+    async def without_language(scope, receive, send):
+        await app({**scope, "path": path}, receive, send)
+
+    async with Client(without_language) as client:
+        url = (await client.get(f"/en{path}")).text
+
+    assert url == "http://testserver" + quote(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path", "url"),
+    [
+        ("/shop/a/b", b"/shop/a%2Fb", "/shop/a%2Fb"),  # as uvicorn has it
+        ("/a/b", b"/a%2Fb", "/shop/a%2Fb"),  # hypercorn and granian, behind a proxy that cuts the root off
+        ("/a/b", b"/shop/a%2Fb", "/shop/a%2Fb"),  # who cuts it off the path alone
+        ("/shops", None, "/shop/shops"),
+        ("/shop", None, "/shop"),
+        ("", b"", "/shop"),
+    ],
+)
+def test_the_url_begins_with_the_root_path_wherever_a_server_puts_it(path, raw_path, url):
+    scope = {"type": "http", "path": path, "raw_path": raw_path, "root_path": "/shop", "headers": []}
+
+    assert Request(App(__name__), scope, None).url == f"http://localhost{url}"
 
 
 def test_an_empty_host_header_names_nobody():

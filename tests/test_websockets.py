@@ -13,6 +13,7 @@ from microweb import (
     App,
     Converter,
     EventStream,
+    FileResponse,
     Request,
     Response,
     Router,
@@ -332,6 +333,45 @@ async def test_a_denial_may_be_a_stream_and_is_closed():
 
     assert (await denial(app)).text == "ab"
     assert closed == [True]
+
+
+async def test_an_error_before_a_refusal_has_begun_is_answered_by_the_error_handlers(tmp_path):
+    app, path = App(__name__), tmp_path / "sorry.html"
+    path.write_text("sorry")
+
+    @app.errorhandler(404)
+    async def lost(error):
+        return "lost", 404
+
+    @app.websocket("/ws")
+    async def view():
+        response = FileResponse(path, status=403)
+        path.unlink()
+        return response
+
+    refusal = await denial(app)
+
+    assert (refusal.status_code, refusal.text) == (404, "lost")
+
+
+async def test_an_error_inside_of_a_refusal_is_reported_once(caplog):
+    app, seen = App(__name__), []
+
+    @app.on("exception")
+    def note(error):
+        seen.append(repr(error))
+
+    @app.websocket("/ws")
+    async def view():
+        yield "a"
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        async with Client(app) as client, client.websocket("/ws"):
+            pass
+
+    assert seen == ["KeyError('x')"]
+    assert [record.getMessage() for record in caplog.records] == ["unhandled error in WEBSOCKET /ws"]
 
 
 async def test_a_view_that_yields_cannot_accept():
