@@ -19,6 +19,7 @@ from __future__ import annotations
 from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+from contextvars import Context
 from io import BytesIO
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from microweb.contentcoding import Decoder
 
-__all__ = ["Connection", "give_back", "resume"]
+__all__ = ["Answer", "Connection", "give_back", "resume"]
 
 T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -120,6 +121,7 @@ class Connection:
                             return body
                     return await self._read_on(give_back(message))
                 return await self._read_on(resume(answer, waiting_for))
+            answer = Answer(answer)
             return await self._read_on(answer)
         return await self._read_on(None)
 
@@ -199,7 +201,7 @@ class Connection:
                 break
             # SECURITY: test_a_stalled_body_is_given_up_while_somebody_waits_for_the_disconnect
             await within(self._wait_change(), timeout)
-        return await self._await_message(self._receive(), timeout)
+        return await self._await_message(self._ask(), timeout)
 
     async def wait_disconnect(self, *, lets_go: bool = False) -> None:
         """Return when the client is gone. Takes body messages ahead, within ``AHEAD``, and keeps them for the reader.
@@ -217,7 +219,7 @@ class Connection:
                 except RequestTimeout:
                     self._let_go()
             else:
-                message = await self._await_message(self._receive(), None)
+                message = await self._await_message(self._ask(), None)
                 # Behind the end only the disconnect can come. A receive() that somebody wrote for a test may give the
                 # end for ever, without waiting: it is asked no more.
                 repeats = has_ended and message["type"] == "http.request"
@@ -365,6 +367,10 @@ class Connection:
             "read it once with `await request.body()`, which keeps it"
         )
 
+    def _ask(self) -> Awaitable[Message]:
+        answer = self._receive()
+        return answer if isinstance(answer, CoroutineType) else Answer(answer)
+
     async def _await_message(self, answer: Awaitable[Message], timeout: float | None) -> Message:
         """Await one receive(), the only one under way."""
         self._busy = True
@@ -403,6 +409,25 @@ class Connection:
             changed.set()
 
 
+class Answer:
+    """What a server gives for a ``receive()`` that is no coroutine, forgotten when it is awaited, which is once.
+
+    granian's is a future that holds the task that waits for it, where the garbage collector does not see it. A task
+    that is cancelled there holds its error, and the error all frames that were waiting: with the future in a variable
+    of one of them, none of it would ever be freed.
+    """
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Awaitable[Message]) -> None:
+        self._given = given
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        given = self._given
+        del self._given
+        return given.__await__()
+
+
 async def join(chunks: AsyncGenerator[bytes, None]) -> bytes:
     """All chunks as one; each is given up as soon as it is copied, so that the body is in memory only once.
 
@@ -433,12 +458,15 @@ async def within(answer: Awaitable[T], seconds: float | None) -> T:
     """
     if seconds is None:
         return await answer
-    if _get_running_loop() is not None:
+    loop = _get_running_loop()
+    if loop is not None:
         # Not anyio's: a receive() that was stepped by hand may hold a scope of its own, and scopes must nest.
         from asyncio import timeout
 
         try:
-            async with timeout(seconds):
+            async with timeout(None) as limit:
+                # asyncio keeps a cancelled timer until its time has come, and its context: not that with the request.
+                Context().run(limit.reschedule, loop.time() + seconds)
                 return await answer
         except TimeoutError:
             raise timed_out(seconds) from None

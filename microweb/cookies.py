@@ -169,10 +169,11 @@ def dump_cookie(
             raise ValueError(f"the cookie {name!r} needs secure=True because it is partitioned")
     if prefix.startswith("__host-") and (domain or path != "/"):
         raise ValueError(f"the cookie {name!r} needs path='/' and no domain because of its prefix")
-    size = len(parts[0]) - 1
-    if size > _BROWSER_LIMIT:
+    if len(parts[0]) - 1 > _BROWSER_LIMIT:
+        # SECURITY: test_a_cookie_too_large_for_browsers_is_warned_of_once_whatever_its_size: Python keeps each text
+        # that it has warned of, so none may tell a size, which clients choose.
         warnings.warn(
-            f"the cookie {name!r} is {size} bytes long; browsers ignore it over {_BROWSER_LIMIT}",
+            f"the cookie {name!r} is longer than {_BROWSER_LIMIT} bytes, and browsers ignore it",
             stacklevel=2,
         )
     return "; ".join(parts)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 from microweb import json
 from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_SYNC_REQUEST, without
 from microweb.asgi import Message
-from microweb.connection import Connection, give_back, resume
+from microweb.connection import Answer, Connection, give_back, resume
 from microweb.errors import BadRequest, UnsupportedMediaType
 from microweb.headers import find_header
 from microweb.incoming import Incoming
@@ -112,7 +112,7 @@ class HTTPIncoming(Incoming):
         receive = self._receive  # CPython 3.11 calls faster from a variable than from an attribute.
         answer: Any = receive()
         if answer.__class__ is not CoroutineType:
-            return self.connection.read_on(reader, answer)
+            return self.connection.read_on(reader, Answer(answer))
         try:
             waiting_for = answer.send(None)
         except StopIteration as stop:

@@ -72,6 +72,8 @@ class Signer:
         return encode_base64(keyed.digest())
 
     def _unsign_otherwise(self, value: bytes, max_age: float | None) -> bytes | None:
+        from traceback import clear_frames
+
         from itsdangerous import BadData
 
         if self._signers is None:
@@ -79,8 +81,9 @@ class Signer:
         for signer in self._signers:
             try:
                 return signer.unsign(value, max_age=None if max_age is None else int(max_age))
-            except (BadData, ValueError):
-                continue
+            except (BadData, ValueError) as error:
+                # A frame of itsdangerous holds the error that holds the frame, and with it the whole request.
+                clear_frames(error.__traceback__)
         return None
 
 

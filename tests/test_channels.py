@@ -139,6 +139,29 @@ async def test_the_number_of_channels_with_a_history_is_bounded():
     assert sorted(channels._histories) == ["a", "c"]
 
 
+async def test_the_size_of_all_histories_together_is_bounded():
+    channels = Channels(history_bytes=10_000)
+    await channels.publish("silent", "x" * 900)
+    for number in range(100):
+        await channels.publish("busy", f"{number} {'x' * 900}")
+
+    async with channels.subscribe("silent", history=1) as silent, channels.subscribe("busy", history=100) as busy:
+        await channels.publish("silent", "now")
+
+        assert await take(silent, 1) == ["now"]
+        assert [message.split()[0] for message in await take(busy, 10)] == [str(number) for number in range(90, 100)]
+
+
+async def test_a_message_too_large_for_the_history_is_delivered_and_not_kept():
+    channels = Channels(history_bytes=100)
+
+    async with channels.subscribe("a") as messages:
+        await channels.publish("a", "x" * 200)
+
+        assert await take(messages, 1) == ["x" * 200]
+        assert channels._histories == {}
+
+
 async def test_nothing_is_kept_without_a_history():
     channels = Channels(history=0)
 
@@ -152,7 +175,7 @@ async def test_what_has_no_json_form_is_the_publishers_error():
         await Channels().publish("a", object())
 
 
-@pytest.mark.parametrize("options", [{"history": -1}, {"history_channels": -1}])
+@pytest.mark.parametrize("options", [{"history": -1}, {"history_channels": -1}, {"history_bytes": -1}])
 def test_channels_keep_no_less_than_nothing(options):
     with pytest.raises(ValueError, match="0 or more messages"):
         Channels(**options)

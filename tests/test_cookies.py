@@ -259,8 +259,17 @@ def test_a_cookie_too_large_for_browsers_is_warned_of():
         warnings.simplefilter("error")
         dump_cookie("name", "v" * 4092)
 
-    with pytest.warns(UserWarning, match="'name' is 4097 bytes long"):
+    with pytest.warns(UserWarning, match="'name' is longer than 4096 bytes, and browsers ignore it"):
         dump_cookie("name", "v" * 4093)
+
+
+def test_a_cookie_too_large_for_browsers_is_warned_of_once_whatever_its_size():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for size in range(5000, 5010):
+            dump_cookie("name", "v" * size)
+
+    assert len(caught) == 1
 
 
 @pytest.mark.slow

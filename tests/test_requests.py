@@ -1,6 +1,8 @@
 """What a view can know of its request, in coroutine code and in threads."""
 
+import asyncio
 import contextlib
+import weakref
 from typing import Annotated
 from urllib.parse import quote, unquote
 
@@ -9,6 +11,7 @@ import pytest
 
 from microweb import (
     App,
+    Body,
     ClientDisconnect,
     EventStream,
     Form,
@@ -722,6 +725,65 @@ async def test_is_disconnected_loses_nothing_where_a_receive_that_is_given_up_do
         await app(scope("/"), receive, send)
 
     assert seen == [False, b"12", False]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("reads", ["body", "json", "typed", "stream", "timed"])
+async def test_a_read_that_is_cancelled_keeps_nothing_of_a_server_that_gives_futures(anyio_backend, reads):
+    app, given = App(__name__, config={"BODY_TIMEOUT": 30 if reads == "timed" else None}), []
+
+    @app.post("/typed")
+    async def typed(data: Annotated[dict, Body()]):
+        return data
+
+    @app.post("/<how>")
+    async def view(how, request: Request):
+        if how == "stream":
+            return [chunk async for chunk in request.stream()]
+        return await (request.json() if how == "json" else request.body())
+
+    def receive():
+        future = asyncio.get_running_loop().create_future()
+        given.append(weakref.ref(future))
+        return future
+
+    headers = [(b"content-type", b"application/json")]
+    task = asyncio.create_task(app(scope(f"/{reads}", headers), receive, None))
+    while not given:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert given[0]() is None, caught.value  # Which holds all frames that were waiting.
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("reads", ["body", "json", "stream"])
+async def test_a_body_that_was_waited_for_is_not_kept_by_its_timer(anyio_backend, reads):
+    class Referred(Request):
+        """One that may be referred to weakly."""
+
+    app, seen = App(__name__, static_folder=None, request_class=Referred), []
+
+    @app.post("/<how>")
+    async def view(how, request: Request):
+        seen.append(weakref.ref(request))
+        if how == "stream":
+            return [chunk.decode() async for chunk in request.stream()]
+        return await (request.json() if how == "json" else request.body())
+
+    async def receive():
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):
+        pass
+
+    await app(scope(f"/{reads}", [(b"content-type", b"application/json")]), receive, send)
+
+    assert seen[0]() is None
 
 
 async def test_is_disconnected_looks_behind_the_last_of_a_body_that_nobody_has_read():

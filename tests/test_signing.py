@@ -1,5 +1,6 @@
 """Signed values beside itsdangerous: each reads what the other wrote, and refuses what the other refuses."""
 
+import gc
 import hmac
 from hashlib import sha256
 
@@ -76,6 +77,21 @@ def test_an_older_key_still_verifies_and_an_unknown_one_does_not():
 
     assert Signer([KEY, "an older key of the same program"], salt=SALT).unsign(signed, 60) == b"payload"
     assert Signer([KEY], salt=SALT).unsign(signed, 60) is None
+
+
+@pytest.mark.parametrize("value", ["", "payload", "payload.forged", "payload.stamp.forged", "payload.awKH_g.forged"])
+def test_a_value_that_does_not_hold_leaves_no_cycle(value):
+    signer = Signer([KEY, "another key that is long enough"], salt=SALT)
+    signer.unsign(value)
+    gc.collect()
+    gc.freeze()  # What was there before is not looked through each time.
+    gc.disable()
+    try:
+        signer.unsign(value)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def test_another_salt_is_another_key():

@@ -1,5 +1,7 @@
 """Channels within one process: a set of subscriptions and the last messages for each name.
 
+The history is kept as JSON text: it takes a third of the memory, and its size is known.
+
 Nothing here waits, so a publisher takes as long as handing the message to each queue. Everything happens on the
 app's loop; a ``def`` view publishes through ``call_from_thread``. ``redis.py`` builds on it for many processes.
 """
@@ -9,18 +11,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from microweb import json
 from microweb.channels.subscription import OnFull, Subscription
 
 __all__ = ["Channels"]
 
+Value = TypeVar("Value")
+
+MOST_HISTORY = 64 * 1024 * 1024
+"""Bytes of JSON that all histories of one process may take: four messages as large as a body may be."""
+MESSAGE_COST = 64
+"""Bytes that each message is counted for beside its JSON."""
+
 
 class Channels:
     """Named channels that live as long as the app.
 
-    The last ``history`` messages of the ``history_channels`` last used channels are kept for those who come late.
+    The last ``history`` messages of the ``history_channels`` last used channels are kept for those who come late, and
+    ``history_bytes`` of JSON at most: beyond that the oldest messages of the channel go that was silent longest.
 
     >>> import anyio
     >>> async def main(channels):
@@ -32,21 +42,25 @@ class Channels:
     {'text': 'hello'}
 
     Raises:
-        ValueError: ``history`` or ``history_channels`` is negative.
+        ValueError: ``history``, ``history_channels`` or ``history_bytes`` is negative.
     """
 
-    def __init__(self, *, history: int = 100, history_channels: int = 1000) -> None:
-        if history < 0 or history_channels < 0:
+    def __init__(self, *, history: int = 100, history_channels: int = 1000, history_bytes: int = MOST_HISTORY) -> None:
+        if history < 0 or history_channels < 0 or history_bytes < 0:
             raise ValueError(
-                f"Channels keeps the last 0 or more messages of 0 or more channels, "
-                f"not {history!r} of {history_channels!r}"
+                f"Channels keeps the last 0 or more messages of 0 or more channels in 0 or more bytes, "
+                f"not {history!r} of {history_channels!r} in {history_bytes!r}"
             )
         self.history = history
         self.history_channels = history_channels
+        self.history_bytes = history_bytes
         self.dropped = 0
         """The messages that subscribers were too slow for, all in all."""
         self._subscribers: dict[str, set[Subscription]] = {}
-        self._histories: dict[str, deque[Any]] = {}
+        self._histories: dict[str, deque[bytes]] = {}
+        """The JSON of the last messages, by channel; the channel that was used last stands last."""
+        self._kept_bytes = 0
+        """What the histories count for together."""
 
     def subscribe(
         self, channel: str, *, size: int = 100, on_full: OnFull = "drop_oldest", history: int = 0
@@ -76,27 +90,24 @@ class Channels:
         Raises:
             TypeError: the message has no JSON form.
         """
-        self.deliver(channel, json.loads(json.dumps(message)))
+        data = json.dumps(message)
+        self.deliver(channel, json.loads(data), data)
 
     def count(self, channel: str) -> int:
         """The number of subscribers in this process."""
         return len(self._subscribers.get(channel, ()))
 
-    def deliver(self, channel: str, message: Any) -> None:
-        """Hand a message to the subscribers here, and keep it for those who come late."""
+    def deliver(self, channel: str, message: Any, data: bytes | None = None) -> None:
+        """Hand a message to the subscribers here, and keep it for those who come late; ``data`` is its JSON."""
         if self.history:
-            kept = self._histories.pop(channel, None)
-            self._histories[channel] = kept = deque(maxlen=self.history) if kept is None else kept
-            kept.append(message)
-            if len(self._histories) > self.history_channels:
-                del self._histories[next(iter(self._histories))]
+            self._keep(channel, json.dumps(message) if data is None else data)
         for subscription in self._subscribers.get(channel, ()):
             subscription.offer(message)
 
     async def join(self, subscription: Subscription) -> list[Any]:
         """Begin to deliver to a subscription; gives the history that it asked for."""
         self._subscribers.setdefault(subscription.channel, set()).add(subscription)
-        return last(self._histories.get(subscription.channel, ()), subscription)
+        return [json.loads(data) for data in last(self._histories.get(subscription.channel, ()), subscription)]
 
     async def leave(self, subscription: Subscription) -> None:
         """Deliver no more to a subscription."""
@@ -105,8 +116,31 @@ class Channels:
         if not subscribers:
             self._subscribers.pop(subscription.channel, None)
 
+    def _keep(self, channel: str, data: bytes) -> None:
+        """Keep a message for those who come late, as long as there is room for it."""
+        histories = self._histories
+        kept = histories.pop(channel, None)
+        histories[channel] = kept = deque() if kept is None else kept
+        kept.append(data)
+        self._kept_bytes += cost_of(data)
+        if len(kept) > self.history:
+            self._kept_bytes -= cost_of(kept.popleft())
+        if len(histories) > self.history_channels:
+            self._kept_bytes -= sum(map(cost_of, histories.pop(next(iter(histories)))))
+        # SECURITY: test_the_size_of_all_histories_together_is_bounded: clients choose how long their messages are.
+        while self._kept_bytes > self.history_bytes:
+            silent = next(iter(histories))
+            self._kept_bytes -= cost_of(histories[silent].popleft())
+            if not histories[silent]:
+                del histories[silent]
 
-def last(messages: Iterable[Any], subscription: Subscription) -> list[Any]:
+
+def cost_of(data: bytes) -> int:
+    """What a message counts for while it is kept."""
+    return len(data) + MESSAGE_COST
+
+
+def last(messages: Iterable[Value], subscription: Subscription) -> list[Value]:
     """As many of the latest messages as a subscription asked for, oldest first."""
     kept = list(messages)
     return list(islice(kept, max(0, len(kept) - min(subscription.history, subscription.size)), None))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from inspect import isawaitable
 from ipaddress import IPv6Address, ip_address
 from math import ceil
@@ -22,6 +23,8 @@ __all__ = ["MemoryRateLimitStorage", "RateLimit", "RateLimitStorage"]
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 LIMIT = re.compile(rf"([0-9]{{1,9}}) *(?:/|per) *(?:([0-9]{{1,6}}) *)?({'|'.join(SECONDS)})s?")
 NAME = re.compile(r"[ !#-\[\]-~]*")
+LONGEST_KEY = 64
+"""Characters of a key that is kept as it is; an address of IPv6 takes 43."""
 
 
 class RateLimitStorage(Protocol):
@@ -85,7 +88,8 @@ class RateLimit:
 
     ``key`` is a function of the request, ``def`` or ``async def``, that names who asks; None lets a request pass
     uncounted. Without one it is the client's address, of IPv6 its first 64 bits: behind a proxy that needs
-    ``ProxyHeaders``. Every ``RateLimit`` counts for itself; those that share a ``storage`` each need a ``name``.
+    ``ProxyHeaders``. A key of more than 64 characters is counted by its hash. Every ``RateLimit`` counts for itself;
+    those that share a ``storage`` each need a ``name``.
 
     Answers say in ``RateLimit`` and ``RateLimit-Policy`` how much is left (draft-ietf-httpapi-ratelimit-headers),
     a 429 in ``Retry-After`` how many seconds to wait.
@@ -128,7 +132,7 @@ class RateLimit:
         key = await found if isawaitable(found) else found
         if key is None:
             return await call_next(request)
-        count, seconds_left = await self.storage.hit(f"{self.name}:{key}", self.seconds)
+        count, seconds_left = await self.storage.hit(f"{self.name}:{shorten(str(key))}", self.seconds)
         # Rounded up: who comes back after that long must find the new window open.
         wait = max(ceil(seconds_left), 0)
         state = f'"{self.name}";r={max(self.limit - count, 0)};t={wait}'
@@ -140,6 +144,15 @@ class RateLimit:
         response.headers.add("RateLimit", state)
         response.headers.add("RateLimit-Policy", self._policy)
         return response
+
+
+def shorten(key: str) -> str:
+    """The key, or the hash of a long one: a client that writes its own must not choose how much is kept of it."""
+    # SECURITY: test_a_long_key_takes_no_more_memory_than_a_short_one
+    if len(key) <= LONGEST_KEY:
+        return key
+    # Longer than what goes as it is, so nobody can send it as the key of somebody else.
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=LONGEST_KEY // 2 + 8).hexdigest()
 
 
 def address_of(request: Request) -> str:

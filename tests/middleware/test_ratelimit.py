@@ -185,6 +185,17 @@ async def test_the_memory_of_it_is_bounded(clock):
     assert len(storage) == 100
 
 
+async def test_a_long_key_takes_no_more_memory_than_a_short_one():
+    storage = MemoryRateLimitStorage()
+    app = make_app("1/minute", key=lambda request: request.headers["x-key"], storage=storage)
+
+    tokens = [f"{'x' * 8000}{number}" for number in range(3)]
+    answers = [await ask(app, headers={"X-Key": token}) for token in (*tokens, tokens[0])]
+
+    assert [statuses(each) for each in answers] == [[200], [200], [200], [429]]
+    assert max(map(len, storage._windows)) < 100
+
+
 async def test_windows_that_are_over_are_dropped(clock):
     storage = MemoryRateLimitStorage(clock=clock)
     for number in range(100):

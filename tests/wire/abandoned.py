@@ -3,9 +3,12 @@
 Each view holds a file open while it waits; ``/open`` says which are open. What happened is in ``/notes``.
 """
 
+import asyncio
+import gc
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakSet
 
 import anyio
 
@@ -15,6 +18,7 @@ from microweb.middleware import Timeout
 FOLDER = Path(os.environ["ABANDONED"])
 app = App(__name__, static_folder=None)
 notes = []
+waiting = WeakSet()
 
 
 @contextmanager
@@ -155,3 +159,30 @@ async def late():
 async def later():
     with resource("later"):
         await anyio.sleep_forever()
+
+
+async def mounted(scope, receive, send):
+    """An app of another framework, which knows asyncio alone and waits for its client beside its answer."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+
+    async def wait(waiter):
+        waiting.add(waiter)
+        await receive()
+
+    task = asyncio.create_task(wait(asyncio.Event()))
+    await asyncio.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"done"})
+    task.cancel()
+
+
+app.mount("/mounted", mounted)
+
+
+@app.get("/waiting")
+async def count_waiting():
+    gc.collect()
+    return {"waiting": len(waiting)}

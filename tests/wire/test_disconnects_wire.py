@@ -157,3 +157,13 @@ def test_a_client_that_leaves_before_the_time_is_over_changes_nothing(site, name
 
     wait_until(lambda: site.ask("/notes").count(f"teardown /{name}") > before)
     assert name not in site.ask("/open")
+
+
+def test_a_wait_for_the_client_that_was_given_up_leaves_nothing(site, request):
+    if request.node.callspec.params["site"] == "hypercorn-trio":
+        pytest.skip("what is mounted knows asyncio alone")
+
+    for _ in range(10):
+        assert fetch(f"http://127.0.0.1:{site.port}/mounted/") == "done"
+
+    wait_until(lambda: site.ask("/waiting")["waiting"] < 3)
