@@ -110,7 +110,7 @@ clean: ## Remove the environment and everything else that was made here
 	@mkdir -p .make && touch $@
 
 .make/test: .venv/pyvenv.cfg pyproject.toml
-	$(pip) --editable '.[test]'
+	$(pip) --editable '.[suite]'
 	@mkdir -p .make && touch $@
 
 .make/dev: .venv/pyvenv.cfg pyproject.toml
@@ -118,5 +118,5 @@ clean: ## Remove the environment and everything else that was made here
 	@mkdir -p .make && touch $@
 
 .make/bench: .venv/pyvenv.cfg pyproject.toml benchmarks/requirements.txt
-	$(pip) --editable '.[test]' --requirement benchmarks/requirements.txt
+	$(pip) --editable '.[suite]' --requirement benchmarks/requirements.txt
 	@mkdir -p .make && touch $@

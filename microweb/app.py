@@ -8,16 +8,18 @@ so plainly. Everything else in this file is how an app starts and stops, and wha
 from __future__ import annotations
 
 import logging
+import os
 from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
 
 from microweb.absences import OF_AN_APP, without
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.assembly import Assembly, Target, count_registrations, located
+from microweb.callables import can_take, describe, is_async
 from microweb.composition import Composition
 from microweb.conclusion import close, end_early, finish
 from microweb.config import Config
@@ -98,9 +100,9 @@ class App(Router):
         debug: bool | None = None,
         strict_slashes: bool = True,
         request_class: type[Request] | None = None,
-        static_folder: str | None = "static",
+        static_folder: str | os.PathLike[str] | None = "static",
         static_url_path: str | None = "/static",
-        template_folder: str | None = "templates",
+        template_folder: str | os.PathLike[str] | None = "templates",
     ) -> None:
         super().__init__(
             "",
@@ -610,17 +612,20 @@ class App(Router):
             SetupError: it is no async generator function.
             FrozenError: the app has started to serve.
         """
-        from inspect import isasyncgenfunction, signature
+        from inspect import isasyncgenfunction
 
         self._changed("add a lifespan")
-        try:
-            signature(function).bind(self)
-            fits = isasyncgenfunction(function)
-        except (TypeError, ValueError):  # ValueError: a builtin without a signature
-            fits = False
-        if not fits:
+        generates: bool = isasyncgenfunction(function)
+        if not generates or not can_take(function, 1):
+            if generates:
+                fault = "takes no argument, or needs more than one"
+            elif isasyncgenfunction(getattr(function, "__wrapped__", None)):
+                fault = "would be one without its decorator; leave out @asynccontextmanager"
+            else:
+                fault = "is none"
             raise SetupError(
-                f"a lifespan is an `async def` with one `yield`, taking the app; {function!r} is not ({find_place()})"
+                "a lifespan is an `async def` with one `yield`, taking the app; "
+                f"{describe(function)} {fault} ({find_place()})"
             )
         self._lifespans.append(function)
         return function
@@ -629,21 +634,26 @@ class App(Router):
         """Wrap the whole app in plain ASGI middleware, ``factory(app, **options)``; the first added is outermost.
 
         Raises:
-            SetupError: ``factory`` cannot be called.
+            SetupError: ``factory`` cannot be called, or is a coroutine function.
             FrozenError: the app has started to serve.
         """
         self._changed("add ASGI middleware")
         if not callable(factory):
             raise SetupError(f"add_asgi_middleware takes a class or function, not {factory!r} ({find_place()})")
+        if not isinstance(factory, type) and is_async(factory):
+            raise SetupError(
+                f"add_asgi_middleware takes a class or function that is given the ASGI app and gives another; "
+                f"{describe(factory)} is awaited, so it belongs into add_middleware ({find_place()})"
+            )
         self._asgi_middleware.append((factory, options))
         self.is_wrapped = True
 
-    def add_middleware(self, layer: Callable[..., Any]) -> None:
+    def add_middleware(self, layer: Callable[..., Any], **options: Never) -> None:
         """``middleware`` without the decorator; one that ``stands_around_app`` goes where ASGI middleware does."""
-        if getattr(layer, "stands_around_app", False):
+        if getattr(layer, "stands_around_app", False) and not options:
             self.add_asgi_middleware(layer)
         else:
-            super().add_middleware(layer)
+            super().add_middleware(layer, **options)
 
     def add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` beside the requests: guarded, logged, drained when the app stops.

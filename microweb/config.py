@@ -355,8 +355,8 @@ def load_dotenv_file(path: str | os.PathLike[str]) -> bool:
         from dotenv import load_dotenv
     except ModuleNotFoundError:
         raise SetupError(
-            f"{os.fspath(path)} is there, and nothing to read it with: install python-dotenv "
-            "(pip install 'microweb-asgi[dotenv]'), or set the variables yourself"
+            f"{os.fspath(path)} is there, and nothing to read it with: pip install python-dotenv, or set "
+            "the variables yourself"
         ) from None
     try:
         # The BOM that editors on Windows write would become a part of the first name.

@@ -13,7 +13,7 @@ from typing import Any
 
 from microweb import json
 from microweb.context import current
-from microweb.errors import OutsideContextError
+from microweb.errors import HTTPException, OutsideContextError
 from microweb.incoming import Incoming
 from microweb.responses import BINARY, HTML, JSON, Response, from_json, make_plain, new
 from microweb.streaming import StreamingResponse
@@ -106,8 +106,17 @@ def to_response(value: Any, request: Incoming, source: str) -> Response:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise TypeError(
         f"{source} returned {name}, which is no answer; return text, bytes, a dict or list, a struct, "
-        "a response, a generator or a (body, status, headers) tuple"
+        f"a response, a generator or a (body, status, headers) tuple{explain_kind(value)}"
     )
+
+
+def explain_kind(value: Any) -> str:
+    """What was probably meant by something that is no answer."""
+    if isinstance(value, HTTPException):
+        return ". Raise it"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f". Were the parentheses of a call forgotten: {value.__qualname__}(...)?"
+    return ""
 
 
 def is_struct(value: Any) -> bool:
@@ -183,6 +192,7 @@ def make_response(*values: Any) -> Response:
 
     Raises:
         TypeError: they are no answer.
+        OutsideContextError: there is no current request.
     """
     request = current.get(None)
     if not isinstance(request, Incoming):

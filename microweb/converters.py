@@ -278,8 +278,15 @@ class IntConverter(BuiltinConverter):
             raise ValueError(f"{value!r} is no whole number")
         text = str(number).zfill(self.fixed_digits)
         if self.convert()(text) is NO_MATCH:
-            raise ValueError(f"{text} is not within the limits")
+            raise ValueError(explain_misfit(text, signed=self.signed))
         return text
+
+
+def explain_misfit(text: str, *, signed: bool) -> str:
+    """Why a converter of numbers does not match what it has written itself."""
+    if text.startswith("-") and not signed:
+        return f"{text} is negative, which takes signed=True"
+    return f"{text} is not within the limits"
 
 
 class FloatConverter(BuiltinConverter):
@@ -335,7 +342,7 @@ class FloatConverter(BuiltinConverter):
             if "." not in text:
                 text += ".0"
         if self.convert()(text) is NO_MATCH:
-            raise ValueError(f"{text} is not within the limits")
+            raise ValueError(explain_misfit(text, signed=self.signed))
         return text
 
 

@@ -208,6 +208,11 @@ class DependencyReader:
                 f"{self.reading} {describe(user)}: the parameter {name!r} depends on {key!r}, which {problem} "
                 f"({locate(user)})"
             )
+        if marker.function is None and isinstance(key, type) and key.__module__ == "builtins":
+            raise SetupError(
+                f"{self.reading} {describe(user)}: the parameter {name!r} would be an empty {key.__name__}; say what "
+                f"it depends on: Depends(function) ({locate(user)})"
+            )
         if marker.use_cache and key in self._shared:
             return self._shared[key]
         function = self.overrides.get(key, key)

@@ -159,7 +159,7 @@ class HTTPException(Exception):
         given: object = status
         if status is None or not isinstance(given, int) or not 400 <= given <= 599:
             raise ValueError(
-                f"an HTTPException needs a status from 400 to 599, not {status!r}; "
+                f"an HTTPException needs a status, a number from 400 to 599, not {status!r}; "
                 "any other answer is returned by the view"
             )
         known = HTTPException.by_status.get(status)

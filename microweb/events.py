@@ -37,7 +37,8 @@ class Event:
     b'id: 7\\nevent: count\\ndata: {"n":1}\\n\\n'
 
     Raises:
-        ValueError: ``event`` or ``id`` holds a line break or NUL, or ``retry`` is negative.
+        ValueError: ``event`` or ``id`` holds a line break or NUL, or ``retry`` is no whole number or negative.
+        TypeError: ``event`` is no text.
     """
 
     __slots__ = ("data", "event", "id", "retry")

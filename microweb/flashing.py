@@ -17,6 +17,7 @@ def flash(message: str, category: str = "message") -> None:
 
     Raises:
         SetupError: no secret key is set.
+        OutsideContextError: there is no current request.
     """
     session = find_incoming("flash").session
     session[KEY] = [*session.get(KEY, ()), (category, message)]
@@ -34,6 +35,8 @@ def get_flashed_messages(with_categories: bool = False, category_filter: Iterabl
     """The messages flashed since they were last asked for; asked again in one request, the same ones.
 
     With ``with_categories`` they are pairs of category and message.
+
+    Raises: as ``flash``.
     """
     incoming = find_incoming("get_flashed_messages")
     if incoming._flashes is None:

@@ -438,13 +438,13 @@ class RequestHeaders(HeaderLines):
             if size > self._max_line:
                 shown = name[:40].decode("latin-1")
                 raise RequestHeaderFieldsTooLarge(
-                    f"The header {shown!r} is {size} bytes long; {self._max_line} are accepted."
+                    f"The header {shown!r} is {size} bytes long; {self._max_line} are accepted (MAX_HEADER_SIZE)."
                 )
             total += size
             grouped.setdefault(name.lower(), []).append(value)
         if total > self._max_total:
             raise RequestHeaderFieldsTooLarge(
-                f"The headers are {total} bytes long together; {self._max_total} are accepted."
+                f"The headers are {total} bytes long together; {self._max_total} are accepted (MAX_HEADERS_SIZE)."
             )
         # Joined once, after the loop: adding to a value line by line would be quadratic.
         return {name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in grouped.items()}

@@ -39,11 +39,18 @@ def check_markers(parameter: inspect.Parameter, hint: Any, function: Callable[..
     """Refuse an annotation of which one of our markers would be passed over.
 
     Raises:
-        SetupError: there are two, or one stands inside another type.
+        SetupError: there are two, one stands inside another type, or a function stands there without ``Depends``.
     """
     kind, _ = split_hint(hint)
     where = f"{what} {describe(function)}: the parameter {parameter.name!r}"
-    markers = [each for each in getattr(unwrap_alias(hint), "__metadata__", ()) if is_marker(each)]
+    metadata = getattr(unwrap_alias(hint), "__metadata__", ())
+    # SECURITY: test_binding.py::test_a_function_without_depends_is_an_error_and_no_query_parameter
+    if (forgotten := next(filter(inspect.isroutine, metadata), None)) is not None:
+        raise SetupError(
+            f"{where} is annotated with the function {describe(forgotten)}, at which nothing looks; write "
+            f"Depends({forgotten.__name__}) ({locate(function)})"
+        )
+    markers = [each for each in metadata if is_marker(each)]
     if len(markers) > 1:
         names = " and ".join(repr(make_marker(each)) for each in markers)
         raise SetupError(f"{where} is said to come from {names}; leave one of them ({locate(function)})")

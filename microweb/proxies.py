@@ -39,9 +39,15 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+APP_OR_REQUEST = (
+    "a request and without an app context",
+    "`with app.app_context():` or `with app.test_request_context():`",
+)
+REQUEST_ONLY = "a request or websocket", "`with app.test_request_context():`"
 
-def find_context(name: str) -> Context:
-    """What is current, for the proxy called ``name``.
+
+def find_context(name: str, needs: tuple[str, str] = APP_OR_REQUEST) -> Context:
+    """What is current, for the proxy called ``name``; ``needs`` is what it would be there in.
 
     Raises:
         OutsideContextError: nothing is, or it is over.
@@ -49,8 +55,7 @@ def find_context(name: str) -> Context:
     context = current.get(None)
     if context is None:
         raise OutsideContextError(
-            f"{name} was used outside of a request and without an app context; inside a view it just works, in scripts "
-            "and tests use `with app.app_context():` or `with app.test_request_context():`"
+            f"{name} was used outside of {needs[0]}; inside a view it just works, in scripts and tests use {needs[1]}"
         )
     if context.closed:
         raise OutsideContextError(
@@ -66,7 +71,7 @@ def find_incoming(name: str) -> Incoming:
     Raises:
         OutsideContextError: there is none.
     """
-    context = find_context(name)
+    context = find_context(name, REQUEST_ONLY)
     if not isinstance(context, Incoming):
         raise OutsideContextError(
             f"{name} was used in an app context, where there is no request: pass what you need as an argument, or use "

@@ -144,6 +144,7 @@ class Request(HTTPIncoming):
             RequestEntityTooLarge: it is larger than ``max_content_length``.
             RequestTimeout: it stood still for ``BODY_TIMEOUT`` seconds.
             ClientDisconnect: the client left before its end.
+            RuntimeError: ``stream`` or ``parts`` has taken some of it.
         """
         return await self.connection.read()
 

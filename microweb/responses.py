@@ -58,6 +58,9 @@ BINARY = b"application/octet-stream"
 
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
 
+EMPTY = (bytes, str, type(None))
+"""Types of a body that is left out, None as in Flask; another value is no body although it is false."""
+
 
 @without(OF_A_RESPONSE)
 class Response:
@@ -72,6 +75,7 @@ class Response:
 
     Raises:
         ValueError: the status is no integer from 200 to 599, or a header's name or value may not go on the wire.
+        TypeError: the body is neither text nor bytes.
     """
 
     is_streamed: ClassVar[bool] = False
@@ -97,7 +101,7 @@ class Response:
         self._body = b""
         self._headers: Headers | None = None
         self._content_type = self._default_content_type
-        if body:
+        if body or body.__class__ not in EMPTY:
             self.body = body
         if status.__class__ is not int or status != 200:
             self.status_code = status
@@ -146,7 +150,11 @@ class Response:
         return self._body.decode() if as_text else self._body
 
     def set_data(self, value: str | bytes) -> None:
-        """Replace the body: Flask's spelling."""
+        """Replace the body: Flask's spelling.
+
+        Raises:
+            TypeError: it is neither text nor bytes.
+        """
         self.body = value
 
     @property
@@ -250,6 +258,7 @@ class Response:
 
         Raises:
             ValueError: a part may not stand in a cookie, or the attributes contradict each other.
+            TypeError: the value is no text, or a time none.
         """
         cookie = dump_cookie(
             key,
@@ -275,7 +284,10 @@ class Response:
         samesite: str | None = None,
         partitioned: bool = False,
     ) -> None:
-        """Tell the client to forget a cookie; path, domain and flags must be those it was set with."""
+        """Tell the client to forget a cookie; path, domain and flags must be those it was set with.
+
+        Raises: as ``set_cookie``.
+        """
         self.set_cookie(
             key,
             max_age=0,
@@ -289,7 +301,11 @@ class Response:
         )
 
     def set_etag(self, etag: str, weak: bool = False) -> None:
-        """Set the ETag header (RFC 9110 §8.8.3)."""
+        """Set the ETag header (RFC 9110 §8.8.3).
+
+        Raises:
+            ValueError: there are quotes, spaces or control characters in it.
+        """
         self.headers["etag"] = quote_etag(etag, weak=weak)
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
@@ -476,7 +492,11 @@ def redirect(
 
     Raises:
         ValueError: ``target`` holds a control character, or the status is no redirect.
+        TypeError: ``target`` is no text, as ``request.args.get("next")`` may be.
     """
+    given: object = target
+    if not isinstance(given, str):
+        raise TypeError(f"redirect() needs a path or a URL, not {given!r}")
     status = status if code is None else code
     if status not in (300, 301, 302, 303, 305, 307, 308):
         raise ValueError(f"a redirect has status 300 to 303, 305, 307 or 308, not {status!r}")

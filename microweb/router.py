@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
 
 from microweb.absences import OF_A_ROUTER, without
 from microweb.asgi import ASGIApp
@@ -100,7 +100,7 @@ class Router:
         host: str | None = None,
         static_folder: str | os.PathLike[str] | None = None,
         static_url_path: str | None = None,
-        template_folder: str | None = None,
+        template_folder: str | os.PathLike[str] | None = None,
         dependencies: Iterable[Depends] = (),
     ) -> None:
         if not self.is_app and (not name or "." in name):
@@ -165,23 +165,31 @@ class Router:
 
     def get(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for GET (and HEAD)."""
-        return self.route(rule, methods=("GET",), **options)
+        return self._route_one("GET", rule, options)
 
     def post(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for POST."""
-        return self.route(rule, methods=("POST",), **options)
+        return self._route_one("POST", rule, options)
 
     def put(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for PUT."""
-        return self.route(rule, methods=("PUT",), **options)
+        return self._route_one("PUT", rule, options)
 
     def patch(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for PATCH."""
-        return self.route(rule, methods=("PATCH",), **options)
+        return self._route_one("PATCH", rule, options)
 
     def delete(self, rule: str, **options: Unpack[RouteOptions]) -> Callable[[Function], Function]:
         """``route`` for DELETE."""
-        return self.route(rule, methods=("DELETE",), **options)
+        return self._route_one("DELETE", rule, options)
+
+    def _route_one(self, method: str, rule: str, options: RouteOptions) -> Callable[[Function], Function]:
+        if "methods" in options:
+            raise SetupError(
+                f"{method.lower()}() is for {method} alone; for more say route({rule!r}, methods=[...]) "
+                f"({find_place()})"
+            )
+        return self.route(rule, methods=(method,), **options)
 
     def websocket(self, rule: str, **options: Unpack[WebSocketOptions]) -> Callable[[Function], Function]:
         """Register the decorated view for websockets on ``rule``; the options are those of ``route``.
@@ -339,13 +347,19 @@ class Router:
         """Wrap every answer here in ``async def function(request, call_next)``; the first registered is outermost."""
         return self._record(self.layers, function, "middleware")
 
-    def add_middleware(self, layer: Callable[..., Any]) -> None:
+    def add_middleware(self, layer: Callable[..., Any], **options: Never) -> None:
         """``middleware`` without the decorator, for the built-in ones: ``app.add_middleware(CORS(...))``.
 
         Raises:
-            SetupError: ``layer`` cannot be called, or stands around the whole app, and this is a router.
+            SetupError: ``layer`` cannot be called, or stands around the whole app, and this is a router; or there are
+                options, as for a class of ASGI middleware.
             FrozenError: the app has started to serve.
         """
+        if options:
+            raise SetupError(
+                f"add_middleware takes one object, such as CORS(...), and no {next(iter(options))}=; a class of ASGI "
+                f"middleware goes with its options into app.add_asgi_middleware(...) ({find_place()})"
+            )
         if getattr(layer, "stands_around_app", False):
             raise SetupError(
                 f"{type(layer).__name__} acts before a route is looked for, so it stands around the whole app: "
@@ -369,7 +383,9 @@ class Router:
         if isinstance(kind, int) and not 400 <= kind <= 599:
             raise SetupError(f"errorhandler takes a status from 400 to 599, not {kind} ({place})")
         if not isinstance(wanted, int) and not (isinstance(wanted, type) and issubclass(wanted, Exception)):
-            raise SetupError(f"errorhandler takes a status or a class of Exception, not {kind!r} ({place})")
+            raise SetupError(
+                f"errorhandler takes a status or a class of Exception, as in errorhandler(404), not {kind!r} ({place})"
+            )
 
         def register(function: Function) -> Function:
             self._changed("add an error handler")

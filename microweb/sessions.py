@@ -316,7 +316,12 @@ class Sessions:
         response.headers.raw.append((b"set-cookie", self._start + value + rest))
 
     def sign(self, session: Session) -> bytes:
-        """The cookie's value, with the whole session in it."""
+        """The cookie's value, with the whole session in it.
+
+        Raises:
+            RuntimeError: it is larger than ``MAX_COOKIE_SIZE``.
+            TypeError: a value cannot be written.
+        """
         value = self.signer.sign(to_text(session))
         if len(self.name) + len(value) + 1 > self.max_size:
             sizes = sorted(((len(pack({key: session[key]})), key) for key in session), reverse=True)

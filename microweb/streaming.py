@@ -49,6 +49,9 @@ class StreamingResponse(Response):
     ...         yield f"{number}\\n"
     >>> StreamingResponse(numbers(), content_type="text/plain; charset=utf-8").is_streamed
     True
+
+    Raises:
+        TypeError: the body is no iterable, or one text.
     """
 
     is_streamed = True
@@ -77,7 +80,10 @@ class StreamingResponse(Response):
     ) -> None:
         super().__init__(b"", status, headers, content_type, mimetype=mimetype)
         if isinstance(body, str | bytes) or not (hasattr(body, "__aiter__") or hasattr(body, "__iter__")):
-            raise TypeError(f"a streamed body is an iterable of str or bytes, not {type(body).__name__}")
+            raise TypeError(
+                "a streamed body is an iterable of str or bytes, such as a generator or a list, "
+                f"not {type(body).__name__} itself"
+            )
         self.iterable: AsyncIterable[str | bytes] | Iterable[str | bytes] = body
         """What is sent; a middleware may wrap it. The one it wraps must be closed by the wrapper."""
         self._first_iterable = body

@@ -184,7 +184,11 @@ class UploadFile(Upload):
     """
 
     async def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes from where the last read ended; all that is left if it is negative."""
+        """Up to ``size`` bytes from where the last read ended; all that is left if it is negative.
+
+        Raises:
+            ValueError: the upload is closed, as all are when their request is over.
+        """
         if self._on_disk:
             return await run_blocking(self._file.read, size)
         return self._file.read(size)

@@ -131,7 +131,12 @@ class WebSocket(Incoming):
         """Refuse the handshake with ``response``; with a bare 403 where the server cannot send one.
 
         ``abort(403)`` and returning a response before ``accept`` come to this.
+
+        Raises:
+            RuntimeError: the websocket is open.
         """
+        if self.state_of_connection == "open":
+            raise RuntimeError("this websocket was accepted already; `await websocket.close(code, reason)` ends it")
         self.state_of_connection = "closed"
         if DENIAL not in (self.scope.get("extensions") or {}):
             await self._pass({"type": "websocket.close", "code": 1008})
@@ -162,6 +167,7 @@ class WebSocket(Incoming):
         Raises:
             WebSocketDisconnect: the client has closed or left, or the websocket was closed here.
             RequestEntityTooLarge: the message is larger than ``WEBSOCKET_MAX_MESSAGE``.
+            RuntimeError: it is not accepted yet.
         """
         if self.state_of_connection != "open":
             self._check_open("receive")
@@ -250,6 +256,8 @@ class WebSocket(Incoming):
 
         Raises:
             WebSocketDisconnect: the websocket is closed.
+            RuntimeError: it is not accepted yet.
+            TypeError: ``text`` is no str.
         """
         if text.__class__ is not str and not isinstance(text, str):
             raise TypeError(f"send_text() needs a str, not {type(text).__name__}; see send_bytes and send_json")

@@ -1177,6 +1177,10 @@ def test_a_marker_as_a_default_is_an_error_that_says_how_to_write_it():
     assert "Annotated[..., Depends(print)]" in refusal(bare)
 
 
+async def find_forgotten():
+    return "ada"
+
+
 def test_a_marker_inside_another_type_is_an_error_that_says_where_it_belongs():
     Named = NewType("Named", Annotated[Point, Depends(print)])
 
@@ -1190,6 +1194,20 @@ def test_a_marker_inside_another_type_is_an_error_that_says_where_it_belongs():
     assert "'user' has Depends(print) inside another type" in refusal(named)
     with pytest.raises(SetupError, match="inside another type"):
         make_plan(hook, what="before_request function")
+
+
+def test_a_function_without_depends_is_an_error_and_no_query_parameter():
+    async def view(user: Annotated[str, find_forgotten]): ...
+
+    assert "'user' is annotated with the function" in refusal(view)
+    assert "write Depends(find_forgotten)" in refusal(view)
+
+
+@pytest.mark.parametrize("marker", [Depends, Depends()])
+def test_a_dependency_without_a_function_is_no_empty_text(marker):
+    async def view(user: Annotated[str, marker]): ...
+
+    assert "'user' would be an empty str; say what it depends on: Depends(function)" in refusal(view)
 
 
 def test_what_no_text_can_be_is_an_error_that_says_so():

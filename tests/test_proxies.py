@@ -15,12 +15,21 @@ from microweb.testing import Client
 
 
 def test_outside_of_everything_a_proxy_says_what_to_do():
-    for use in (lambda: request.path, lambda: g.x, lambda: current_app.name):
-        with pytest.raises(OutsideContextError, match=r"app_context\(\)"):
+    for use in (lambda: g.x, lambda: current_app.name):
+        with pytest.raises(OutsideContextError, match=r"with app\.app_context\(\)"):
             use()
     assert repr(request) == "<unbound proxy>"
     assert not request
     assert dir(request) == []
+
+
+@pytest.mark.parametrize("use", [lambda: request.path, lambda: session["user"], lambda: websocket.path])
+def test_what_belongs_to_a_request_is_not_sent_into_an_app_context(use):
+    with pytest.raises(OutsideContextError) as told:
+        use()
+
+    assert "test_request_context()" in str(told.value)
+    assert "app_context():" not in str(told.value).replace("test_request_context", "")
 
 
 def test_outside_of_everything_a_proxy_can_be_asked_for_its_class():

@@ -26,7 +26,7 @@ from microweb import (
     send_file,
     session,
 )
-from microweb.errors import OutsideContextError
+from microweb.errors import NotFound, OutsideContextError
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +105,9 @@ async def test_a_returned_value_becomes_a_response(returned, status, kind, body)
     [
         (lambda: None, "returned None"),
         (lambda: 5, "returned int, which is no answer"),
+        (lambda: Response, "forgotten: Response(...)?"),
+        (lambda: jsonify, "forgotten: jsonify(...)?"),
+        (NotFound, "tuple. Raise it"),
         (lambda: (), "a tuple of 0"),
         (lambda: ("a", 1, {}, 2), "a tuple of 4"),
         (lambda: object(), "returned object"),
@@ -583,6 +586,17 @@ async def test_a_chunk_that_is_no_text_is_an_error(chunk):
 
     with pytest.raises(TypeError, match="str or bytes"):
         await app(scope("2.4"), anyio.sleep_forever, send)
+
+
+@pytest.mark.parametrize("body", [{}, [], 0, False])
+def test_a_body_that_is_no_text_is_an_error_although_it_is_empty(body):
+    with pytest.raises(TypeError, match=f"a body is str or bytes, not {type(body).__name__}"):
+        Response(body)
+
+
+def test_a_redirect_to_nowhere_says_what_it_needs():
+    with pytest.raises(TypeError, match="redirect.. needs a path or a URL, not None"):
+        redirect(None)
 
 
 def test_a_streamed_body_must_be_an_iterable():

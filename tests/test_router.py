@@ -1,10 +1,12 @@
 """What a program registers: mistakes are told at once or at the start, with file and line, and the rest is served."""
 
 import re
+from contextlib import asynccontextmanager
 
 import pytest
 
 from microweb import App, Converter, Depends, Router, SetupError
+from microweb.middleware import CORS, ProxyHeaders
 from microweb.testing import Client
 from microweb.wsgi import WSGI
 
@@ -21,6 +23,11 @@ async def other():
 
 async def layer(request, call_next):
     return await call_next(request)
+
+
+class Plain:
+    def __init__(self, app, minimum_size=0):
+        self.app = app
 
 
 async def takes_no_call_next(request):
@@ -70,6 +77,10 @@ def name_two_views_alike(app):
 
 
 async def forgets_the_app():
+    yield
+
+
+async def connect(app):
     yield
 
 
@@ -128,11 +139,18 @@ MISTAKES = {
     "takes a class or function, not None": lambda app: app.add_asgi_middleware(None),
     "takes a status from 400 to 599, not 200": lambda app: app.errorhandler(200),
     "takes a status or a class of Exception": lambda app: app.errorhandler(view),
+    "as in errorhandler(404), not '404'": lambda app: app.errorhandler("404"),
+    "is awaited, so it belongs into add_middleware": lambda app: app.add_asgi_middleware(CORS(["*"])),
+    "no trusted=; a class of ASGI middleware": lambda app: app.add_middleware(ProxyHeaders, trusted=["unix"]),
+    "no minimum_size=; a class of ASGI middleware": lambda app: app.add_middleware(Plain, minimum_size=1),
+    "post() is for POST alone; for more say route('/a', methods=[...])": lambda app: app.post("/a", methods=["PUT"]),
     "is used with parentheses": lambda app: app.template_filter(view),
     "a converter is a subclass of Converter": lambda app: app.converters.update({"list": list}),
     "a converter is a subclass of Converter, not": lambda app: app.converters.__ior__({"list": list}),
     "a lifespan is an `async def` with one `yield`": lambda app: app.lifespan(view),
     "taking the app": lambda app: app.lifespan(forgets_the_app),
+    "forgets_the_app takes no argument": lambda app: app.lifespan(forgets_the_app),
+    "leave out @asynccontextmanager": lambda app: app.lifespan(asynccontextmanager(connect)),
     "a lifespan is an": lambda app: app.lifespan(dict),
     "the url_defaults function": lambda app: app.url_defaults(fill_in_later),
     "the url_value_preprocessor function": lambda app: app.url_value_preprocessor(fill_in_later),

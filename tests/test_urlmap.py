@@ -137,6 +137,15 @@ def test_an_unknown_endpoint_is_an_error_that_names_near_ones():
         urls.build("zzz", {})
 
 
+@pytest.mark.parametrize("value", [-3, -3.5])
+def test_the_error_says_what_a_negative_number_needs(value):
+    urls = UrlMap()
+    add(urls, "show", f"/<{type(value).__name__}:n>")
+
+    with pytest.raises(BuildError, match="is negative, which takes signed=True"):
+        urls.build("show", {"n": value})
+
+
 def test_the_error_says_for_each_rule_why_it_does_not_fit():
     urls = UrlMap()
     add(urls, "list", "/list/<int:page>/<tag>")

@@ -320,6 +320,20 @@ async def test_what_is_returned_before_accept_refuses(value, status):
     assert (await denial(app)).status_code == status
 
 
+async def test_an_open_websocket_is_closed_and_not_denied():
+    app = App(__name__)
+
+    @app.websocket("/")
+    async def view(websocket):
+        await websocket.accept()
+        with pytest.raises(RuntimeError, match="close"):
+            await websocket.deny(Response("too late"))
+        await websocket.send_text("still here")
+
+    async with Client(app) as client, client.websocket("/") as session:
+        assert await session.receive_text() == "still here"
+
+
 async def test_a_denial_may_be_a_stream_and_is_closed():
     app, closed = App(__name__), []
 

@@ -4,7 +4,7 @@ One connection listens for the whole process and feeds the subscriptions of ``hu
 one task makes that connection, and another writes on it what the rest asks for: redis-py cannot be cancelled halfway,
 and two that make the same connection at once read each other's answers.
 
-Needs redis-py (``pip install microweb-asgi[redis]``). That runs on asyncio alone: where the app runs on trio, all of
+Needs redis-py (the extra ``redis``). That runs on asyncio alone: where the app runs on trio, all of
 this is done a second time on an asyncio loop beside it, behind a ``Crossing``.
 """
 

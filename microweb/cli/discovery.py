@@ -202,9 +202,12 @@ def find_in(module: ModuleType) -> tuple[str, App]:
         factory = getattr(module, name, None)
         if inspect.isfunction(factory):
             return f"{name}()", call(module, name, factory, (), {})
+    others = [
+        f"; {name!r} is of the type {type(vars(module)[name]).__name__}" for name in NAMES if name in vars(module)
+    ]
     raise DiscoveryError(
         f"{module.__name__!r} ({place_of(module)}) has no app: none of its names is a microweb.App, "
-        f"and it has no function {' or '.join(FACTORIES)}"
+        f"and it has no function {' or '.join(FACTORIES)}{''.join(others)}"
     )
 
 

@@ -13,6 +13,12 @@ from microweb.server import ServeError, serve
 __all__ = ["command"]
 
 
+def refuse_names(ctx: click.Context, _: click.Parameter, names: tuple[str, ...]) -> None:
+    """Servers take the app as an argument; here it is an option of every command."""
+    if names:
+        raise click.UsageError(f"the app is named by an option: {ctx.command_path} --app {names[0]}", ctx)
+
+
 @click.command("run", short_help="Serve the app.")
 @click.option("--host", "-h", default="127.0.0.1", show_default=True, help="The address to serve on.")
 @click.option(
@@ -34,6 +40,7 @@ __all__ = ["command"]
 )
 @click.option("--reload-include", "reload_includes", multiple=True, help="Further files to watch: '*.toml'.")
 @click.option("--access-log/--no-access-log", default=True, help="Log each request.", show_default=True)
+@click.argument("names", nargs=-1, metavar="", expose_value=False, callback=refuse_names)
 @app_option
 @click.pass_context
 def command(

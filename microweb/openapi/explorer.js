@@ -17,6 +17,11 @@
     return element;
   }
 
+  // Lines that were broken by an editor run on, as in CommonMark; those of lists and tables stay, and two spaces break.
+  function flow(text) {
+    return (text || "").replace(/([^\s\\]) ?\n(?=[^\s\-*+>#|\d])/g, "$1 ");
+  }
+
   function resolve(thing) {
     let seen = 0;
     while (thing && thing.$ref && seen++ < 20) {
@@ -52,7 +57,7 @@
     const line = make("code", {}, nameType(schema));
     const inside = found.properties ? found : resolve(found.items);
     const options = (found.anyOf || found.oneOf || []).filter((each) => resolve(each).properties);
-    const box = make("div", {}, line, found.description && !depth ? make("p", { class: "soft" }, found.description) : "");
+    const box = make("div", {}, line, found.description && !depth ? make("p", { class: "soft" }, flow(found.description)) : "");
     if (depth > 3) return box;
     if (inside.properties) box.append(drawMembers(inside, depth));
     for (const option of options) box.append(make("h3", {}, nameType(option)), drawMembers(resolve(option), depth));
@@ -64,7 +69,7 @@
       const needed = (schema.required || []).includes(name);
       const cell = make("td", {}, make("code", {}, nameType(member)));
       if (member.default !== undefined && member.default !== null) cell.append(make("span", { class: "soft" }, " default " + JSON.stringify(member.default)));
-      if (member.description) cell.append(make("p", {}, member.description));
+      if (member.description) cell.append(make("p", {}, flow(member.description)));
       const inner = resolve(member.items || (member.anyOf || [])[0] || member);
       if (inner.properties && inner !== schema) {
         cell.append(make("details", {}, make("summary", {}, "members"), drawMembers(inner, depth + 1)));
@@ -109,7 +114,7 @@
     box.addEventListener("toggle", () => { if (box.open && box.children.length === 1) fill(); });
     function fill() {
       if (operation.deprecated) box.append(make("p", { class: "soft" }, "Deprecated."));
-      if (operation.description) box.append(make("p", {}, operation.description));
+      if (operation.description) box.append(make("p", {}, flow(operation.description)));
       const security = (operation.security || api.security || []).map((each) => Object.keys(each).join(" and ")).join(", or ");
       if (security) box.append(make("p", { class: "soft" }, "Needs " + security + "."));
       box.append(drawForm(path, method, operation, parameters));
@@ -141,7 +146,7 @@
     if (inputs.length) {
       const rows = inputs.map(([parameter, input]) => make("tr", {},
         make("th", {}, parameter.name, make("span", { class: "soft" }, " " + parameter.in + (parameter.required ? "" : ", optional"))),
-        make("td", {}, make("code", {}, nameType(parameter.schema)), make("p", {}, parameter.description || ""), input)));
+        make("td", {}, make("code", {}, nameType(parameter.schema)), make("p", {}, flow(parameter.description)), input)));
       form.append(make("h3", {}, "Parameters"), make("table", {}, ...rows));
     }
     const body = operation.requestBody ? drawBody(form, resolve(operation.requestBody)) : null;
@@ -269,7 +274,7 @@
         placeholder: scheme.scheme === "basic" ? "user:password" : "token" });
       input.addEventListener("input", () => { credentials[name] = input.value; });
       return make("tr", {}, make("th", {}, name, make("span", { class: "soft" }, " " + (scheme.scheme || scheme.type))),
-        make("td", {}, make("p", {}, scheme.description || ""), input));
+        make("td", {}, make("p", {}, flow(scheme.description)), input));
     });
     return rows.length ? make("details", { class: "operation" }, make("summary", {}, "Credentials"), make("table", {}, ...rows),
       make("p", { class: "soft" }, "They stay on this page until it is left.")) : "";
@@ -278,8 +283,8 @@
   function draw() {
     const about = document.getElementById("about");
     document.querySelector("h1").append(" ", make("small", {}, api.info.version));
-    about.append(api.info.description || "", " ", make("a", { href: documentUrl }, "openapi.json"));
-    const groups = new Map((api.tags || []).map((tag) => [tag.name, { text: tag.description, boxes: [] }]));
+    about.append(flow(api.info.description), " ", make("a", { href: documentUrl }, "openapi.json"));
+    const groups = new Map((api.tags || []).map((tag) => [tag.name, { text: flow(tag.description), boxes: [] }]));
     for (const [path, item] of Object.entries(api.paths || {})) {
       for (const method of METHODS) {
         if (!item[method]) continue;

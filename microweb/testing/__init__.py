@@ -1,6 +1,6 @@
 """Everything for testing an app: clients for async and for plain tests, and the checker they pass through.
 
-Needs httpx (``pip install 'microweb-asgi[test]'``), which is imported with the first name taken from here:
+Needs httpx (the extra ``test``), which is imported with the first name taken from here:
 the pytest plugin lives in this package and is loaded by every run of pytest.
 """
 
@@ -59,4 +59,4 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != "httpx":
             raise
-        raise ImportError("microweb.testing needs httpx: pip install 'microweb-asgi[test]'") from error
+        raise ImportError("microweb.testing needs httpx: pip install httpx") from error

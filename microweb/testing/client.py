@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -134,6 +134,17 @@ class Client(httpx.AsyncClient):
         request = super().build_request(method, url, content=content, **options)
         request.extensions["microweb.generator"] = content
         return request
+
+    if not TYPE_CHECKING:  # Type checkers say so by themselves.
+
+        def __enter__(self):
+            raise TypeError(
+                "a Client is for `async with`; in a plain function write `with SyncClient(app) as client:`, from "
+                "microweb.testing"
+            )
+
+        def __exit__(self, *error):
+            """Asked for by ``with`` before it enters."""
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()

@@ -175,6 +175,12 @@ def test_a_module_without_an_app_is_named_with_its_file(project):
     assert failure("shop").message.startswith(f"'shop' ({path}) has no app: ")
 
 
+def test_what_is_called_app_and_is_none_is_told_by_its_type(project):
+    project.write("shop.py", "from flask import Flask\napp = Flask('shop')")
+
+    assert failure("shop").message.endswith("; 'app' is of the type Flask")
+
+
 def test_a_syntax_error_is_one_sentence_with_the_line(project):
     path = project.write("app.py", "x = 1\nif x = 2:\n    pass\n")
 

@@ -144,3 +144,11 @@ def test_an_app_that_cannot_be_loaded_is_told_once(tmp_path, arguments):
         assert program.wait() == 1
 
     assert program.output == f"Error: {tmp_path}/app.py:1: invalid syntax: def (\n"
+
+
+def test_an_app_that_is_named_as_servers_take_it_is_told_where_to_stand(project):
+    result = project.run("run", "shop:app")
+
+    assert result.exit_code == 2
+    assert "Error: the app is named by an option: " in result.output
+    assert "run --app shop:app\n" in result.output

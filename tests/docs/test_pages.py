@@ -1,7 +1,9 @@
 """What the documentation says of the code is there: links, names, keys, tests, and the name to install."""
 
 import importlib
+import inspect
 import re
+import tomllib
 import types
 from pathlib import Path
 
@@ -17,6 +19,8 @@ REFERENCE = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference")
 SOURCES = sorted((ROOT / "microweb").rglob("*.py"))
 PUBLIC = ["errors", "sessions", "middleware", "testing", "openapi", "wsgi", "channels", "sync"]
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+PLACEHOLDERS = {"Request": ..., "Argument": ..., "Namespace": ..., "time": types.SimpleNamespace(monotonic=...)}
+"""What stands in a signature for a default that is no literal."""
 TEST = re.compile(r"`?(tests/[\w/]+\.py)::(test_\w+)")
 
 
@@ -113,6 +117,55 @@ def test_no_page_installs_the_other_project_of_that_name(page):
     assert not re.search(r"pip install\s+(?:-\S+\s+)*['\"]?microweb(?![\w-])", page.read_text())
 
 
+def test_no_message_installs_from_an_index_what_is_on_none():
+    command = re.compile(r"pip install ['\"]?microweb")
+
+    assert [name_of(source) for source in SOURCES if command.search(source.read_text())] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_an_extra_that_a_page_installs_is_there_and_for_users(page):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    named = set(re.findall(r"microweb(?:-asgi)?\[([\w-]+)\]|\bextra `([\w-]+)`", page.read_text()))
+
+    assert {either or other for either, other in named} <= extras.keys() - {"suite", "dev"}
+
+
+def test_a_test_client_needs_few_packages():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert [re.split(r"[>=]", requirement)[0] for requirement in extras["test"]] == ["anyio", "httpx", "pytest"]
+
+
+def test_the_licence_that_the_package_names_is_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["license"] == "BSD-3-Clause"
+    assert all((ROOT / name).read_text().startswith("BSD 3-Clause License") for name in project["license-files"])
+
+
+def test_the_default_of_every_config_key_is_the_one_that_is_described():
+    guide = (ROOT / "docs" / "howto" / "configuration.md").read_text()
+
+    written = dict(re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| `([^`]*)` \|", guide, re.MULTILINE))
+
+    assert {key: eval(default) for key, default in written.items()} == DEFAULTS  # noqa: S307 - our own page
+
+
+def test_a_signature_in_the_reference_is_that_of_the_code():
+    rows = re.findall(r"^(?:\| )?`(?:[\w.]+\.)?(\w+)\(([^`]+)\)`", REFERENCE, re.MULTILINE)
+    public = {name: getattr(importlib.import_module(module), name) for module, name in find_public_names()}
+
+    wrong = {
+        f"{name}({written})"
+        for name, written in rows
+        if inspect.isclass(public.get(name)) and "..." not in written and not is_signature_of(public[name], written)
+    }
+
+    assert wrong == set()
+
+
 def test_a_security_comment_names_a_test_that_exists():
     files = list((ROOT / "tests").rglob("test_*.py"))
     there = {path.stem for path in files}
@@ -140,6 +193,20 @@ def test_a_performance_comment_names_a_row_of_a_benchmark():
         if place[1].partition(".")[0] not in benchmarks or place[1].partition(".")[2] not in rows
     ]
     assert sorted(wrong) == []
+
+
+def find_public_names() -> list[tuple[str, str]]:
+    modules = [*find_public_modules(), "microweb.channels.redis"]
+    return [(module, name) for module in modules for name in importlib.import_module(module).__all__]
+
+
+def is_signature_of(kind: type, written: str) -> bool:
+    """Whether these are the parameters of the class, in their order, with their defaults where those are literals."""
+    told = inspect.signature(eval(f"(lambda {written}: None)", PLACEHOLDERS))  # noqa: S307 - our own page
+    real = inspect.signature(kind)
+    return [(parameter.name, parameter.kind) for parameter in told.parameters.values()] == [
+        (parameter.name, parameter.kind) for parameter in real.parameters.values()
+    ] and all(parameter.default in (real.parameters[name].default, ...) for name, parameter in told.parameters.items())
 
 
 def defines(path: Path, test: str) -> bool:

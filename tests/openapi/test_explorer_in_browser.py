@@ -43,6 +43,11 @@ def make_app():
         """Find <script>document.title = 2</script> hats.
 
         In a <i>place</i>.
+
+        What an editor has broken
+        runs on, but:
+        - a list
+        - does not
         """
         return [place, *tag]
 
@@ -109,6 +114,12 @@ def test_texts_with_html_are_shown_as_they_are(page):
     assert "In a <i>place</i>." in box.inner_text()
     assert page.locator("main script, main i, header img, header script").count() == 0
     assert page.complaints == []
+
+
+def test_lines_that_an_editor_has_broken_run_on(page):
+    text = open_operation(page, "find").inner_text()
+
+    assert "What an editor has broken runs on, but:\n- a list\n- does not" in text
 
 
 def test_nothing_is_asked_of_another_origin(page, address):

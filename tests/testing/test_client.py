@@ -147,6 +147,11 @@ async def test_a_client_without_a_block_serves_without_lifespan():
 # Options --------------------------------------------------------------------------------------------
 
 
+def test_a_plain_with_is_told_of_the_other_client():
+    with pytest.raises(TypeError, match="with SyncClient"), Client(hello):
+        pass
+
+
 async def test_cookies_are_kept_and_can_be_given():
     async def app(scope, receive, send):
         cookies = dict(scope["headers"]).get(b"cookie", b"")

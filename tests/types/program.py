@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, assert_type
 
 from microweb import (
@@ -11,6 +12,7 @@ from microweb import (
     MethodView,
     Request,
     Response,
+    Router,
     SyncRequest,
     WebSocket,
     abort,
@@ -37,6 +39,8 @@ class Point:
 
 
 app = App(__name__)
+folders = App(__name__, static_folder=Path("assets"), template_folder=Path("pages"))
+shop = Router("shop", __name__, static_folder=Path("assets"), template_folder=Path("pages"))
 assert_type(request, Request)
 assert_type(sync_request, SyncRequest)
 assert_type(websocket, WebSocket)
