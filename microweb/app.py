@@ -530,7 +530,7 @@ class App(Router):
         assert target.mount is not None
         if is_mountable_inside(target.mount.target):
             return make_app_entrance(target)
-        return make_foreign_entrance(target, self.answer_error)
+        return make_foreign_entrance(target)
 
     def render_error(self, request: Request, error: BaseException) -> Response | None:
         """The page of an unhandled error; None for the built-in one. The outermost app's debugger makes it."""

@@ -517,7 +517,8 @@ def make_teardown(plans: list[Plan], services: Services, listened: bool) -> Tear
                 if hasattr(value, "__await__"):
                     await value
             except Exception as failure:  # noqa: BLE001 - the other hooks must still run
-                services.log_failure(f"the teardown function {plan.label} failed", failure)
+                if failure is not error:  # What it was told of, and raises on, was logged when it was answered.
+                    services.log_failure(f"the teardown function {plan.label} failed", failure)
             except BaseException as failure:  # noqa: BLE001 - raised again when all hooks have run
                 interrupted = failure
         if listened:

@@ -16,7 +16,7 @@ from microweb.incoming import Incoming
 from microweb.requests import Request
 from microweb.responses import Response
 
-__all__ = ["close", "end_early", "finish"]
+__all__ = ["answer_late", "close", "end_early", "finish"]
 
 
 async def finish(request: Incoming, response: Response) -> Response:
@@ -58,7 +58,7 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
                 # The client has the whole answer, and the connection may have its next request on it already.
                 return
             raise error
-        response = await request.app.answer_error(request, error)
+        response = await answer_late(request, error, failed)
         if failed is not None:
             keep_headers(failed, response)
         try:
@@ -72,12 +72,37 @@ async def end_early(request: Request, error: BaseException, send: Send, failed: 
         current.reset(token)
 
 
+async def answer_late(request: Incoming, error: Exception, failed: Response | None) -> Response:
+    """The answer to an error of a response that was to be sent: by the app whose view made it, in that one's context.
+
+    What its handlers leave unhandled goes to the app around it, if its errors bubble.
+    """
+    owner = find_owner(request, failed)
+    while True:
+        token = current.set(owner)
+        try:
+            response = await owner.app.answer_error(owner, error)
+        finally:
+            current.reset(token)
+        if not owner.bubbles or owner.parent is None or not isinstance(owner.notes.unhandled, Exception):
+            break
+        owner = owner.parent
+    if owner is not request:
+        response._inner = owner
+    return response
+
+
+def find_owner(request: Incoming, response: Response | None) -> Incoming:
+    """What came in for the app that made a response: ``request``, or what an app that is mounted in it was given."""
+    return request if response is None or response._inner is None else response._inner
+
+
 async def report_broken(request: Incoming, error: Exception, response: Response | None) -> None:
     """Report an error in an answer that has begun, to the app whose view made it unless that one's errors bubble.
 
     The request outside is noted too: it is its connection that breaks, and a teardown that commits must know.
     """
-    owner = request if response is None or response._inner is None else response._inner
+    owner = find_owner(request, response)
     while owner.bubbles and owner.parent is not None:
         owner = owner.parent
     request.notes.unhandled = error

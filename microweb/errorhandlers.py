@@ -113,6 +113,9 @@ class ErrorHandlers:
             except Exception as second:  # noqa: BLE001 - a broken handler must not take the answer with it
                 # The leaf gets no name of its own: unlike `second`, that would outlive this block, and its traceback
                 # holds this frame.
+                response = None if unhandled else answer_refusal(request, second)
+                if response is not None:
+                    return response
                 if isinstance(leaf_of(second), ClientDisconnect):
                     response = abandon(request, leaf_of(second))
                     if unhandled:
@@ -135,6 +138,22 @@ class ErrorHandlers:
                 await self.report(request, second)
                 response = default_answer(request, InternalServerError())
         return response
+
+
+def answer_refusal(request: Incoming, error: BaseException) -> Response | None:
+    """The built-in page of a 4xx that a handler raises; None of another error.
+
+    The handler is not broken: it looked at the request for the first time, at its host, its query or its body, and that
+    is malformed or too large.
+    """
+    # SECURITY: test_what_a_handler_cannot_read_of_a_request_is_no_500: whoever asks for it could fill the log.
+    error = leaf_of(error)
+    if not isinstance(error, HTTPException) or error.status >= 500:
+        return None
+    try:
+        return default_answer(request, error)
+    except Exception:  # noqa: BLE001 - its headers or extensions cannot be sent: it is broken after all
+        return None
 
 
 def abandon(request: Incoming, error: BaseException) -> AbandonedResponse:

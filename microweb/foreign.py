@@ -7,9 +7,9 @@ wrapped ``send``, which merges the header edits that layers recorded into the ap
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from microweb.asgi import ASGIApp, Message, Scope, Send
+from microweb.context import current
 from microweb.errors import ClientDisconnect, leaf_of
 from microweb.framing import BODYLESS, without_body_headers
 from microweb.headers import Headers
@@ -20,7 +20,7 @@ from microweb.responses import Response
 __all__ = ["ASGIResponse", "told_by"]
 
 StartHook = Callable[[int, Headers], None]
-Answer = Callable[[Any, Exception], Awaitable[Response]]
+Answer = Callable[[Incoming, Exception, Response], Awaitable[Response]]
 
 BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 """The messages that carry bytes of a body (ASGI HTTP, and its extensions for files)."""
@@ -101,7 +101,8 @@ class ASGIResponse(Response):
         root = request
         while root._connection is None and isinstance(root.parent, Request):
             root = root.parent
-        receive = root.connection.replay("the mounted app")
+        # Of several apps inside each other it is the affair of the one that it is mounted in.
+        owner = request if self._inner is None else self._inner
         started = False
         bodyless = self.scope["method"] == "HEAD"
         refusal: OSError | None = None
@@ -114,7 +115,7 @@ class ASGIResponse(Response):
                     bodyless = True
                     message["headers"] = without_body_headers(message["headers"], message["status"])
                 started = True
-                request._started = True
+                request._started = owner._started = True
             elif bodyless and message["type"] in BODIES:
                 # Starlette and FastAPI answer a HEAD with the body of the GET, and leave it to the server.
                 message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
@@ -127,15 +128,24 @@ class ASGIResponse(Response):
                 self._has_ended = True
 
         try:
-            await self.app(self.scope, receive, forward)
+            token = current.set(owner)
+            try:
+                receive = root.connection.replay("the mounted app")
+                await self.app(self.scope, receive, forward)
+            finally:
+                current.reset(token)
         except ClientDisconnect:
             raise
         except Exception as error:
             if refusal is not None and told_by(error, refusal):
                 raise ClientDisconnect("the client left before the end of the answer") from None
+            if root.connection.disconnected and type(leaf_of(error)).__name__ == "ClientDisconnect":
+                # Starlette's, where its view reads a body that broke off. A teardown that commits must know.
+                request.notes.unhandled = ClientDisconnect("the client left before the end of its request")
+                raise request.notes.unhandled from None
             if started:
                 raise
-            response = await self._answer(request, error)
+            response = await self._answer(request, error, self)
             self._edit(response.headers)
             self._tell(response.status_code, response.headers)
             await response.send(request, send)

@@ -11,10 +11,11 @@ from typing import Any
 
 from microweb.asgi import Scope
 from microweb.assembly import Target
-from microweb.conclusion import close, finish
+from microweb.conclusion import answer_late, close, finish
 from microweb.context import current
+from microweb.errorhandlers import keep_headers
 from microweb.foreign import ASGIResponse
-from microweb.onion import Answer, Handler
+from microweb.onion import Handler
 from microweb.quoting import quote_path
 from microweb.responses import Response
 from microweb.router import Router
@@ -76,12 +77,16 @@ def make_app_entrance(target: Target) -> Handler:
         child = app.request_class(app, scope, request._receive, found, values)
         child.parent = request
         child.bubbles = bubbles
-        child._connection = request.connection
-        if child._connection.cached is None:
-            child._connection.limit = found.limits.max_content_length
+        connection = child._connection = request.connection
+        if connection.cached is None:
+            limits = found.limits
+            connection.limit, connection.timeout = limits.max_content_length, limits.body_timeout
+            connection.decodes = limits.decode_request_bodies
+            child._form = request._form  # One that was read outside has taken the body, if it was multipart.
         token = current.set(child)
 
         async def close_child() -> None:
+            child._started = True  # Whatever the answer was; what is written to the session now comes too late.
             token = current.set(child)
             if child.notes.unhandled is None and request._notes is not None:
                 # Its answer failed while it was sent: a teardown that commits must know.
@@ -103,17 +108,22 @@ def make_app_entrance(target: Target) -> Handler:
         finally:
             current.reset(token)
         if bubbles and isinstance(child.notes.unhandled, Exception):
+            # What the layers inside have said, CORS for instance, holds for the answer from outside too.
+            keep_headers(response, await request.app.answer_error(request, child.notes.unhandled))
             raise child.notes.unhandled
         # It is the outer request's answer from here on; its body still sees the inner one, of several the innermost.
         if response._inner is None:
             response._inner = child
         response._owner = request
+        if isinstance(response._error, BaseException):
+            # A layer around the mount may raise it again (`raise_for_error`): it has its answer.
+            request.notes.answered += ((response._error, response),)
         return response
 
     return enter
 
 
-def make_foreign_entrance(target: Target, answer: Answer) -> Handler:
+def make_foreign_entrance(target: Target) -> Handler:
     """The handler of any other ASGI app."""
     assert target.mount is not None
     app = target.mount.target
@@ -122,7 +132,7 @@ def make_foreign_entrance(target: Target, answer: Answer) -> Handler:
         return make_file_entrance(target, respond)
 
     async def enter(request: Any) -> Response:
-        return ASGIResponse(app, make_scope(request, target), answer)
+        return ASGIResponse(app, make_scope(request, target), answer_late)
 
     return enter
 

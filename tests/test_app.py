@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from contextvars import ContextVar
+from functools import wraps
 from queue import SimpleQueue
 
 import anyio
@@ -104,6 +105,42 @@ async def test_a_before_hook_that_returns_a_value_answers():
     response = await get(app)
 
     assert (response.status_code, response.text) == (503, "closed")
+
+
+@pytest.mark.parametrize("value", ["", {}, [], b""])
+@pytest.mark.parametrize("is_def", [True, False])
+async def test_a_before_hook_that_returns_an_empty_value_answers_too(is_def, value):
+    app = App(__name__)
+
+    async def answer():
+        return value
+
+    @app.get("/")
+    async def home():
+        raise AssertionError("not reached")
+
+    app.before_request((lambda: value) if is_def else answer)
+
+    assert (await get(app)).status_code == 200
+
+
+@pytest.mark.parametrize("register", ["before_request", "after_request"])
+@pytest.mark.parametrize("is_def", [True, False])
+async def test_a_hook_that_returns_no_answer_is_named(register, is_def, caplog):
+    app = App(__name__)
+
+    def give_a_number(*response):
+        return 5
+
+    async def give_a_number_later(*response):
+        return 5
+
+    app.get("/")(lambda: "home")
+    getattr(app, register)(give_a_number if is_def else give_a_number_later)
+
+    assert (await get(app)).status_code == 500
+    assert f"{register} function" in caplog.text
+    assert "give_a_number" in caplog.text
 
 
 async def test_after_request_runs_on_error_answers_too():
@@ -322,24 +359,29 @@ async def test_def_and_async_hooks_mix():
     assert response.text == "x!"
 
 
-async def test_an_error_in_a_def_after_hook_is_answered_once_and_the_rest_still_runs():
+@pytest.mark.parametrize("broken", ["def", "async", "wrapper"])
+@pytest.mark.parametrize("last", ["def", "async"])
+@pytest.mark.parametrize("view", ["def", "async"])
+async def test_an_error_in_an_after_hook_is_answered_once_and_the_rest_still_runs(view, broken, last, caplog):
     app = App(__name__)
     seen = []
 
-    @app.after_request
-    def outer(response):
-        seen.append(response.status_code)
+    def make(kind, function):
+        async def later(*arguments):
+            return function(*arguments)
 
-    @app.after_request
-    def broken(response):
+        # A wrapper of a coroutine function is called on the loop, and may fail before there is anything to await.
+        return {"def": function, "async": later, "wrapper": wraps(later)(lambda response: function(response))}[kind]
+
+    def fail(response):
         raise ValueError("in after")
 
-    @app.get("/")
-    def view():
-        return "x"
+    app.after_request(make(last, lambda response: seen.append(response.status_code)))
+    app.after_request(make(broken, fail))
+    app.add_route("/", make(view, lambda: "x"), endpoint="view")
 
     assert (await get(app)).status_code == 500
-    assert seen == [500]
+    assert (seen, len(caplog.records)) == ([500], 1)
 
 
 async def test_the_app_freezes_when_it_serves():
@@ -420,6 +462,26 @@ async def test_a_failing_teardown_hook_is_logged_and_the_others_run(caplog):
 
     assert (response.text, seen) == ("home", ["ran"])
     assert "teardown" in caplog.text
+
+
+async def test_a_teardown_hook_that_raises_on_what_it_was_told_is_no_second_record(caplog):
+    app = App(__name__)
+
+    @app.teardown_request
+    def raise_on(error):
+        raise error
+
+    @app.teardown_request
+    async def raise_on_too(error):
+        raise error
+
+    @app.get("/")
+    async def home():
+        raise ValueError("once")
+
+    await get(app)
+
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("register", ["teardown_request", "after_request", "teardown_websocket", "errorhandler"])

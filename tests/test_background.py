@@ -166,7 +166,7 @@ async def test_the_stop_cancels_work_that_takes_too_long():
 
 
 async def test_work_that_is_cancelled_or_fails_is_logged_by_its_own_name(caplog):
-    app = App(__name__, config={"BACKGROUND_TIMEOUT": 0.01})
+    app = App(__name__, config={"BACKGROUND_TIMEOUT": 0.3})
 
     async def sleepy():
         await anyio.sleep_forever()

@@ -13,6 +13,7 @@ from microweb import (
     Response,
     Router,
     SetupError,
+    SyncRequest,
     abort,
     after_this_request,
     flash,
@@ -240,20 +241,73 @@ async def test_handlers_of_httpexception_get_every_status():
     assert (await get(app, "/missing")).status_code == 404
 
 
-async def test_a_handler_that_raises_gives_the_builtin_500_and_one_record_with_both_errors(caplog):
+@pytest.mark.parametrize("path", ["/", "/12"])
+async def test_a_handler_that_raises_gives_the_builtin_500_and_one_record_with_both_errors(path, caplog):
     app = app_that_raises(ValueError("first"))
 
-    @app.errorhandler(ValueError)
+    class Broken(Converter):
+        def to_python(self, value):
+            raise KeyError("first")
+
+    app.converters["broken"] = Broken
+    app.get("/<broken:value>", endpoint="converted")(lambda value: value)
+
+    @app.errorhandler(Exception)
     async def broken(error):
         raise KeyError("second")
 
     with caplog.at_level(logging.ERROR):
-        response = await get(app)
+        response = await get(app, path)
 
     assert response.status_code == 500
     assert len(caplog.records) == 1
     assert "first" in caplog.text
     assert "second" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "status"), [("url", 400), ("args", 400), ("headers", 431), ("data", 413)])
+@pytest.mark.parametrize("kind", [404, LookupError])
+async def test_what_a_handler_cannot_read_of_a_request_is_no_500(kind, name, status, caplog):
+    app = App(__name__, config={"MAX_QUERY_PARAMETERS": 1, "MAX_HEADER_SIZE": 60, "MAX_CONTENT_LENGTH": 3})
+
+    @app.post("/found")
+    async def found():
+        raise KeyError
+
+    @app.errorhandler(kind)
+    def page(error, request: SyncRequest):
+        return f"There is no {getattr(request, name)} here.", 404
+
+    path = "/missing" if kind == 404 else "/found"
+    headers = {"x-long": "x" * 100} if name == "headers" else {"host": "not a host"}
+    response = await get(app, f"{path}?a=1&b=2", "POST", headers=headers, content=b"long")
+
+    assert (response.status_code, caplog.messages) == (status, [])
+
+
+async def test_a_handler_that_raises_what_cannot_be_sent_is_a_broken_one(caplog):
+    app = app_that_raises(NotFound())
+
+    @app.errorhandler(404)
+    async def page(error):
+        abort(401, headers={"www-authenticate": "Basic\r\nx-injected: 1"})
+
+    response = await get(app)
+
+    assert (response.status_code, len(caplog.records)) == (500, 1)
+    assert "x-injected" not in response.headers
+
+
+async def test_what_the_handler_of_a_bug_cannot_read_of_a_request_leaves_it_a_500(caplog):
+    app = app_that_raises(ValueError("first"))
+
+    @app.errorhandler(500)
+    async def apologize(error, request):
+        return f"{request.url} is broken"
+
+    response = await get(app, headers={"host": "not a host"})
+
+    assert (response.status_code, len(caplog.records)) == (500, 1)
 
 
 async def test_a_group_with_one_leaf_is_handled_as_that_leaf():
@@ -297,6 +351,23 @@ async def test_the_error_is_on_the_response_that_layers_see():
         await get(app, path)
 
     assert seen == [ValueError, NotFound]
+
+
+async def test_an_error_in_a_group_of_its_own_is_raised_for_layers_as_it_was():
+    group = ExceptionGroup("around", [NotFound()])
+    app = app_that_raises(group)
+    seen = []
+
+    @app.middleware
+    async def look(request, call_next):
+        try:
+            (await call_next(request)).raise_for_error()
+        except Exception as error:
+            seen.append(error)
+            raise
+
+    assert (await get(app)).status_code == 404
+    assert seen == [group]
 
 
 async def test_raise_for_error_rolls_back_and_gives_the_same_answer_again(caplog):
@@ -489,8 +560,8 @@ async def test_a_handler_for_something_that_is_no_error_is_refused(kind):
         App(__name__).errorhandler(kind)
 
 
-async def test_too_many_headers_and_a_long_url_are_refused_inside_the_middleware():
-    app = App(__name__)
+async def test_too_many_headers_and_a_long_url_are_refused_inside_the_middleware_of_the_app():
+    app, router = App(__name__), Router("r", __name__, prefix="/r")
 
     @app.middleware
     async def mark(request, call_next):
@@ -498,8 +569,13 @@ async def test_too_many_headers_and_a_long_url_are_refused_inside_the_middleware
         response.headers["x-marked"] = "1"
         return response
 
-    many = await get(app, headers={f"x-{number}": "1" for number in range(120)})
-    long = await get(app, "/" + "x" * 9000)
+    @router.middleware
+    async def refuse(request, call_next):
+        return "this layer is of the router alone"
+
+    app.mount("", router)
+    many = await get(app, "/r/", headers={f"x-{number}": "1" for number in range(120)})
+    long = await get(app, "/r/" + "x" * 9000)
 
     assert (many.status_code, many.headers["x-marked"]) == (431, "1")
     assert (long.status_code, long.headers["x-marked"]) == (414, "1")
@@ -662,7 +738,8 @@ async def test_the_answer_to_a_late_error_keeps_what_the_layers_have_said(path):
         answer = await client.get(path)
 
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "7")
-    assert {"Accept", "Origin"} <= set(answer.headers["vary"].split(", "))
+    (vary,) = answer.headers.get_list("vary")
+    assert {"Accept", "Origin"} <= set(vary.split(", "))
     assert not {"etag", "location", "x-accel-redirect"} & set(answer.headers)
 
 

@@ -2,13 +2,29 @@
 
 import asyncio
 import gc
+import gzip
 import logging
+from contextvars import copy_context
 
 import anyio
 import httpx
 import pytest
 
-from microweb import App, Request, Router, SetupError, after_this_request, current_app, g, request, session, url_for
+from microweb import (
+    App,
+    FileResponse,
+    Request,
+    Router,
+    SetupError,
+    SyncRequest,
+    after_this_request,
+    current_app,
+    g,
+    request,
+    session,
+    url_for,
+)
+from microweb.middleware import CORS, Timeout
 from microweb.testing import ASGITransport, Client
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +169,72 @@ async def test_the_body_limit_of_a_mounted_app_holds_in_it(path, status):
         assert (await client.post(path, content=b"12345")).status_code == status
 
 
+async def test_a_config_write_is_seen_by_the_next_request_in_a_mounted_app_too():
+    inner, outer = App("inner"), App("outer")
+
+    @inner.post("/")
+    async def read(request):
+        return await request.body()
+
+    outer.mount("/inner", inner)
+
+    async with Client(outer) as client:
+        before = await client.post("/inner/", content=b"12345")
+        inner.config["MAX_CONTENT_LENGTH"] = 3
+        after = await client.post("/inner/", content=b"12345")
+
+    assert (before.status_code, after.status_code) == (200, 413)
+
+
+@pytest.mark.parametrize("is_def", [True, False])
+async def test_a_multipart_form_that_was_read_outside_is_there_inside(is_def):
+    inner, outer = App("inner"), App("outer")
+
+    @outer.before_request
+    async def look(request: Request):
+        g.title = (await request.form())["title"]
+
+    @inner.post("/def")
+    def view(request: SyncRequest):
+        return f"{request.form['title']}, {request.files['file'].read().decode()}"
+
+    @inner.post("/async")
+    async def coroutine_view(request):
+        return f"{(await request.form())['title']}, {(await (await request.files())['file'].read()).decode()}"
+
+    outer.mount("/inner", inner)
+
+    async with Client(outer) as client:
+        path = "/inner/def" if is_def else "/inner/async"
+        answer = await client.post(path, data={"title": "a song"}, files={"file": ("song.txt", b"la la")})
+
+    assert answer.text == "a song, la la"
+
+
+@pytest.mark.parametrize("path", ["/config", "/route"])
+async def test_how_a_mounted_app_reads_its_bodies_is_its_own(path):
+    settings = {"BODY_TIMEOUT": 0.01, "DECODE_REQUEST_BODIES": True}
+    inner, outer = App("inner", config=settings if path == "/config" else {}), App("outer")
+
+    @inner.post("/config")
+    @inner.post("/route", endpoint="route", body_timeout=0.01, decode_request_bodies=True)
+    async def read(request):
+        return await request.body()
+
+    async def stalls():
+        yield b"begun"
+        await anyio.sleep_forever()
+
+    outer.mount("/inner", inner)
+
+    async with Client(outer) as client:
+        packed = await client.post(f"/inner{path}", content=gzip.compress(b"x"), headers={"content-encoding": "gzip"})
+        with anyio.fail_after(5):
+            stalled = await client.post(f"/inner{path}", content=stalls())
+
+    assert (packed.text, stalled.status_code) == ("x", 408)
+
+
 async def test_a_partly_consumed_stream_is_an_error_naming_both_readers(caplog):
     outer = App("outer")
 
@@ -213,6 +295,26 @@ async def test_an_unhandled_error_bubbles_to_the_outer_app_if_asked(caplog):
     assert not caplog.records
 
 
+async def test_the_answer_to_an_error_that_bubbles_keeps_what_the_layers_inside_have_said():
+    inner, outer = App("inner"), App("outer")
+
+    @inner.get("/")
+    async def home():
+        raise ValueError
+
+    @outer.errorhandler(ValueError)
+    async def handler(error):
+        return "outer", 502
+
+    inner.add_middleware(CORS(["https://example.org"]))
+    outer.mount("/inner", inner, errors="bubble")
+
+    answer = await get(outer, "/inner/", headers={"origin": "https://example.org"})
+
+    assert (answer.text, answer.headers["access-control-allow-origin"]) == ("outer", "https://example.org")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
 @pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
 async def test_an_error_in_a_streamed_body_is_told_to_the_app_that_owns_it(errors, told, caplog):
     inner, outer = App("inner"), App("outer")
@@ -241,6 +343,56 @@ async def test_an_error_in_a_streamed_body_is_told_to_the_app_that_owns_it(error
         ("outer", "teardown", "ValueError('broken')"),
     ]
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
+async def test_an_error_of_a_mounted_app_that_a_layer_raises_again_keeps_its_answer(errors, told, caplog):
+    inner, outer = App("inner"), App("outer")
+    observed = []
+
+    @outer.middleware
+    async def transaction(request, call_next):
+        (await call_next(request)).raise_for_error()
+
+    @inner.get("/bug")
+    async def bug():
+        raise ValueError("once")
+
+    for app in (inner, outer):
+        app.on("exception")(lambda request, error: observed.append(request.app.import_name))
+        app.errorhandler(404)(lambda error: (f"404 of {current_app.import_name}", 404))
+        app.errorhandler(500)(lambda error: (f"500 of {current_app.import_name}", 500))
+    outer.mount("/inner", inner, errors=errors)
+
+    async with Client(outer, raise_errors=False) as client:
+        answers = [(await client.get(f"/inner{path}")).text for path in ("/bug", "/missing")]
+
+    assert answers == [f"500 of {told}", "404 of inner"]
+    assert (observed, len(caplog.records)) == ([told], 1)
+
+
+async def test_an_answer_that_cannot_be_sent_is_the_affair_of_the_app_whose_view_made_it(tmp_path):
+    inner, outer = App("inner"), App("outer")
+    path = tmp_path / "gone.txt"
+    path.write_text("here")
+
+    @inner.get("/")
+    async def view():
+        after_this_request(lambda response: path.unlink())
+        return FileResponse(path)
+
+    for app in (inner, outer):
+        app.errorhandler(404)(stream_whose)
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/")).text == "inner"
+
+
+async def stream_whose(error):
+    async def body():
+        yield current_app.import_name
+
+    return body()
 
 
 async def test_no_error_bubbles_through_asgi_middleware():
@@ -327,12 +479,17 @@ async def test_layers_edit_the_headers_of_a_foreign_app():
         response.on_start(lambda status, headers: started.append((status, headers["x-added"])))
         return response
 
-    outer.mount("/foreign", echo_scope)
+    async def foreign(scope, receive, send):
+        headers = [(b"x-foreign", b"1"), (b"vary", b"a"), (b"set-cookie", b"own=1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    outer.mount("/foreign", foreign)
     response = await get(outer, "/foreign/")
 
     assert response.headers["x-foreign"] == "edited"
     assert response.headers["vary"] == "a, b"
-    assert response.headers["set-cookie"] == "a=1"
+    assert response.headers.get_list("set-cookie") == ["own=1", "a=1"]
     assert started == [(200, "1")]
 
 
@@ -443,6 +600,72 @@ async def test_what_a_body_does_too_late_is_an_error_in_a_mounted_app_too(prefix
     ]
 
 
+async def test_the_teardown_of_a_mounted_app_is_told_of_a_time_limit_outside():
+    inner, outer = App("inner"), App("outer")
+    torn_down = []
+
+    @inner.get("/")
+    async def view():
+        await anyio.sleep_forever()
+
+    inner.teardown_request(torn_down.append)
+    outer.add_middleware(Timeout(0.01))
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/")).status_code == 504
+    assert isinstance(torn_down[0], anyio.get_cancelled_exc_class())
+
+
+async def test_a_request_of_a_mounted_app_is_over_when_it_is_torn_down():
+    inner, outer = App("inner"), App("outer")
+    kept = []
+
+    @inner.get("/")
+    async def view():
+        kept.append(copy_context())
+        return kept[0].run(lambda: request.path)
+
+    outer.mount("/inner", inner)
+
+    assert (await get(outer, "/inner/")).text == "/"
+    with pytest.raises(RuntimeError, match="copy_current_context"):
+        kept[0].run(lambda: request.path)
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+async def test_what_a_foreign_app_does_too_late_is_an_error_in_a_mounted_app_too(prefix):
+    app, outer = App(__name__, secret_key="the secret of this test"), App("outer")
+    refused = []
+
+    async def foreign(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with pytest.raises(RuntimeError) as caught:
+            session.update(a=1)
+        refused.append(str(caught.value).partition(",")[0])
+        await send({"type": "http.response.body"})
+
+    app.mount("/foreign", foreign)
+    outer.mount("/inner", app)
+    await get(outer if prefix else app, f"{prefix}/foreign/")
+
+    assert refused == ["the session was first touched after the answer had started"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+async def test_what_a_teardown_does_too_late_is_an_error_in_a_mounted_app_too(prefix, caplog):
+    app, outer = App(__name__, secret_key="the secret of this test"), App("outer")
+
+    @app.get("/")
+    async def view():
+        return "whole"
+
+    app.teardown_request(lambda error: session.update(a=1))
+    outer.mount("/inner", app)
+    await get(outer if prefix else app, f"{prefix}/")
+
+    assert "the session was first touched after the answer had started" in caplog.text
+
+
 async def test_a_start_function_that_fails_gives_an_error_page(caplog):
     app = App(__name__)
 
@@ -486,6 +709,30 @@ async def test_an_error_of_a_foreign_app_before_its_start_is_ours(caplog):
     response = await get(outer, "/foreign/")
 
     assert (response.text, response.headers["x-added"]) == ("ours", "1")
+
+
+@pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
+async def test_a_foreign_app_in_a_mounted_app_is_that_apps_affair(errors, told, caplog):
+    inner, outer = App("inner"), App("outer")
+    seen = []
+
+    async def broken(scope, receive, send):
+        if scope["type"] == "http":
+            seen.append(f"{current_app.import_name} {request.path} {g.name}")
+            raise ValueError
+
+    for app in (inner, outer):
+        app.before_request(lambda: setattr(g, "name", f"g of {current_app.import_name}"))
+        app.on("exception")(lambda request, error: seen.append(f"exception {request.app.import_name}"))
+        app.errorhandler(500)(stream_whose)
+    inner.mount("/foreign", broken)
+    outer.mount("/inner", inner, errors=errors)
+
+    async with Client(outer, raise_errors=False) as client:
+        response = await client.get("/inner/foreign/x")
+
+    assert seen == ["inner /foreign/x g of inner", f"exception {told}"]
+    assert (response.text, len(caplog.records)) == (told, 1)
 
 
 async def test_an_error_of_a_foreign_app_after_its_start_breaks_the_connection(caplog):
@@ -595,6 +842,31 @@ async def test_a_client_that_leaves_a_foreign_app_is_no_error(own, caplog):
             assert await anext(response.aiter_raw()) == b"x"
 
     assert caplog.records == []
+
+
+async def test_a_client_that_leaves_inside_a_body_that_starlette_reads_is_no_error(caplog):
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def read(request):
+        return Response(await request.body())
+
+    outer, torn_down = App("outer"), []
+    outer.teardown_request(lambda error: torn_down.append(repr(error)))
+    outer.mount("/foreign", Starlette(routes=[Route("/", read, methods=["POST"])]))
+    scope = {"type": "http", "method": "POST", "path": "/foreign/", "query_string": b"", "headers": []}
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"half", "more_body": True}]
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message): ...
+
+    await outer(scope, receive, send)
+
+    assert caplog.records == []
+    assert torn_down == ["ClientDisconnect('the client left before the end of its request')"]
 
 
 async def test_a_client_that_leaves_a_task_group_of_a_foreign_app_is_no_error(caplog):

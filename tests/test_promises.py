@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import microweb
-from microweb import App, Response, Router, SyncRequest, g
+from microweb import App, Response, Router, SyncRequest, after_this_request, g
 from microweb.testing import Client, SyncClient
 
 SOURCES = sorted(Path(microweb.__file__).parent.rglob("*.py"))
@@ -160,19 +160,35 @@ async def test_requests_at_the_same_time_do_not_see_each_other():
     assert answers == {name: {"name": name, "path": f"/{name}"} for name in arrived}
 
 
-def test_a_response_returned_to_a_second_request_is_refused():
-    app = App(__name__)
-    kept = Response("hello")
+def layer_that_gives(response):
+    async def layer(request, call_next):
+        return response
 
-    @app.get("/")
-    async def home():
-        return kept
+    return layer
 
-    with SyncClient(app, raise_errors=False) as client:
-        client.get("/")
-        again = client.get("/")
 
-    assert again.status_code == 500
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda app, kept: app.add_route("/", lambda: kept, endpoint="view"),
+        lambda app, kept: app.add_route("/", lambda: (kept, 201), endpoint="view"),
+        lambda app, kept: app.middleware(layer_that_gives(kept)),
+        lambda app, kept: app.before_request(lambda: kept),
+        lambda app, kept: app.after_request(lambda response: kept),
+        lambda app, kept: app.errorhandler(404)(lambda error: kept),
+        lambda app, kept: app.before_request(lambda: after_this_request(lambda response: kept) and None),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+def test_a_response_returned_to_a_second_request_is_refused(register, prefix):
+    app, outer = App(__name__), App("outer")
+    register(app, Response("hello"))
+    outer.mount("/inner", app)
+
+    with SyncClient(outer if prefix else app, raise_errors=False) as client:
+        answers = [client.get(f"{prefix}/") for _ in range(2)]
+
+    assert (answers[0].text, answers[1].status_code) == ("hello", 500)
 
 
 # 7. One bad request writes at most one log line ---------------------------------------------------

@@ -205,6 +205,26 @@ async def test_json_can_be_forced_and_silenced_and_typed():
     assert answer == {"forced": {"a": 1}, "silent": None, "typed": {"a": 1}}
 
 
+@pytest.mark.parametrize(("depth", "status"), [(64, 200), (65, 400)])
+async def test_json_is_read_as_deep_as_the_limit_says(depth, status):
+    app = App(__name__)
+    app.post("/")(read_json)
+    app.post("/silent", endpoint="silent")(read_json_silently)
+
+    body = b"[" * depth + b"]" * depth
+
+    assert (await post(app, "/", body, "application/json")).status_code == status
+    assert ((await post(app, "/silent", body, "application/json")).json() == ["nothing"]) == (status == 400)
+
+
+async def read_json(request):
+    return await request.json()
+
+
+async def read_json_silently(request):
+    return await request.json(silent=True) or ["nothing"]
+
+
 async def test_the_body_is_read_once_and_kept():
     app = App(__name__)
 

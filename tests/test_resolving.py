@@ -291,8 +291,14 @@ async def test_unknown_parameters_are_those_that_no_dependency_names_either():
 # Generators ----------------------------------------------------------------------------------------
 
 
-async def test_a_generator_is_closed_before_the_answer_is_sent_and_after_the_view(log):
+@pytest.mark.parametrize("has_hook", [True, False])
+async def test_a_generator_is_closed_before_the_answer_is_sent_and_after_the_view(log, has_hook):
     app = App(__name__)
+
+    async def hook(value: Annotated[str, Depends(log.dependency)]): ...
+
+    if has_hook:
+        app.before_request(hook)
 
     @app.get("/")
     async def view(value: Annotated[str, Depends(log.dependency)]):
@@ -428,12 +434,18 @@ async def test_an_error_that_a_generator_makes_of_another_is_the_answer():
     assert (await get(app)).status_code == 409
 
 
-async def test_an_error_while_closing_is_a_500_that_the_hooks_see(caplog):
+@pytest.mark.parametrize("has_hook", [True, False])
+async def test_an_error_while_closing_is_a_500_that_the_hooks_see(has_hook, caplog):
     app, seen = App(__name__), []
 
     async def commit():
         yield
         raise OSError("commit failed")
+
+    async def hook(value: Annotated[None, Depends(commit)]): ...
+
+    if has_hook:
+        app.before_request(hook)
 
     @app.get("/")
     async def view(value: Annotated[None, Depends(commit)]):
@@ -446,6 +458,26 @@ async def test_an_error_while_closing_is_a_500_that_the_hooks_see(caplog):
     assert (await get(app)).status_code == 500
     assert seen == [500]
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+
+
+async def test_an_error_while_closing_leaves_the_other_generators_to_be_closed(log):
+    app = App(__name__)
+
+    async def commit():
+        yield
+        raise OSError("commit failed")
+
+    @app.get("/")
+    async def view(first: Annotated[str, Depends(log.dependency)], second: Annotated[None, Depends(commit)]):
+        return "ok"
+
+    @app.after_request
+    async def after(response):
+        log.append(response.status_code)
+
+    await get(app)
+
+    assert log == ["open", "close", 500]
 
 
 @pytest.mark.parametrize("body", ["async", "sync"])
@@ -486,6 +518,25 @@ async def test_of_a_stream_that_fails_a_generator_is_told_after_it(log):
         await get(app, raise_errors=True)
 
     assert log == ["open", "KeyError", "close"]
+
+
+async def test_of_a_stream_whose_request_breaks_off_a_generator_is_told(log):
+    app = App(__name__)
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"half", "more_body": True}]
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message): ...
+
+    @app.post("/")
+    async def echo(request: Request, value: Annotated[str, Depends(log.dependency)]):
+        return request.stream()
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}, "method": "POST", "path": "/"}
+    await app({**scope, "query_string": b"", "headers": []}, receive, send)
+
+    assert log == ["open", "ClientDisconnect", "close"]
 
 
 async def hold_task_group():
@@ -678,6 +729,32 @@ async def test_calling_on_again_resolves_anew(log):
     await get(app)
 
     assert log == ["open", "close"] * 2
+
+
+@pytest.mark.parametrize("has_hook", [True, False])
+async def test_calling_on_again_calls_what_is_depended_on_again(has_hook):
+    app = App(__name__)
+    calls = []
+
+    @app.middleware
+    async def twice(request, call_next):
+        await call_next(request)
+        return await call_next(request)
+
+    async def count():
+        calls.append(1)
+        return len(calls)
+
+    async def hook(number: Annotated[int, Depends(count)]): ...
+
+    @app.get("/")
+    async def view(number: Annotated[int, Depends(count)]):
+        return [number]
+
+    if has_hook:
+        app.before_request(hook)
+
+    assert (await get(app)).json() == [2]
 
 
 async def test_an_error_leaves_no_reference_cycle(log):

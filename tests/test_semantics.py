@@ -442,6 +442,48 @@ async def test_a_body_that_is_not_sent_is_closed_before_teardown(method, status)
     assert events == ["closed", "torn down"]
 
 
+async def test_what_a_layer_wraps_around_a_body_is_closed_before_teardown_too():
+    app, events = App(__name__), []
+
+    @app.middleware
+    async def wrap(request, call_next):
+        response = await call_next(request)
+        response.iterable = Body(events)
+        return response
+
+    @app.get("/")
+    async def view():
+        yield "chunk"
+
+    app.teardown_request(lambda error: events.append("teardown"))
+    await walk(app, method="HEAD")
+
+    assert events == ["closed", "teardown"]
+
+
+async def test_a_body_that_cannot_be_closed_is_logged_and_the_rest_is_closed_all_the_same(caplog):
+    app, events = App(__name__), []
+
+    class Stuck(Body):
+        async def aclose(self):
+            raise ValueError("stuck")
+
+    @app.middleware
+    async def replace(request, call_next):
+        await call_next(request)
+        return StreamingResponse(Stuck(events))
+
+    @app.get("/")
+    async def view():
+        return StreamingResponse(Body(events))
+
+    app.teardown_request(lambda error: events.append("teardown"))
+    await walk(app, method="HEAD")
+
+    assert events == ["closed", "teardown"]
+    assert [repr(record.exc_info[1]) for record in caplog.records] == ["ValueError('stuck')"]
+
+
 async def test_a_body_is_closed_when_the_request_is_cancelled_before_its_first_step():
     app = App(__name__)
     events = []
@@ -491,6 +533,67 @@ async def test_waiting_for_the_client_to_leave_takes_nothing_from_the_body():
         sent = await walk(app, method="POST", receive=receive)
 
     assert (sent[0]["status"], sent[1]["body"]) == (200, b"whole body")
+
+
+async def test_receive_is_called_by_one_at_a_time():
+    app = App(__name__)
+    messages = [{"type": "http.request", "body": b"part", "more_body": more} for more in (False, True, True)]
+    under_way = 0
+
+    async def receive():
+        nonlocal under_way
+        assert not under_way
+        under_way += 1
+        for _ in range(10):  # Longer than `is_disconnected` looks on.
+            await anyio.lowlevel.checkpoint()
+        if not messages:
+            await anyio.sleep_forever()
+        under_way -= 1
+        return messages.pop()
+
+    @app.post("/")
+    async def view(request: Request):
+        await request.is_disconnected()
+        return await request.body()
+
+    with anyio.fail_after(10):
+        sent = await walk(app, method="POST", receive=receive)
+
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"partpartpart")
+
+
+async def test_behind_a_body_that_was_read_outside_a_foreign_app_waits_for_the_client_itself():
+    app, received = App(__name__), []
+    messages = [{"type": "http.request", "body": b"whole", "more_body": False}]
+
+    async def receive():
+        if not messages:
+            await anyio.sleep_forever()
+        return messages.pop()
+
+    async def foreign(scope, receive, send):
+        assert scope["type"] == "http"
+
+        async def listen():
+            for _ in range(2):
+                received.append(await receive())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    @app.before_request
+    async def read(request: Request):
+        await request.body()
+
+    app.mount("/foreign", foreign)
+    with anyio.fail_after(10):
+        await walk(app, "/foreign/", "POST", receive)
+
+    assert received == [{"type": "http.request", "body": b"whole", "more_body": False}]
 
 
 async def test_a_request_that_its_client_left_is_a_499_for_the_layers_and_nothing_for_server_and_log(caplog):
