@@ -19,7 +19,7 @@ from microweb.forms import NO_FIELDS, Part, field_too_large, find_boundary, pars
 from microweb.headers import RequestHeaders, find_content_lines, find_header
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
-from microweb.uploads import SyncUploadFile, UploadFile
+from microweb.uploads import SyncUploadFile, UploadFile, keep_piece
 from microweb.workers import release_blocking
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def collect(
     files: list[tuple[str, UploadFile]] = []
     part: Part | None = None
     upload: UploadFile | None = None
-    pieces: list[bytes] = []
+    pieces: list[bytes | bytearray] = []
     chunks = request.connection.stream("form()")
     try:
         async for chunk in chunks:
@@ -143,7 +143,7 @@ async def collect(
                     else:
                         if most is not None and part.bytes_received > most:
                             raise field_too_large(most)
-                        pieces.append(event)
+                        keep_piece(pieces, event)
                 elif event is not None:
                     part = event
                     if part.filename is not None:
@@ -248,11 +248,11 @@ class FormPart:
 
         Raises: as ``chunks``; RequestEntityTooLarge when it is larger.
         """
-        pieces: list[bytes] = []
+        pieces: list[bytes | bytearray] = []
         async for piece in self.chunks():
             if self._most is not None and self._part.bytes_received > self._most:
                 raise field_too_large(self._most)
-            pieces.append(piece)
+            keep_piece(pieces, piece)
         return b"".join(pieces)
 
     async def text(self) -> str:

@@ -78,14 +78,18 @@ class Part:
         self.filename: str | None = None
         self.content_type: str | None = None
         self._headers: RequestHeaders | None = None
-        is_form_data = False
+        disposition: str | None = None
         for name, value in headerlist:
             if name == "Content-Disposition":
-                if is_form_data:
+                if disposition is not None:
+                    # SECURITY: test_a_part_with_two_dispositions_is_a_400: a filter in front of us may take the other.
                     raise BadRequest("A part of the form has two Content-Disposition headers.")
-                is_form_data, self.name, self.filename = parse_disposition(value)
+                disposition = value
             elif name == "Content-Type":
                 self.content_type = value
+        is_form_data = False
+        if disposition is not None:
+            is_form_data, self.name, self.filename = parse_disposition(disposition)
         if not is_form_data:
             raise BadRequest("A part of the form has no Content-Disposition: form-data.")
 

@@ -48,6 +48,9 @@ class Representation:
 class MessagePack(Representation):
     """MessagePack, written and read by msgspec: the types are those of JSON, and bytes and times as they are.
 
+    What it has no room for is written as text: whole numbers beyond 64 bits, and times that in UTC lie outside the
+    years 1 to 9999.
+
     >>> from microweb import App
     >>> app = App(__name__)
     >>> app.representations["application/msgpack"] = MessagePack()
@@ -58,8 +61,16 @@ class MessagePack(Representation):
     def __init__(self) -> None:
         import msgspec
 
-        encoder = msgspec.msgpack.Encoder(enc_hook=json.encode_unknown)
-        super().__init__(encoder.encode, msgspec.msgpack.Decoder(ext_hook=refuse_extension).decode)
+        encode = msgspec.msgpack.Encoder(enc_hook=json.encode_unknown).encode
+
+        def write(value: Any) -> bytes:
+            try:
+                return encode(value)
+            except OverflowError:
+                # SECURITY: test_what_messagepack_has_no_room_for_is_sent_as_text: a client may have sent it.
+                return encode(spell_out(value, encode))
+
+        super().__init__(write, msgspec.msgpack.Decoder(ext_hook=refuse_extension).decode)
 
 
 class Representations(MutableMapping[str, Representation]):
@@ -190,6 +201,29 @@ class Negotiation:
 def is_data(value: Any) -> bool:
     """Whether a view's value is data, which has no type yet."""
     return isinstance(value, dict | list) or is_struct(value) or hasattr(value, "model_dump_json")
+
+
+def spell_out(value: Any, encode: Callable[[Any], bytes]) -> Any:
+    """A value in plain types, with texts in the place of those of its numbers and times that ``encode`` refuses."""
+    from datetime import datetime
+
+    import msgspec
+
+    own_types = (bytes, bytearray, memoryview, datetime)
+
+    def spell(plain: Any) -> Any:
+        if isinstance(plain, dict):
+            return {spell(key): spell(item) for key, item in plain.items()}
+        if isinstance(plain, list | tuple):
+            return [spell(item) for item in plain]
+        if isinstance(plain, int | datetime):
+            try:
+                encode(plain)
+            except OverflowError:
+                return plain.isoformat() if isinstance(plain, datetime) else str(plain)
+        return plain
+
+    return spell(msgspec.to_builtins(value, builtin_types=own_types, enc_hook=json.encode_unknown))
 
 
 def refuse_extension(code: int, data: memoryview) -> Any:

@@ -144,9 +144,10 @@ def test_a_name_that_ends_with_a_backslash_is_taken():
     assert part('form-data; name="a\\"').name == "a\\"
 
 
-def test_a_part_with_two_dispositions_is_a_400():
+@pytest.mark.parametrize("first", ['form-data; name="b"', "attachment", ""])
+def test_a_part_with_two_dispositions_is_a_400(first):
     with pytest.raises(BadRequest, match="two Content-Disposition"):
-        part('form-data; name="a"', ("Content-Disposition", 'form-data; name="b"'))
+        part(first, ("Content-Disposition", 'form-data; name="a"'))
 
 
 @pytest.mark.parametrize(

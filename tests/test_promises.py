@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import re
 import threading
 from asyncio import Runner
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import microweb
 from microweb import App, Response, Router, SyncRequest, after_this_request, g
+from microweb.middleware import CORS, RequestID
 from microweb.testing import Client, SyncClient
 
 SOURCES = sorted(Path(microweb.__file__).parent.rglob("*.py"))
@@ -37,6 +39,8 @@ HOSTILE = [
 def curious():
     """Asks an app that looks at everything a request has."""
     app = App(__name__)
+    app.add_middleware(CORS(re.compile(r".*", re.DOTALL), credentials=True))
+    app.add_middleware(RequestID())
 
     def look(request):
         seen = [request.path, request.args.lists(), list(request.headers.items()), request.cookies.to_dict()]
@@ -88,8 +92,10 @@ headers = st.lists(
                 b"content-type",
                 b"content-length",
                 b"host",
+                b"origin",
                 b"range",
                 b"x-a",
+                b"x-request-id",
             ]
         ),
         st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
@@ -104,6 +110,7 @@ headers = st.lists(
 @given(path=st.binary(max_size=40), query=st.binary(max_size=40), headers=headers)
 @example(path=b"/", query=b"a=%ff&=&&a", headers=[(b"host", b"a b")])
 @example(path=b"/", query=b"", headers=[(b"host", b"evil.example\\@x"), (b"host", b"again")])
+@example(path=b"/", query=b"", headers=[(b"origin", b"https://a\x01.example")])
 def test_no_path_query_or_header_makes_a_500(curious, path, query, headers):
     status = curious("GET", b"/" + path, query, headers)
 

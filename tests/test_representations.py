@@ -524,6 +524,23 @@ async def test_what_no_json_could_say_is_a_400(body):
     assert (await send(app, body)).status_code == 400
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
+@pytest.mark.parametrize("day", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-00:01"])
+async def test_what_messagepack_has_no_room_for_is_sent_as_text(number, day):
+    app = make_app()
+    known = {"raw": b"raw", "at": datetime(2020, 1, 1, tzinfo=UTC), "least": -(2**63), "most": 2**64 - 1}
+
+    @app.get("/")
+    async def view(n: int, day: datetime):
+        return {**known, "n": [n], "person": Person("Ada", n), "day": day, n: 1}
+
+    packed = await ask(app, PACKED, f"/?n={number}&day={day.replace('+', '%2B')}")
+    text = str(number)
+    assert msgspec.msgpack.decode(packed.content) == {
+        **known, "n": [text], "person": {"name": "Ada", "age": text}, "day": day, text: 1
+    }  # fmt: skip
+
+
 async def test_a_representation_of_the_program_is_read_with_its_own_function():
     app = App(__name__)
     app.representations["text/pairs"] = Representation(

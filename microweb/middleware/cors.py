@@ -81,7 +81,7 @@ class CORS:
         if max_age is not None:
             try:
                 self._preflight.append(("Access-Control-Max-Age", str(int(max_age))))
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 raise SetupError(f"CORS takes a max_age in whole seconds, or None, not {max_age!r}") from None
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -106,11 +106,10 @@ class CORS:
     def allows(self, origin: str) -> bool:
         """Whether pages of ``origin`` may read the answers."""
         # SECURITY: test_an_origin_that_only_looks_like_a_listed_one_is_refused: whole origins are compared.
-        return (
-            self._any_origin
-            or origin in self._origins
-            or any(pattern.fullmatch(origin) is not None for pattern in self._patterns)
-        )
+        if self._any_origin or origin in self._origins:
+            return True
+        # SECURITY: test_what_no_header_can_hold_is_no_origin: h11 lets control characters through, patterns often too.
+        return origin.isprintable() and any(pattern.fullmatch(origin) is not None for pattern in self._patterns)
 
     def _answer_preflight(self, origin: str, method: str, wanted: str | None) -> Response:
         if not self.allows(origin):

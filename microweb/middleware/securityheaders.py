@@ -89,7 +89,7 @@ class SecurityHeaders:
             self._lines = encode((name, value) for name, value in self._plain_headers() if value)
             self._transport = encode([("Strict-Transport-Security", self._make_transport())])
             self._policy_lines = encode([(self._policy_name, self._policy.replace(PLACEHOLDER, ""))])
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
             raise SetupError(f"an option of SecurityHeaders makes no header: {error}") from None
         if not self._policy:
             self._policy_lines = []

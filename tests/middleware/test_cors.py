@@ -88,6 +88,22 @@ async def test_a_pattern_matches_whole_origins():
     assert response.headers["access-control-allow-origin"] == "https://one.shops.example"
 
 
+@pytest.mark.parametrize("character", ["\x01", "\t", "\n", "\x7f", "\x85"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_what_no_header_can_hold_is_no_origin(character, method):
+    app = make_app(re.compile(r"https://[^/]*\.shops\.example", re.DOTALL))
+    headers = [
+        (b"origin", f"https://a{character}b.shops.example".encode("latin-1")),
+        (b"access-control-request-method", b"PUT"),
+    ]
+
+    async with Client(app, lint=False) as client:
+        response = await client.request(method, "/", headers=headers)
+
+    assert response.status_code == (200 if method == "GET" else 403)
+    assert "access-control-allow-origin" not in response.headers
+
+
 async def test_everybody_gets_a_star_and_caches_need_not_tell_them_apart():
     async with Client(make_app("*")) as client:
         response = await client.get("/", headers={"Origin": "https://anyone.example"})
@@ -132,6 +148,12 @@ async def test_credentials_are_never_let_through_for_every_site(origins):
 async def test_an_origin_that_is_none_is_a_mistake(origin):
     with pytest.raises(SetupError, match="an origin is a scheme and a host"):
         CORS([origin])
+
+
+@pytest.mark.parametrize("max_age", ["soon", float("nan"), float("inf")])
+def test_a_max_age_that_is_no_number_of_seconds_is_a_mistake(max_age):
+    with pytest.raises(SetupError, match="a max_age in whole seconds"):
+        CORS(SHOP, max_age=max_age)
 
 
 async def test_an_origin_may_be_written_as_people_write_it():

@@ -125,6 +125,21 @@ async def test_several_lines_are_one_list():
     assert [(await see(make_app(hops=hops), lines))["client"][0] for hops in (1, 2)] == ["10.0.0.2", "203.0.113.7"]
 
 
+def test_the_lines_of_one_header_are_read_in_linear_time(growth):
+    async def answer(scope, receive, send):
+        assert scope["client"] == ("203.0.113.7", 0)
+
+    behind_proxy = ProxyHeaders(["10.0.0.0/8"])(answer)
+
+    def read(count):
+        lines = [(b"x-forwarded-for", b"203.0.113.7")] * count
+        scope = {"type": "http", "path": "/", "headers": lines, "client": ("10.1.2.3", 4000)}
+        with pytest.raises(StopIteration):
+            behind_proxy(scope, None, None).send(None)
+
+    assert growth(read, 25_000, 50_000) < 2.6
+
+
 async def test_a_header_with_underscores_is_dropped():
     app = make_app()
     app.get("/headers", endpoint="headers")(lambda request: list(request.headers))

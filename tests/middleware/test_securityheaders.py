@@ -272,6 +272,7 @@ async def test_what_a_foreign_app_sets_itself_stays(nonce_in):
         ({"referrer_policy": "a\nb"}, "control character"),
         ({"content_security_policy": {"img-src": "a\r\nx: y"}}, "control character"),
         ({"content_security_policy_report_only": True}, "report_uri"),
+        ({"strict_transport_security_max_age": float("inf")}, "infinity"),
     ],
 )
 def test_an_option_that_is_none_says_what_to_write_instead(options, message):

@@ -5,7 +5,7 @@ transport and the checker between both sides, and ends in views that bind, conve
 """
 
 import enum
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -86,13 +86,14 @@ def make_app():
         ratio: float = 0.5,
         switch: bool = False,
         day: date | None = None,
+        at: datetime | None = None,
         span: timedelta | None = None,
         colour: Colour | None = None,
         kind: Literal["a", "b"] = "a",
         several: Annotated[list[int] | None, Query("n")] = None,
         name: str = "",
     ):
-        return {"number": number, "ratio": ratio, "several": several, "name": name, "span": span}
+        return {"number": number, "ratio": ratio, "several": several, "name": name, "span": span, "at": at}
 
     @app.get("/search")
     async def by_struct(search: Annotated[Search, Query(forbid_unknown=True)]):
@@ -204,14 +205,14 @@ def test_no_path_makes_a_500(client, path):
     check(client.get("/paths/" + "".join(f"%{byte:02X}" for byte in target.encode()[:20_000])))
 
 
+ARGUMENTS = ["number", "ratio", "switch", "day", "at", "span", "colour", "kind", "n", "name", "term", "page", "tags"]
+
+
 @given(
     path=st.sampled_from(["/query", "/search", "/inner/a-b.txt", "/nowhere"]),
     query=st.lists(
         st.tuples(
-            st.sampled_from(
-                ["number", "ratio", "switch", "day", "span", "colour", "kind", "n", "name", "term", "page", "tags"]
-            )
-            | texts,
+            st.sampled_from(ARGUMENTS) | texts,
             values,
         ),
         max_size=5,
@@ -263,6 +264,19 @@ def test_no_json_or_packed_value_makes_a_500(client, path, value):
         for accept in ("application/json", PACKED):
             answer = client.post(path, content=encode(value), headers={"content-type": kind, "accept": accept})
             check(answer)
+
+
+offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(number=st.integers(), at=st.datetimes(timezones=offsets))
+@example(number=2**64, at=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))))
+@example(number=-(10**4000), at=datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1))))
+def test_no_number_or_time_makes_a_500_in_any_type(client, number, at):
+    for accept in ("application/json", PACKED):
+        headers = {"content-type": "application/json", "accept": accept}
+        check(client.get("/query", params={"number": number, "at": at.isoformat()}, headers=headers))
+        check(client.post("/any", content=str(number), headers=headers))
 
 
 @given(

@@ -13,6 +13,7 @@ MEGABYTE = 1_000_000
 LIMIT = 4 * MEGABYTE
 PIECE = 65_536
 MULTIPART = [(b"content-type", b"multipart/form-data; boundary=b")]
+FIELD = b'--b\r\nContent-Disposition: form-data; name="field"\r\n\r\n'
 PREAMBLE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
 
 
@@ -31,6 +32,14 @@ def make_app():
     async def files(request):
         return str((await request.files())["file"].size)
 
+    @app.post("/fields")
+    async def fields(request):
+        return str(len((await request.form())["field"]))
+
+    @app.post("/texts")
+    async def texts(request):
+        return str([len(await part.text()) async for part in request.parts()])
+
     @app.post("/parts")
     async def parts(request):
         async for part in request.parts():
@@ -48,8 +57,8 @@ def make_app():
 class Sender:
     """A server that hands on ``total`` bytes, each message made when it is asked for, and keeps none of them."""
 
-    def __init__(self, total, beginning=b"", end=b""):
-        self.left = total
+    def __init__(self, total, beginning=b"", end=b"", *, piece=PIECE):
+        self.left, self.piece = total, piece
         self.beginning, self.end = beginning, end
 
     async def __call__(self):
@@ -58,7 +67,7 @@ class Sender:
             return {"type": "http.request", "body": beginning, "more_body": True}
         if self.left <= 0:
             return {"type": "http.request", "body": self.end, "more_body": False}
-        size = min(PIECE, self.left)
+        size = min(self.piece, self.left)
         self.left -= size
         return {"type": "http.request", "body": bytes(bytearray(size)), "more_body": self.left > 0 or bool(self.end)}
 
@@ -79,7 +88,8 @@ def measure(path, receive, headers=()):
         await app(scope, receive, send)
 
     async def warm_up_and_measure():
-        await post(Sender(10, PREAMBLE, b"\r\n--b--\r\n") if headers == MULTIPART else Sender(10), headers)
+        beginning = FIELD if path == "/fields" else PREAMBLE
+        await post(Sender(10, beginning, b"\r\n--b--\r\n") if headers == MULTIPART else Sender(10), headers)
         gc.collect()
         tracemalloc.start()
         try:
@@ -106,6 +116,15 @@ def test_receiving_takes_no_more_memory_than_the_limit_allows(path, headers, tot
     assert peak < LIMIT + MEGABYTE
     # What is not to be kept is not kept.
     assert path == "/body" or peak < 3 * MEGABYTE
+
+
+@pytest.mark.parametrize(("path", "beginning"), [("/files", PREAMBLE), ("/fields", FIELD), ("/texts", FIELD)])
+def test_a_form_that_comes_in_tiny_pieces_takes_no_more_memory(path, beginning):
+    sender = Sender(100_000, beginning, b"\r\n--b--\r\n", piece=2)
+
+    status, peak = measure(path, sender, MULTIPART)
+
+    assert (status, peak < MEGABYTE) == (200, True)
 
 
 @pytest.mark.parametrize("claim", [b"0", b"5", b"%d" % LIMIT, b"%d" % (LIMIT + 1), b"9" * 15, b"9" * 5000, b"many"])
