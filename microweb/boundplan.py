@@ -55,7 +55,7 @@ class BoundPlan(Plan):
     To its callers it is a coroutine function that takes the request, whatever the function itself is.
     """
 
-    __slots__ = ("change", "converts", "filter", "node", "nodes")
+    __slots__ = ("change", "converts", "filter", "node", "nodes", "opens_in_thread")
 
     is_bound = True
 
@@ -69,6 +69,8 @@ class BoundPlan(Plan):
         self.converts = converts
         """Whether it is a view: its value becomes a response while its dependencies are still open."""
         self.filter = filter
+        self.opens_in_thread = any(node.is_threaded and node.is_generator for node in nodes[:-1])
+        """Whether a ``def`` generator is among its dependencies."""
         self.change: Change | None = None
         """What its values are passed through after the filter."""
         self.is_async = self.is_coroutine_function = self.is_plain = self.passes_request = True
@@ -118,6 +120,8 @@ class BoundPlan(Plan):
 
     async def run(self, request: Any, resolution: Resolution, *leading: Any) -> Any:
         """Call the function with what ``resolution`` has and what it still needs."""
+        if self.opens_in_thread:
+            resolution.keep_context()
         value = await Run(self.nodes, request, resolution, leading).walk()
         if self.filter is not None:
             value = self.filter(value)

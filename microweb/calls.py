@@ -36,10 +36,10 @@ from collections.abc import Sized
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any
 
-from microweb.contextvariables import changed_variables, ignore_variables
+from microweb.contextvariables import changed_variables, ignore_variables, missing
 from microweb.threads import Job, ThreadRequest
 
-__all__ = ["Call", "serving"]
+__all__ = ["Call", "SharedContext", "serving"]
 
 serving: ContextVar[ThreadRequest | None] = ContextVar("microweb_serving", default=None)
 """The request of a thread that this task is serving, or the task that made this one."""
@@ -176,3 +176,31 @@ class Call(Job):
         if request is not None:
             self.request = None
             request.refuse()
+
+
+class SharedContext:
+    """One context for several calls, one after the other: what a generator sets in one, it may reset by its token in
+    another."""
+
+    __slots__ = ("_adopted", "_context", "_seen")
+
+    def __init__(self) -> None:
+        self._context: Context | None = None
+        self._seen = Context()
+        self._adopted: dict[ContextVar[Any], Token[Any]] = {}
+
+    def lend(self, call: Job) -> None:
+        """Let a call of the running task run in it, which has just been made and waits for no thread yet."""
+        now = copy_context()
+        context = self._context
+        if context is None:
+            self._context = call.context
+        else:
+            # What the task changed since the last call; some of it was taken over from the thread.
+            for variable, value in changed_variables(now, self._seen):
+                if context.get(variable, missing) is not value:
+                    context.run(variable.set, value)
+            call.context = context
+            call.before = context.copy()
+        self._seen = now
+        call.adopted = self._adopted

@@ -29,7 +29,7 @@ async def finish(request: Incoming, response: Response) -> Response:
         for function in finishers:
             try:
                 changed = function(response)
-                if hasattr(changed, "__await__"):
+                while hasattr(changed, "__await__"):  # A `def` function in its thread may give another one.
                     changed = await changed
                 if changed is not None:
                     response = to_response(changed, request, "a function of after_this_request")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import Context, ContextVar, Token, copy_context
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from microweb.callers import call_of
-from microweb.calls import Call
-from microweb.contextvariables import changed_variables, missing
+from microweb.calls import Call, SharedContext
 from microweb.threads import here
 from microweb.workers import Worker
 
@@ -34,7 +32,6 @@ class _Iteration(Generic[Value]):
     """A sync iterator that a worker thread drives and a task reads."""
 
     __slots__ = (
-        "_adopted",
         "_call",
         "_context",
         "_ended",
@@ -43,7 +40,6 @@ class _Iteration(Generic[Value]):
         "_iterable",
         "_iterator",
         "_label",
-        "_seen",
         "_worker",
     )
 
@@ -57,10 +53,7 @@ class _Iteration(Generic[Value]):
         self._ended = False
         self._is_pulling = False
         """Whether the thread is inside of the iterator."""
-        # One context for all trips: what a generator sets in one, it may reset by its token in another.
-        self._context: Context | None = None
-        self._seen = Context()
-        self._adopted: dict[ContextVar[Any], Token[Any]] = {}
+        self._context = SharedContext()
 
     def __aiter__(self) -> _Iteration[Value]:
         return self
@@ -118,19 +111,7 @@ class _Iteration(Generic[Value]):
 
     def _depart(self, function: Callable[[], None]) -> Call:
         call = call_of(self._worker, function, (), self._label)
-        now = copy_context()
-        context = self._context
-        if context is None:
-            self._context = call.context
-        else:
-            # What the reader changed since the last trip; some of it was taken over from the thread.
-            for variable, value in changed_variables(now, self._seen):
-                if context.get(variable, missing) is not value:
-                    context.run(variable.set, value)
-            call.context = context
-            call.before = context.copy()
-        self._seen = now
-        call.adopted = self._adopted
+        self._context.lend(call)
         self._worker._submit(call)
         self._call = call
         return call

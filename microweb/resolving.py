@@ -16,12 +16,15 @@ from __future__ import annotations
 import sys
 from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microweb.dependencies import WRONG, Errors, Node
 from microweb.errors import InvalidParameters
 from microweb.formreading import read_form
 from microweb.loops import current_task, is_cancelled
+
+if TYPE_CHECKING:
+    from microweb.calls import SharedContext
 
 __all__ = ["READER", "Resolution", "Run", "close_after"]
 
@@ -32,7 +35,7 @@ READER = "the body parameter"
 class Resolution:
     """The dependencies of one request, from the first that is called to the last that is closed."""
 
-    __slots__ = ("cache", "holding", "opened", "request")
+    __slots__ = ("cache", "context", "holding", "is_in_thread", "opened", "request")
 
     def __init__(self, request: Any) -> None:
         self.request = request
@@ -41,6 +44,10 @@ class Resolution:
         """The generators that stand at their ``yield``, and whether each holds a cancel scope there."""
         self.holding: Node | None = None
         """One that stands at its ``yield`` inside a cancel scope or a task group of its own."""
+        self.context: SharedContext | None = None
+        """In which ``def`` generators are opened and closed: each may reset what it has set by its token."""
+        self.is_in_thread = False
+        """Whether a thread is inside of that context."""
 
     def open(self, node: Node, generator: Any, *, holds: bool = False) -> None:
         """Note a generator that stands at its ``yield``, inside a cancel scope or a task group if it ``holds`` one."""
@@ -50,6 +57,13 @@ class Resolution:
         self.opened.append((node, generator, holds))
         if holds:
             self.holding = node
+
+    def keep_context(self) -> None:
+        """Let ``def`` functions run in one context from here on: a generator of them is about to be opened in it."""
+        if self.context is None:
+            from microweb.calls import SharedContext
+
+            self.context = SharedContext()
 
     def check_streamable(self, source: str) -> None:
         """Refuse to stay open after the view where a cancel scope would be left open with it.
@@ -91,14 +105,17 @@ class Resolution:
                 # Without the steps through the generators: their frames hold the error, which would hold them.
                 error.__traceback__ = traceback
         self.cache.clear()
+        self.context = None
         return left
 
     async def _close_one(self, node: Node, generator: Any, error: BaseException | None) -> BaseException | None:
         """Close one; returns what it raises, if that is not ``error``: the others must be closed all the same."""
         try:
             if node.is_threaded:
+                # A thread that was left behind at a stop still has the context that the generator was opened in.
+                context = None if self.is_in_thread else self.context
                 worker = self.request.worker
-                await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label)
+                await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label, context=context)
             else:
                 await finish(generator, error, node)
         except BaseException as raised:  # noqa: BLE001 - raised by the caller
@@ -185,7 +202,8 @@ class Run:
             elif node.wants_body:
                 await self.request.connection.read(READER)
             if node.is_threaded:
-                awaitable = await self.request.worker.run(self.walk_in_thread, label=node.label)
+                context = self.resolution.context
+                awaitable = await self.request.worker.run(self.visit_thread, label=node.label, context=context)
                 if awaitable is not None:
                     # Of the last def that was called over there, which need not be the one that the trip was made for.
                     value = await awaitable
@@ -211,6 +229,14 @@ class Run:
                     value = await value
             self.take(node, value)
         return values[-1]
+
+    def visit_thread(self) -> Awaitable[Any] | None:
+        """``walk_in_thread``, noted for whoever may come to close what that has opened before it has ended."""
+        self.resolution.is_in_thread = True
+        try:
+            return self.walk_in_thread()
+        finally:
+            self.resolution.is_in_thread = False
 
     def walk_in_thread(self) -> Awaitable[Any] | None:
         """Call nodes as far as they are ``def`` and everything for them is here: they share one trip.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from microweb.absences import OF_THE_SERVER
 from microweb.app import App
 from microweb.assembly import Assembly
-from microweb.composition import Composition
+from microweb.composition import Composition, limits_of
 from microweb.errors import SetupError
 from microweb.filewatch import FileWatch, find_source_folders
 from microweb.limits import Limits
@@ -52,6 +52,10 @@ RELOAD_GRACE = 2.0
 LAST_MOMENT = 7.0
 """Seconds beyond the grace: for what was cancelled, and the five that worker threads have (``WorkerPool.close``), which
 then tells which view is left behind. After a second Ctrl-C the lifespans end only in them."""
+
+
+NO_LIMIT = 1 << 40
+"""Bytes of a websocket message where there is no limit: uvicorn counts with a number."""
 
 
 class ServeError(Exception):
@@ -171,7 +175,7 @@ def serve(
     grace = min(limits.graceful_timeout, RELOAD_GRACE) if reload else limits.graceful_timeout
     try:
         served = refreshing(app) if reload and child is not None else app
-        config = make_config(served, host, port, options, grace=grace, max_message=limits.websocket_max_message)
+        config = make_config(served, host, port, options, grace=grace, max_message=find_greatest_message(app))
         server = make_server(app, name, config, listener, child, grace=grace, reload=reload)
         with log_errors_once():
             server.run(sockets=[listener] if listener is not None else None)
@@ -225,19 +229,37 @@ def check(app: App) -> None:
     Raises:
         SetupError: the app cannot start.
     """
+    for here, assembly in find_apps(app):
+        Limits.of(here.config)
+        composition = Composition(assembly, here)
+        composition.compose_all()
+        if any(target.is_websocket for target in assembly.targets):
+            compose_websockets(composition, enter_mounted)
+
+
+def find_apps(app: App) -> Iterator[tuple[Any, Assembly]]:
+    """The app, and those of microweb that are mounted in it, each with what it is put together of."""
     waiting: list[Any] = [app]
     seen: list[Any] = []
     while waiting:
         here = waiting.pop()
         seen.append(here)
-        Limits.of(here.config)
         assembly = Assembly(here)
-        composition = Composition(assembly, here)
-        composition.compose_all()
-        if any(target.is_websocket for target in assembly.targets):
-            compose_websockets(composition, enter_mounted)
+        yield here, assembly
         mounted = [target.mount.target for target in assembly.targets if target.mount is not None]
         waiting += [inner for inner in mounted if isinstance(inner, Router) and inner not in seen]
+
+
+def find_greatest_message(app: App) -> int | None:
+    """The bytes of the largest message that any websocket takes, which the server lets through; None for no limit."""
+    greatest = 0
+    for here, assembly in find_apps(app):
+        limits = Limits.of(here.config)
+        for each in (limits, *(limits_of(target, limits) for target in assembly.targets if target.is_websocket)):
+            if each.websocket_max_message is None:
+                return None
+            greatest = max(greatest, each.websocket_max_message)
+    return greatest
 
 
 # The address -------------------------------------------------------------------------------------
@@ -329,8 +351,7 @@ def make_config(
         # Nothing from a proxy is trusted unless listed; the middleware ProxyHeaders takes the list.
         "proxy_headers": False,
     }
-    if max_message is not None:
-        settings["ws_max_size"] = max_message
+    settings["ws_max_size"] = NO_LIMIT if max_message is None else max_message
     settings |= options
     try:
         config = uvicorn.Config(served, host=host, port=port, **settings)

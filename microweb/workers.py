@@ -20,7 +20,7 @@ from typing import TypeVar, TypeVarTuple
 from weakref import finalize
 
 from microweb.callers import call_of
-from microweb.calls import serving
+from microweb.calls import SharedContext, serving
 from microweb.contextvariables import set_variables
 from microweb.threads import CallerCancelled, Crew, Job, Seat, ThreadRequest, WorkerThread, crews, here
 
@@ -116,12 +116,19 @@ class Worker(Seat):
         self._crew = pool._crew
         self._thread = None
 
-    async def run(self, function: Callable[[*Arguments], Value], *args: *Arguments, label: str = "") -> Value:
+    async def run(
+        self,
+        function: Callable[[*Arguments], Value],
+        *args: *Arguments,
+        label: str = "",
+        context: SharedContext | None = None,
+    ) -> Value:
         """Run ``function(*args)`` in the thread and wait for it.
 
         It runs in a copy of the caller's context, and the variables whose value it changed are changed
         here afterwards, also when it raised. Tokens stay there: what the function sets it must reset
-        itself. What it raises is raised here, ``StopIteration`` as a ``RuntimeError`` (PEP 479).
+        itself, there or in a later call with the same shared ``context``. What it raises is raised here,
+        ``StopIteration`` as a ``RuntimeError`` (PEP 479).
 
         A caller that is cancelled withdraws a call that has not begun; if it has, its end is awaited and
         its result dropped before the cancellation goes on. ``label`` names the call in warnings.
@@ -129,13 +136,23 @@ class Worker(Seat):
         call = call_of(self, function, args, label)
         if call.checkpoints:
             await call.begin()
+        if context is not None:
+            context.lend(call)
         self._submit(call)
         result: Value = await call.settle()
         return result
 
-    async def run_firmly(self, function: Callable[[*Arguments], Value], *args: *Arguments, label: str = "") -> Value:
+    async def run_firmly(
+        self,
+        function: Callable[[*Arguments], Value],
+        *args: *Arguments,
+        label: str = "",
+        context: SharedContext | None = None,
+    ) -> Value:
         """As ``run``, for what releases something: it runs also if the caller is cancelled, who waits for its end."""
         call = call_of(self, function, args, label)
+        if context is not None:
+            context.lend(call)
         self._submit(call)
         result: Value = await call.settle_firmly()
         return result

@@ -6,9 +6,14 @@ as ``SCRIPT_NAME``, so its own ``url_for`` keeps working.
 
 from __future__ import annotations
 
+import logging
 from asyncio import Task, create_task, wait
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeAlias
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from threading import Lock, Semaphore, Thread
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
+from weakref import finalize
 
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
 from microweb.connection import Connection
@@ -19,6 +24,13 @@ from microweb.registrations import find_place
 __all__ = ["WSGI"]
 
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+Parameters = ParamSpec("Parameters")
+Value = TypeVar("Value")
+
+PATIENCE: Final = 4.5  # seconds for busy threads at the stop: what a mounted app has for its lifespan, less a moment
+
+logger = logging.getLogger("microweb")
 
 PASSAGE = "microweb.wsgi"
 """Where the scope of a request keeps its ``Passage`` for the thread."""
@@ -55,11 +67,14 @@ class WSGI:
         self.app = app
         # a2wsgi types scopes and environs as TypedDicts; at run time they are the plain dicts that they are here.
         middleware: Any = WSGIMiddleware
-        self._asgi: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = middleware(self._run, workers=workers)
+        bridge = middleware(self._run, workers=workers)
+        # Those of concurrent.futures keep the process until the last has ended, which one that is stuck never does.
+        bridge.executor = Threads(workers)
+        self._asgi: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = bridge
         self._tasks: set[Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; a WSGI app has no lifespan and no websockets."""
+        """Serve one HTTP request; a WSGI app has no websockets, and its lifespan only waits for its threads."""
         if scope["type"] == "http":
             # SECURITY: test_a_header_with_underscores_is_dropped: X_Remote_User would be HTTP_X_REMOTE_USER too, past
             # a proxy that removes X-Remote-User (CVE-2015-0219). gunicorn and Django's server drop them as well.
@@ -70,9 +85,22 @@ class WSGI:
             inner = {**scope, "headers": lines, "query_string": query, PASSAGE: passage}
             await self._pass(passage, inner)
         elif scope["type"] == "lifespan":
-            raise ValueError("a WSGI app has no lifespan")
+            await self._live(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Let threads that outlived their requests end before anything that they may use is closed."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            if self._tasks:
+                await wait(self._tasks, timeout=PATIENCE)
+        finally:
+            if self._tasks:
+                logger.warning("threads of %r that are still busy and left behind: %d", self, len(self._tasks))
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _pass(self, passage: Passage, scope: Scope) -> None:
         # A task of its own: what is cancelled here stops at its next chunk, and a2wsgi's queue is emptied until then.
@@ -105,6 +133,57 @@ class WSGI:
 
     def __repr__(self) -> str:
         return f"<WSGI {self.app!r}>"
+
+
+class Threads(Executor):
+    """Runs calls in at most ``size`` threads, which end with the process, or when nobody refers to this."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._started: list[Thread] = []
+        self._lock = Lock()
+        finalize(self, end_threads, self._started, self._calls).atexit = False
+
+    def submit(
+        self, function: Callable[Parameters, Value], /, *args: Parameters.args, **kwds: Parameters.kwargs
+    ) -> Future[Value]:
+        """As that of every executor."""
+        future: Future[Value] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                value = function(*args, **kwds)
+            except BaseException as error:  # noqa: BLE001 - it is for whoever waits
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        self._calls.put(call)
+        with self._lock:
+            if not self._idle.acquire(blocking=False) and len(self._started) < self._size:
+                name = f"microweb-wsgi-{len(self._started) + 1}"
+                thread = Thread(target=work, args=(self._calls, self._idle), name=name, daemon=True)
+                thread.start()
+                self._started.append(thread)
+        return future
+
+
+def work(calls: SimpleQueue[Callable[[], None] | None], idle: Semaphore) -> None:
+    """What a thread does: calls, until there is None."""
+    while (call := calls.get()) is not None:
+        call()
+        del call  # Of a call that is done nothing is kept.
+        idle.release()
+
+
+def end_threads(started: list[Thread], calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    """Let threads end when nobody will give them calls any more."""
+    for _ in started:
+        calls.put(None)
 
 
 class Passage:

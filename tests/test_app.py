@@ -31,6 +31,7 @@ from microweb import (
     request,
     url_for,
 )
+from microweb.channels import Channels
 from microweb.errors import FrozenError
 from microweb.testing import Client
 from microweb.workers import call_from_thread, run_blocking
@@ -384,6 +385,14 @@ async def test_an_error_in_an_after_hook_is_answered_once_and_the_rest_still_run
     assert (seen, len(caplog.records)) == ([500], 1)
 
 
+async def pass_on(request, call_next):
+    return await call_next(request)
+
+
+async def nothing(app):
+    yield
+
+
 async def test_the_app_freezes_when_it_serves():
     app = App(__name__)
     router = Router("r", __name__, prefix="/r")
@@ -397,9 +406,51 @@ async def test_the_app_freezes_when_it_serves():
         lambda: app.errorhandler(404)(lambda error: ""),
         lambda: app.mount("/late", Router("late", __name__)),
         lambda: app.add_asgi_middleware(lambda app: app),
+        lambda: app.middleware(pass_on),
+        lambda: app.after_request(lambda response: None),
+        lambda: app.teardown_request(lambda error: None),
+        lambda: app.before_websocket(lambda: None),
+        lambda: app.lifespan(nothing),
+        lambda: app.on("request_started")(lambda: None),
+        lambda: app.url_defaults(lambda endpoint, values: None),
+        lambda: app.context_processor(dict),
+        lambda: setattr(app, "channels", Channels()),
     ):
         with pytest.raises(FrozenError, match="started to serve"):
             add()
+
+
+async def test_a_lifespan_that_does_not_end_is_cancelled_within_the_graceful_timeout():
+    app = App(__name__, config={"GRACEFUL_TIMEOUT": 0.1})
+
+    @app.lifespan
+    async def hang(app):
+        yield
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(10), pytest.raises(TimeoutError, match="hang was cancelled: its exit took over 0"):
+        async with Client(app):
+            pass
+
+
+async def test_the_number_of_threads_can_be_changed_between_two_requests():
+    app, both = App(__name__, config={"SYNC_THREADS": 1}), threading.Barrier(2)
+
+    @app.get("/")
+    def meet():
+        return str(both.wait(10) < 2)
+
+    @app.get("/alone")
+    def alone():
+        return ""
+
+    async with Client(app) as client, anyio.create_task_group() as group:
+        await client.get("/alone")
+        app.config["SYNC_THREADS"] = 2
+        for _ in range(2):
+            group.start_soon(client.get, "/")
+
+    assert app.workers.size == 2
 
 
 async def test_a_config_write_is_seen_by_the_next_request():
@@ -1154,15 +1205,19 @@ async def test_after_response_runs_after_the_answer_and_a_failure_is_only_logged
 def test_a_background_task_works_without_lifespan_events_from_loop_and_thread():
     app = App(__name__)
     done: list[str] = []
+    variable: ContextVar[str] = ContextVar("variable")
 
     @app.get("/loop")
     async def from_loop():
-        app.add_background_task(done.append, "loop")
+        variable.set("loop")
+        app.add_background_task(lambda: done.append(variable.get()))
         return ""
 
     @app.get("/thread")
     def from_thread():
-        app.add_background_task(done.append, "thread")
+        variable.set("thread")
+        app.add_background_task(lambda: done.append(variable.get()))
+        variable.set("later")
         return ""
 
     async def main():

@@ -6,7 +6,7 @@ from functools import partial
 import anyio
 import pytest
 
-from microweb import App, EventStream, Request, StreamingResponse, abort
+from microweb import App, EventStream, Request, StreamingResponse, abort, current_app
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -177,10 +177,39 @@ async def test_work_that_is_cancelled_or_fails_is_logged_by_its_own_name(caplog)
     async with Client(app):
         app.add_background_task(sleepy)
         app.add_background_task(broken)
+        while "broken failed" not in caplog.text:
+            await anyio.lowlevel.checkpoint()
 
     messages = " ".join(record.getMessage() for record in caplog.records)
     assert "sleepy." in messages
     assert "broken failed" in messages
+
+
+async def test_work_of_a_mounted_app_is_done_for_that_app():
+    app, inner, seen = App(__name__), App(__name__), []
+
+    @inner.get("/")
+    async def view(request: Request):
+        request.after_response(lambda: seen.append(current_app == inner))
+        return ""
+
+    app.mount("/inner", inner)
+    async with Client(app) as client:
+        await client.get("/inner/")
+
+    assert seen == [True]
+
+
+async def test_what_a_def_function_gives_to_be_awaited_is_awaited():
+    app, done = App(__name__), []
+
+    async def work(name):
+        done.append(name)
+
+    async with Client(app):
+        app.add_background_task(lambda: work("ada"))
+
+    assert done == ["ada"]
 
 
 async def test_work_may_be_added_by_a_def_view_and_runs_in_a_thread_if_it_is_def():

@@ -270,3 +270,33 @@ async def test_a_stream_that_was_cancelled_is_gone_without_the_collector(wrap):
         assert not [*requests]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_that_is_cancelled_in_the_turn_in_which_its_client_leaves_is_cancelled(wrap):
+    app, waits, leaves = App(__name__), asyncio.Event(), asyncio.Event()
+
+    @app.get("/")
+    async def stream():
+        async def pieces():
+            yield "piece"
+            waits.set()
+            await anyio.sleep_forever()
+
+        return wrap(pieces())
+
+    async def receive():
+        await leaves.wait()
+        task.cancel()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    task = asyncio.create_task(app({**SCOPE, "path": "/"}, receive, send))
+    await waits.wait()
+    leaves.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task

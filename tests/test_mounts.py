@@ -923,6 +923,23 @@ async def test_lifespans_of_mounted_apps_run_in_ours():
     assert events == ["outer in", "inner in", "foreign in", "foreign out", "inner out", "outer out"]
 
 
+async def test_an_app_that_was_mounted_and_has_stopped_can_be_served_by_itself():
+    outer, inner, ends = App(__name__), App(__name__), []
+    outer.mount("/inner", inner)
+
+    @inner.lifespan
+    async def live(app):
+        yield
+        ends.append("lifespan")
+
+    async with Client(outer):
+        pass
+    async with Client(inner):
+        inner.add_background_task(lambda: ends.append("task"))
+
+    assert ends == ["lifespan", "task", "lifespan"]
+
+
 async def test_one_router_is_mounted_twice_under_two_names():
     app = App(__name__)
     blog = Router("blog", __name__)

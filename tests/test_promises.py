@@ -8,6 +8,8 @@ from asyncio import Runner
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import anyio
@@ -16,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import microweb
-from microweb import App, Response, Router, SyncRequest, after_this_request, g
+from microweb import App, Depends, Response, Router, SyncRequest, after_this_request, g
 from microweb.middleware import CORS, RequestID
 from microweb.testing import Client, SyncClient
 
@@ -302,6 +304,45 @@ async def test_a_body_that_stands_still_is_answered_408():
         answer = await client.post("/", content=stall())
 
     assert answer.status_code == 408
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+async def test_what_a_body_that_stands_still_had_taken_is_given_back(kind, monkeypatch):
+    app = App(__name__, config={"BODY_TIMEOUT": 0.05, "UPLOAD_SPOOL_SIZE": 0, "SYNC_THREADS": 1})
+    files, released = [], []
+
+    def make_file(**options):
+        files.append(TemporaryFile(**options))  # noqa: SIM115 - the request closes it
+        return files[-1]
+
+    def hold():
+        try:
+            yield
+        finally:
+            released.append("dependency")
+
+    @app.post("/coroutine")
+    async def receive(request, held: Annotated[None, Depends(hold)]):
+        return {"files": len(await request.files())}
+
+    @app.post("/thread")
+    def receive_in_thread(request, held: Annotated[None, Depends(hold)]):
+        return {"files": len(request.files)}
+
+    async def stall():
+        yield b'--x\r\ncontent-disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"the beginning" * 100_000
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr("tempfile.TemporaryFile", make_file)
+    multipart = {"content-type": "multipart/form-data; boundary=x"}
+    async with Client(app) as client:
+        answer = await client.post(f"/{kind}", content=stall(), headers=multipart)
+        again = await client.post("/thread", content=b"--x--", headers=multipart)
+
+    assert (answer.status_code, again.status_code) == (408, 200)
+    assert released == ["dependency", "dependency"]
+    assert [file.closed for file in files] == [True]
 
 
 # 14. Blocked `def` views never stall `async def` views --------------------------------------------

@@ -4,11 +4,12 @@ import copy
 import doctest
 import threading
 import types
+from contextvars import copy_context
 
 import anyio
 import pytest
 
-from microweb import App, Request, copy_current_context, current_app, g, request, session, websocket
+from microweb import App, Request, WebSocket, copy_current_context, current_app, g, request, session, websocket
 from microweb.errors import OutsideContextError
 from microweb.sessions import Session
 from microweb.testing import Client
@@ -134,6 +135,45 @@ async def test_after_the_request_a_surviving_task_is_told_about_copy_current_con
         release.set()
 
     assert "copy_current_context" in messages[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prefix", ["", "/mounted"])
+async def test_whatever_is_over_is_refused_to_what_survives_it(prefix):
+    app, inner, survivors = App(__name__, secret_key="k" * 20), App(__name__, secret_key="k" * 20), []
+
+    async def survive():
+        g.seen = True
+        survivors.append(copy_context())
+
+    async def answer(request: Request):
+        session["seen"] = True
+        await survive()
+        inner.add_background_task(survive)
+        return ""
+
+    async def talk(websocket: WebSocket):
+        await survive()
+        await websocket.accept()
+
+    served = inner if prefix else app
+    served.get("/")(answer)
+    served.websocket("/ws")(talk)
+    app.mount("/mounted", inner)
+    async with Client(app) as client:
+        await client.get(f"{prefix}/")
+        async with client.websocket(f"{prefix}/ws"):
+            pass
+    async with app.app_context():
+        await survive()
+    with app.app_context():
+        await survive()
+
+    assert len(survivors) == 5
+    for context in survivors:
+        for look in (lambda: g.seen, lambda: session["seen"]):
+            with pytest.raises(OutsideContextError, match="copy_current_context"):
+                context.run(look)
 
 
 @pytest.mark.anyio

@@ -6,6 +6,7 @@ import gc
 import logging
 import re
 import threading
+from contextvars import ContextVar
 from typing import Annotated
 
 import anyio
@@ -662,6 +663,89 @@ async def test_a_request_that_is_cancelled_closes_its_generators_and_tells_them(
     assert (await get(app)).status_code == 504
     assert cleaned == ["cleaned"]
     assert log in (["open", "Cancelled", "close"], ["open", "CancelledError", "close"])
+
+
+@pytest.mark.parametrize("path", ["/async", "/def", "/stream", "/error"])
+async def test_a_def_generator_may_reset_what_it_has_set_by_its_token(path):
+    app, variable, seen = App(__name__), ContextVar("variable"), []
+
+    def bind():
+        token = variable.set("bound")
+        try:
+            yield
+        finally:
+            seen.append(variable.get())
+            variable.reset(token)
+
+    @app.teardown_request
+    async def look(error):
+        seen.append(variable.get("as it was"))
+
+    @app.get("/async")
+    async def view(value: Annotated[None, Depends(bind)]):
+        seen.append(variable.get())
+        variable.set("by the view")
+        return ""
+
+    @app.get("/def")
+    def view_in_thread(value: Annotated[None, Depends(bind)]):
+        seen.append(variable.get())
+        variable.set("by the view")
+        return ""
+
+    @app.get("/stream")
+    async def stream(value: Annotated[None, Depends(bind)]):
+        seen.append(variable.get())
+        yield ""
+        variable.set("by the view")
+
+    @app.get("/error")
+    async def fail(value: Annotated[None, Depends(bind)]):
+        seen.append(variable.get())
+        variable.set("by the view")
+        abort(418)
+
+    assert (await get(app, path)).status_code == (418 if path == "/error" else 200)
+    assert seen == ["bound", "by the view", "as it was"]
+
+
+async def test_an_app_context_that_a_def_generator_holds_is_its_own():
+    app = App(__name__)
+
+    def hold():
+        with app.app_context():
+            yield bool(request)
+
+    @app.get("/")
+    async def view(value: Annotated[bool, Depends(hold)]):
+        return {"in the generator": value, "in the view": bool(request)}
+
+    assert (await get(app)).json() == {"in the generator": False, "in the view": True}
+
+
+async def test_a_def_generator_is_closed_although_its_thread_was_left_behind():
+    app, log, begun, released = App(__name__), Log(), threading.Event(), threading.Event()
+    scope = limit(app)
+
+    @app.get("/")
+    def view(value: Annotated[None, Depends(log.sync_generator)]):
+        begun.set()
+        released.wait(60)
+
+    async with Client(app) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.get, "/")
+        await anyio.to_thread.run_sync(begun.wait)
+        scope.cancel()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        app.workers.close(timeout=0)
+        with anyio.move_on_after(5):
+            while log[-1] != "close":
+                await anyio.lowlevel.checkpoint()
+        was_closed = log[-1] == "close"
+        released.set()
+
+    assert was_closed
 
 
 async def test_an_async_generator_may_hold_a_cancel_scope_when_the_body_is_complete_bytes():

@@ -9,12 +9,14 @@ import logging
 from contextvars import ContextVar
 from functools import partial, wraps
 from threading import Event, current_thread
+from typing import Annotated
 
 import anyio
 import pytest
 
 from microweb import (
     App,
+    Depends,
     Request,
     Response,
     Router,
@@ -660,7 +662,7 @@ async def test_a_function_is_async_if_what_it_wraps_is():
         return wrapper
 
     class View:
-        async def __call__(self):
+        async def __call__(self, request: Request):
             return current_thread().name
 
     async def named(prefix):
@@ -673,12 +675,13 @@ async def test_a_function_is_async_if_what_it_wraps_is():
 
     app.add_route("/partial", partial(named, ""))
     app.add_route("/object", View())
+    app.add_route("/both", partial(noted(named), ""), endpoint="both")
 
     async with Client(app) as client:
-        names = {(await client.get(path)).text for path in ("/wrapped", "/partial", "/object")}
+        names = {(await client.get(path)).text for path in ("/wrapped", "/partial", "/object", "/both")}
 
     assert names == {current_thread().name}
-    assert threads == [current_thread()]
+    assert threads == [current_thread()] * 2
 
 
 async def test_an_awaitable_that_comes_out_of_a_thread_is_awaited_on_the_loop():
@@ -693,9 +696,17 @@ async def test_an_awaitable_that_comes_out_of_a_thread_is_awaited_on_the_loop():
     def view():
         return finish(current_thread())
 
+    @app.get("/plain")
+    def plain():
+        return "plain"
+
     @app.after_request
     def after(response):
         return finish(response)
+
+    @app.after_request
+    def keep(response):
+        return finish(None)
 
     async def finish(value):
         if isinstance(value, Response | None):
@@ -705,8 +716,36 @@ async def test_an_awaitable_that_comes_out_of_a_thread_is_awaited_on_the_loop():
     loop_thread = current_thread()
     async with Client(app) as client:
         answer = (await client.get("/")).json()
+        assert (await client.get("/plain")).text == "plain"
 
     assert answer == {"view on the loop": False, "end on the loop": True}
+
+
+async def test_what_any_def_callable_gives_to_await_is_awaited_on_the_loop():
+    bare, app, calls = App(__name__), App(__name__), []
+
+    async def finish(what, value=None):
+        calls.append((what, current_thread()))
+        return value
+
+    @app.get("/", dependencies=[Depends(lambda: finish("dependency"))])
+    def fail():
+        after_this_request(lambda response: finish("this"))
+        raise KeyError
+
+    bare.add_route("/", lambda: finish("view", "bare"), endpoint="view")
+    app.before_request(lambda: finish("before"))
+    app.errorhandler(KeyError)(lambda error: finish("handler", ("", 418)))
+    app.after_request(lambda response: finish("after"))
+    app.teardown_request(lambda error: finish("teardown"))
+    app.on("context_torn_down")(lambda: finish("observer"))
+    async with Client(bare) as client:
+        assert (await client.get("/")).text == "bare"
+    async with Client(app) as client:
+        assert (await client.get("/")).status_code == 418
+
+    assert " ".join(what for what, _ in calls) == "view before dependency handler after this teardown observer"
+    assert {thread for _, thread in calls} == {current_thread()}
 
 
 @pytest.mark.parametrize("register", [lambda app, layer: app.middleware(layer), lambda app, layer: app.get("/")(layer)])
@@ -720,6 +759,96 @@ async def test_a_def_function_that_would_have_to_wait_is_refused_at_the_start(re
 
     with pytest.raises(SetupError, match=r"async.*test_semantics\.py:\d+"):
         app.build_finder()
+
+
+@pytest.mark.parametrize(
+    ("path", "called"),
+    [
+        ("/async", "before open close after this teardown observer"),
+        ("/def", "before open view close after this teardown observer"),
+        ("/guarded", "before open view close after teardown observer"),
+        ("/error", "before handler after teardown observer"),
+        ("/stream", "before after body teardown observer"),
+        ("/replaced", "before after closed teardown observer"),
+        ("/inner/", "before before inside after teardown observer"),
+    ],
+)
+async def test_every_def_callable_of_a_request_runs_in_its_one_thread(path, called):
+    app, inner, calls = App(__name__), App(__name__), []
+
+    def note(what):
+        calls.append((what, current_thread()))
+
+    def depend():
+        note("open")
+        yield
+        note("close")
+
+    class Unread:
+        def __iter__(self):
+            return iter(())
+
+        def close(self):
+            note("closed")
+
+    @app.get("/async")
+    async def view(value: Annotated[None, Depends(depend)]):
+        after_this_request(lambda response: note("this"))
+        return ""
+
+    @app.get("/def")
+    def view_in_thread(value: Annotated[None, Depends(depend)]):
+        note("view")
+        after_this_request(lambda response: note("this"))
+        return ""
+
+    @app.get("/guarded", dependencies=[Depends(depend)])
+    def guarded():
+        note("view")
+        return ""
+
+    @app.get("/error")
+    async def fail():
+        raise KeyError
+
+    @app.get("/stream")
+    async def stream():
+        return StreamingResponse(note("body") or "" for _ in range(1))
+
+    @app.get("/replaced")
+    async def replaced():
+        return StreamingResponse(Unread())
+
+    @inner.get("/")
+    def inside():
+        note("inside")
+        return ""
+
+    @app.middleware
+    async def replace(request, call_next):
+        response = await call_next(request)
+        return "instead" if request.path == "/replaced" else response
+
+    @app.before_request
+    @inner.before_request
+    def before():
+        note("before")
+
+    @app.before_request
+    async def between():
+        await anyio.lowlevel.checkpoint()
+
+    app.errorhandler(KeyError)(lambda error: note("handler") or ("", 400))
+    app.after_request(lambda response: note("after"))
+    app.teardown_request(lambda error: note("teardown"))
+    app.on("context_torn_down")(lambda: note("observer"))
+    app.mount("/inner", inner)
+    async with Client(app) as client:
+        await client.get(path)
+
+    assert " ".join(what for what, _ in calls) == called
+    assert len({thread for _, thread in calls}) == 1
+    assert calls[0][1] is not current_thread()
 
 
 async def test_concurrent_requests_in_threads_keep_their_own_g_and_variables():

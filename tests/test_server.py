@@ -90,6 +90,35 @@ def test_run_takes_what_environment_variables_give(port, capsys):
     assert f"http://127.0.0.1:{port}  (Ctrl-C stops it)\n" in capsys.readouterr().err
 
 
+@posix
+@pytest.mark.wire
+@pytest.mark.parametrize("limit", [3_000_000, None])
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+def test_the_server_lets_through_what_one_of_the_websockets_may_get(port, prefix, limit):
+    client = pytest.importorskip("websockets.sync.client")
+    app, inner = make_app(), App("inner")
+    app.mount("/inner", inner)
+
+    @(inner if prefix else app).websocket("/large", websocket_max_message=limit)
+    async def measure(websocket):
+        await websocket.accept()
+        await websocket.send_text(str(len(await websocket.receive_text())))
+
+    @app.get("/visit")
+    def visit():
+        try:
+            with client.connect(f"ws://127.0.0.1:{port}{prefix}/large") as websocket:
+                websocket.send("x" * 2_000_000)
+                return websocket.recv(10)
+        except Exception as error:  # noqa: BLE001 - without an answer nobody would end the server
+            return repr(error)
+
+    with visitor(port, "/visit") as seen:
+        app.run(port=port)
+
+    assert seen == ["2000000"]
+
+
 def test_a_port_that_is_no_number_is_one_sentence():
     with pytest.raises(SystemExit) as ended:
         make_app().run(port="http")

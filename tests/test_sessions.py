@@ -178,8 +178,13 @@ async def test_keys_can_be_rotated():
 
     async with Client(new, cookies=cookies) as client:
         assert (await client.get("/get/a")).text == "1"
+    async with Client(new) as client:
+        await client.get("/set/a/2")
+        renewed = dict(client.cookies)
     async with Client(stranger, cookies=cookies) as client:
         assert (await client.get("/get/a")).text == "Not Set"
+    async with Client(stranger, cookies=renewed) as client:
+        assert (await client.get("/get/a")).text == "2"
 
 
 async def test_a_missing_key_is_an_error_at_first_touch_only(caplog):

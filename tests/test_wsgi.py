@@ -1,6 +1,9 @@
 """Unmodified WSGI apps under a prefix."""
 
+import gc
 import json
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -214,6 +217,72 @@ async def test_the_thread_of_a_cancelled_request_ends_with_its_next_chunk():
         with anyio.move_on_after(0.2):
             await client.get("/old/")
         assert await anyio.to_thread.run_sync(closed.wait, 10)
+
+
+async def test_a_thread_that_outlives_its_request_ends_before_the_lifespans_around_it(caplog):
+    app, begun, closed, ends = App(__name__), threading.Event(), threading.Event(), []
+
+    def old(environ, start_response):
+        begun.set()
+        while not app.shutting_down.is_set():
+            closed.wait(0.001)
+        ends.append("too late" if closed.wait(0.2) else "in time")
+        start_response("200 OK", [("content-type", "text/plain")])
+        return []
+
+    @app.lifespan
+    async def pool(app):
+        yield
+        closed.set()
+
+    app.mount("", WSGI(old))
+    async with Client(app), anyio.create_task_group() as tasks:
+        tasks.start_soon(app, make_scope("GET", []), anyio.sleep_forever, print)
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+
+    assert ends == ["in time"]
+    assert caplog.records == []
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_process():
+    program = f"""if True:
+        import asyncio, threading
+        from microweb.wsgi import WSGI
+        begun = threading.Event()
+        def old(environ, start_response):
+            begun.set()
+            threading.Event().wait()
+        async def main():
+            request = asyncio.ensure_future(WSGI(old)({make_scope("GET", [])}, asyncio.Event().wait, print))
+            await asyncio.to_thread(begun.wait)
+            request.cancel()
+        asyncio.run(main())
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+async def test_no_more_threads_are_started_than_there_may_be_and_those_end_with_their_app():
+    names, meeting = set(), threading.Barrier(2)
+
+    def old(environ, start_response):
+        meeting.wait(10)
+        names.add(threading.current_thread())
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [b"met"]
+
+    app = App(__name__)
+    app.mount("/old", WSGI(old, workers=2))
+    async with Client(app) as client, anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(client.get, "/old/")
+    del app, client, tasks
+    gc.collect()
+
+    assert len(names) == 2
+    for thread in names:
+        await anyio.to_thread.run_sync(thread.join, 10)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("messages", [[b"a body"], [b"a ", b"body"]])
