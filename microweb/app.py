@@ -368,7 +368,11 @@ class App(Router):
         self._close_gate()
         self._host = None
         if self._workers is not None:
-            await self._workers.aclose()
+            import anyio
+
+            # Less than its share of the grace: a thread that does not end is left behind, and no exit that failed.
+            share = anyio.current_effective_deadline() - anyio.current_time()
+            await self._workers.aclose(min(5.0, max(0.1, 0.8 * share)))
 
     def _compose(self) -> None:
         """Give every target its handler. Called at start, and again after ``override()`` or a config write."""

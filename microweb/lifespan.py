@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVarTuple
@@ -136,10 +136,10 @@ class Lifespan:
             return
         run.holders += 1
         try:
-            await run.wait_until_started()
-            if run.state is not state:
-                state.update(run.state)
-            with StopSignals(self.shutting_down.set):
+            with StopSignals(partial(self._begin_shutdown, run)):
+                await run.wait_until_started()
+                if run.state is not state:
+                    state.update(run.state)
                 await send({"type": "lifespan.startup.complete"})
                 await expect(receive, "lifespan.shutdown")
         except LifespanFailed as failed:
@@ -261,6 +261,13 @@ class Lifespan:
             raise RuntimeError("a lifespan used its own app before the app had started: it would wait for itself")
         return run
 
+    def _begin_shutdown(self, run: _Run) -> None:
+        """Called in a signal handler. A start is given up: servers wait for its end, however long that takes."""
+        self.shutting_down.set()
+        if run.phase == "starting":
+            with suppress(RuntimeError):  # That loop has ended.
+                post(run.loop, run.give_up_start)
+
     async def _release(self, run: _Run) -> Sequence[BaseException]:
         """Stop the app if no other server holds it; wait for the end also when cancelled."""
         import anyio
@@ -314,6 +321,10 @@ class _Run:
         if self.phase == "starting" and self._scope is not None:
             self._scope.cancel()
 
+    def give_up_start(self) -> None:
+        if self.phase == "starting":
+            self.stop()
+
     def _loop_ends(self) -> float:
         self.stop()
         return self.grace + MARGIN
@@ -348,6 +359,8 @@ class _Run:
         if self.phase != "starting":
             return
         failures = await self._wait(self._start_watches)
+        if failures and isinstance(failures[0], _StartCancelled):
+            raise LifespanFailed(str(failures[0])) from failures[0]
         if failures:
             raise LifespanFailed(f"the app could not start: {describe(failures[0])}") from failures[0]
 

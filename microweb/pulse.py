@@ -96,7 +96,12 @@ class Pulse(Interruption):
         if self._timer is None:
             return  # It was told while it stopped.
         self._timer.cancel()
-        self._timer = self._loop.call_later(FAREWELL, self.interrupt)
+        self._timer = self._loop.call_later(FAREWELL, self._end)
+
+    def _end(self) -> None:
+        # Behind all that is ready: on a busy machine the moment may be over before the iterable has had its turn, and
+        # uvloop looks at its timers first.
+        self._timer = self._loop.call_later(0, self.interrupt)
 
     def _beat(self) -> None:
         rest = self._line.last_used + self._seconds - monotonic()

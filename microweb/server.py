@@ -177,15 +177,26 @@ def serve(
         served = refreshing(app) if reload and child is not None else app
         config = make_config(served, host, port, options, grace=grace, max_message=find_greatest_message(app))
         server = make_server(app, name, config, listener, child, grace=grace, reload=reload)
-        with log_errors_once():
-            server.run(sockets=[listener] if listener is not None else None)
-    except SystemExit:
-        raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3
+        with log_errors_once(lambda: server.should_exit):
+            run_server(server, listener)
     except KeyboardInterrupt:
         pass  # Ctrl-C before uvicorn had its own handler in place.
     finally:
         if listener is not None:
             listener.close()
+
+
+def run_server(server: Server, listener: socket.socket | None) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        SystemExit: the app could not start, with code 1.
+    """
+    try:
+        server.run(sockets=[listener] if listener is not None else None)
+    except SystemExit:
+        if not server.should_exit:  # Else it was asked to stop before it had started, and has stopped.
+            raise SystemExit(1) from None  # uvicorn's own code for a failed start is 3
 
 
 def check_workers(workers: int, *, reload: bool, options: Mapping[str, Any]) -> None:

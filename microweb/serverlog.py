@@ -1,14 +1,17 @@
-"""The server's log, less what the app's log has told already.
+"""The server's log, less what was told already.
 
 When an answer breaks off in its middle, the app logs the error and raises it to the server, which alone can break
-the connection, and which logs it once more. Here the second record is left out. Called by ``server.py``: the log of a
-server that somebody else has started is theirs.
+the connection, and which logs it once more. When the grace period is over, the server says how many requests it
+cancels, and then shows for each of them where it was. Here the second record is left out, and so is the traceback of
+what is the mistake of a client alone. Called by ``server.py``: the log of a server that somebody else has started is
+theirs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["log_errors_once"]
@@ -17,12 +20,23 @@ _TOLD = "_microweb_told"
 
 
 @contextmanager
-def log_errors_once() -> Iterator[None]:
-    """Leave out of uvicorn's log what was logged as ``microweb``, for the time of a ``with`` block.
+def log_errors_once(is_stopping: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Leave out of uvicorn's log what was told, for the time of a ``with`` block.
 
-    An error that our own logger is told to be silent about is in uvicorn's, as without this.
+    That is what was logged as ``microweb``, and what the server has cancelled itself while it stops. An error that our
+    own logger is told to be silent about is in uvicorn's, as without this.
     """
-    filters = {"microweb": _note, "uvicorn.error": _is_new}
+
+    def is_new(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        if isinstance(error, UnicodeDecodeError) and "from client" in record.getMessage():
+            # SECURITY: test_text_that_is_no_utf8_is_one_line_in_the_log
+            record.exc_info = None
+        return not _is_told(error) and not (isinstance(error, CancelledError) and is_stopping())
+
+    filters = {"microweb": _note, "uvicorn.error": is_new}
     for name, function in filters.items():
         logging.getLogger(name).addFilter(function)
     try:
@@ -37,10 +51,6 @@ def _note(record: logging.LogRecord) -> bool:
         # On the error itself: a list of errors would keep them, and with them their frames, for longer.
         vars(record.exc_info[1])[_TOLD] = True
     return True
-
-
-def _is_new(record: logging.LogRecord) -> bool:
-    return not record.exc_info or record.exc_info[1] is None or not _is_told(record.exc_info[1])
 
 
 def _is_told(error: BaseException) -> bool:

@@ -1,9 +1,10 @@
 """Hearing the signals that stop a server, beside the server.
 
-Servers end the lifespan after their last connection, and a stream without an end has to know before that. So while
-a server runs the lifespan, the process's handlers of SIGTERM and SIGINT are wrapped: the wrapper tells, then calls
-the handler that was there, which decides everything else as if it were alone. Loops and servers that have their
-signals through ``signal.set_wakeup_fd`` get them all the same.
+Servers end the lifespan after their last connection, and a stream without an end has to know before that; and they
+wait for the start of the lifespan, which may have no end either. So while a server runs the lifespan, the process's
+handlers of SIGTERM and SIGINT are wrapped: the wrapper tells, then calls the handler that was there, which decides
+everything else as if it were alone. Loops and servers that have their signals through ``signal.set_wakeup_fd`` get
+them all the same.
 
 Nothing is wrapped outside of the main thread, where Python has no handlers, nor where the process had none: the
 signal would no longer do what it does by default. Called by ``lifespan.py``.

@@ -127,6 +127,8 @@ class Process:
         self.started = False
         self.grace = GRACE
         self.since = time.monotonic()
+        self.asked_at = 0.0
+        """When it was asked to stop; 0 before."""
         self._channel = ours
 
     def poll(self) -> int | None:
@@ -141,14 +143,20 @@ class Process:
                 self.grace = float(told)
         return self.process.poll()
 
+    def ask_to_stop(self) -> None:
+        """Begin to stop it: several take no longer than one when all are asked first."""
+        if self.poll() is None and not self.asked_at:
+            self.process.terminate()
+            self.asked_at = time.monotonic()
+
     def stop(self) -> None:
         """Ask it to end, wait as long as it may take, then end it."""
-        self.poll()
+        self.ask_to_stop()
         if self.process.returncode is None:
-            self.process.terminate()
             try:
-                self.process.wait(self.grace)
+                self.process.wait(max(0.0, self.asked_at + self.grace - time.monotonic()))
             except subprocess.TimeoutExpired:
+                say(f"process {self.process.pid} has not stopped within {self.grace:g} s and is killed")
                 self.process.kill()
                 self.process.wait()
         if self._channel is not None:
@@ -254,8 +262,7 @@ class Supervisor:
     def _stop_children(self) -> None:
         running = [process for process in self.processes if process is not None]
         for process in running:
-            if process.poll() is None:
-                process.process.terminate()
+            process.ask_to_stop()
         for process in running:
             process.stop()
 

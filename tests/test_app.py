@@ -1350,6 +1350,23 @@ async def test_a_thread_that_asks_the_loop_while_the_app_stops_gets_its_answers(
     assert "left behind" not in caplog.text
 
 
+@pytest.mark.slow
+async def test_a_thread_that_does_not_end_within_a_short_grace_is_no_exit_that_failed(caplog):
+    app = App(__name__, config={"GRACEFUL_TIMEOUT": 0.5})
+    opened = threading.Event()
+
+    async with anyio.create_task_group() as tasks:
+        try:
+            async with Client(app):
+                tasks.start_soon(app.workers.pick().run, opened.wait, 10)
+                await anyio.wait_all_tasks_blocked()
+        finally:
+            opened.set()
+
+    assert "left behind" in caplog.text
+    assert "did not stop cleanly" not in caplog.text
+
+
 async def test_an_unknown_scope_type_is_an_error():
     with pytest.raises(ValueError, match="http, websocket or lifespan"):
         await App(__name__)({"type": "carrier pigeon"}, never, ignore)

@@ -1,11 +1,15 @@
 """Server-sent events: their format, pings, and every way that a stream of them ends."""
 
+import asyncio
+import time
+
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from microweb import App, Event, EventStream
+from microweb.pulse import FAREWELL
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -233,6 +237,34 @@ async def test_a_generator_may_say_goodbye_at_the_shutdown():
             app.shutting_down.set()
 
     assert [data for data, _, _ in parse(text)] == ["first", "goodbye"]
+
+
+def test_a_goodbye_is_sent_also_by_a_loop_that_stood_still_for_that_moment():
+    uvloop = pytest.importorskip("uvloop")
+    app = App(__name__)
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "first"
+            await app.shutting_down.wait()
+            yield "goodbye"
+
+        return EventStream(items())
+
+    async def read():
+        text = ""
+        async with Client(app) as client, client.stream("GET", "/") as response:
+            async for chunk in response.aiter_text():
+                text += chunk
+                if not app.shutting_down.is_set():
+                    await anyio.wait_all_tasks_blocked()
+                    app.shutting_down.set()
+                    asyncio.get_running_loop().call_soon(time.sleep, 2 * FAREWELL)
+        return text
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert parse(runner.run(read()))[-1] == ("goodbye", "", None)
 
 
 async def test_an_error_in_the_generator_is_logged_once_and_breaks_the_stream(caplog):

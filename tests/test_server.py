@@ -570,6 +570,42 @@ def test_what_stands_after_run_is_done_when_it_was_stopped(tmp_path, number):
     assert program.output.endswith("after run\n")
 
 
+@pytest.mark.slow
+@posix
+@pytest.mark.wire
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", ["", "reload=True", "workers=2"])
+def test_a_start_that_does_not_end_is_given_up_when_it_is_to_stop(tmp_path, number, mode):
+    program = """
+        import anyio
+        from microweb import App
+
+        app = App(__name__, static_folder=None)
+
+        @app.lifespan
+        async def outer(app):
+            yield
+            print("the outer exit has run")
+
+        @app.lifespan
+        async def inner(app):
+            print("waits for a database")
+            await anyio.sleep_forever()
+            yield
+
+        app.run(port=0, MODE)
+        """
+    write(tmp_path / "app.py", program.replace("MODE", mode))
+    with Program("app.py", cwd=tmp_path) as program:
+        program.wait_for("waits for a database")
+
+        program.process.send_signal(number)
+
+        assert program.wait() == 0
+    assert "the outer exit has run" in program.output
+    assert "Traceback" not in program.output
+
+
 @posix
 @pytest.mark.slow
 @pytest.mark.wire

@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import logging
+import signal
+import socket
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -88,6 +90,81 @@ def test_each_error_is_one_traceback_in_the_log(tmp_path, arguments):
     for text in ("Traceback", "ValueError: broken", "unhandled error in"):
         assert program.output.count(text) == 5, program.output
     assert "Exception in ASGI application" not in program.output
+
+
+@pytest.mark.slow
+@pytest.mark.wire
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_what_is_cut_off_at_the_stop_is_no_traceback_in_the_log(tmp_path, http, signals):
+    port = find_free_port()
+    write(
+        tmp_path / "served.py",
+        """
+        import sys
+        import anyio
+        from microweb import App
+
+        app = App(__name__, static_folder=None, config={"GRACEFUL_TIMEOUT": 0.5})
+
+        @app.get("/<name>")
+        async def wait(name):
+            print(name, "is waiting")
+            await app.shutting_down.wait()
+            print(name, "has heard")
+            await anyio.sleep_forever()
+
+        app.run(port=int(sys.argv[1]), http=sys.argv[2])
+        """,
+    )
+
+    with Program("served.py", port, http, cwd=tmp_path) as program, contextlib.ExitStack() as clients:
+        program.url
+        for name in ("ada", "bob"):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(f"GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            program.wait_for(f"{name} is waiting")
+        for number in signals:
+            program.process.send_signal(number)
+            program.wait_for("has heard", 2)
+        program.wait()
+
+    assert program.output.count("ERROR:") <= 1
+    assert "Traceback" not in program.output
+
+
+@pytest.mark.slow
+@pytest.mark.wire
+def test_text_that_is_no_utf8_is_one_line_in_the_log(tmp_path):
+    port = find_free_port()
+    write(
+        tmp_path / "served.py",
+        """
+        import sys
+        from microweb import App
+
+        app = App(__name__, static_folder=None)
+
+        @app.websocket("/ws")
+        async def ws(websocket):
+            await websocket.accept()
+            await websocket.receive_text()
+
+        app.run(port=int(sys.argv[1]))
+        """,
+    )
+
+    with Program("served.py", port, cwd=tmp_path) as program:
+        program.url
+        with connect(f"ws://127.0.0.1:{port}/ws") as ws, pytest.raises(ConnectionClosed) as closed:
+            ws.send(b"\xff", text=True)
+            ws.recv(60)
+        program.interrupt()
+        program.wait()
+
+    assert closed.value.rcvd.code == 1007
+    assert "Traceback" not in program.output
+    assert program.output.count("\nERROR:") <= 1
 
 
 @pytest.fixture

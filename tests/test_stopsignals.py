@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from microweb import App
+from microweb.failures import LifespanFailed
 from microweb.stopsignals import StopSignals
 from microweb.testing import Client
 
@@ -36,6 +37,32 @@ async def test_the_app_hears_a_signal_before_the_server_and_long_before_the_life
                 await app.shutting_down.wait()
 
     assert seen == [True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_a_start_that_does_not_end_is_given_up_at_a_signal(number):
+    app, calls = App(__name__), []
+
+    @app.lifespan
+    async def outer(app):
+        yield
+        calls.append("the outer exit")
+
+    @app.lifespan
+    async def inner(app):
+        signal.raise_signal(number)
+        await anyio.sleep_forever()
+        yield
+
+    with (
+        handling(number, lambda *_: calls.append("the server")),
+        anyio.fail_after(30),
+        pytest.raises(LifespanFailed, match="^the start was cancelled$"),
+    ):
+        await Client(app).__aenter__()
+
+    assert calls == ["the server", "the outer exit"]
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -6,6 +6,7 @@ import socket
 import sys
 import textwrap
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_child_that_does_not_stop_is_killed_when_its_time_is_over(tmp_path, mo
         found.wait_for("started")
 
     assert found.code == 0
+
+
+@pytest.mark.slow
+def test_several_that_do_not_stop_take_no_longer_than_one(tmp_path, monkeypatch, capfd):
+    script = SERVING.replace("tell_started(30)", "tell_started(3)")
+    ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + script
+
+    with family(tmp_path, monkeypatch, ignoring, workers=3) as found:
+        found.wait_for("started", 3)
+        began = time.monotonic()
+        found.supervisor.stop()
+        found.join()
+        took = time.monotonic() - began
+
+    assert 3 <= took < 6
+    assert capfd.readouterr().err.count("has not stopped within 3 s and is killed") == 3
 
 
 # Following changes ---------------------------------------------------------------------------------

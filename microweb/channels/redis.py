@@ -14,6 +14,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from copy import copy
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -58,6 +60,15 @@ redis.call('PUBLISH', KEYS[1], numbered)
 """
 """Number, keep and publish in one step, so that who joins meanwhile can tell which messages it has already."""
 
+CONNECTIONS = 50
+"""How many connections ask and publish at once; who comes when all are busy waits for its turn. As many as redis-py's
+own pool that waits has. Its other one refuses what is over its limit, or opens as many as are asked for."""
+
+SILENCE = 4
+"""How many times ``timeout`` pass between two questions whether the listening connection is still there: firewalls
+forget one that is idle, and a machine that is gone says nothing. With the default that is every 20 seconds, as servers
+ask their websockets."""
+
 RETRY = 1.0
 """Seconds between attempts to reach a Redis that is gone; who joins does not wait for the next."""
 
@@ -68,8 +79,9 @@ class RedisChannels(Channels):
     The app opens them when it starts and closes them when it stops. ``lifetime`` is how many seconds the history of
     a silent channel is kept. While Redis is gone ``publish`` and ``subscribe`` raise redis-py's errors and
     subscribers wait; what others publish in that time is lost to them. It counts as gone too when it has not answered
-    for ``timeout`` seconds; a subscription for which nothing comes waits as long as it takes. Only the ``prefix``
-    keeps two programs apart on one Redis: messages reach all its databases.
+    for ``timeout`` seconds; a subscription for which nothing comes waits as long as it takes, while Redis is asked now
+    and then whether it is still there. Only the ``prefix`` keeps two programs apart on one Redis: messages reach all
+    its databases.
 
     >>> from microweb import App
     >>> app = App(__name__)
@@ -104,6 +116,9 @@ class RedisChannels(Channels):
         self._listens = False
         self._is_silent = False
         """Whether the log has been told so."""
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._answered_at = 0.0
+        """When anybody got an answer, by the loop's clock."""
         self._hung: asyncio.Future[None] | None = None
         """Fails when the listening connection has not answered in time."""
         self._commands: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
@@ -137,7 +152,11 @@ class RedisChannels(Channels):
             protocol=2,
         )
         # What comes is bytes here, whatever a URL says that the program has for other clients too.
-        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
+        pool = self._redis.connection_pool
+        pool.connection_kwargs["decode_responses"] = False
+        self._answered_at = 0.0
+        # One of those that a URL allows is the one that listens.
+        self._turns = asyncio.Semaphore(max(1, min(CONNECTIONS, pool.max_connections - 1)))
         self._keeper = asyncio.create_task(self._keep_listening(self._redis))
         try:
             await self._catch_up()
@@ -177,7 +196,8 @@ class RedisChannels(Channels):
             return
         keys = [self.prefix + channel, self._key("number", channel), self._key("history", channel)]
         arguments: list[Any] = [json.dumps(message), self.kept, self.lifetime]
-        await self._in_time(self._open_redis().eval(PUBLISH, len(keys), *keys, *arguments))
+        publish = partial(self._open_redis().eval, PUBLISH, len(keys), *keys, *arguments)
+        await self._in_turn(publish)
         self._is_silent = False
 
     async def join(self, subscription: Subscription) -> list[Any]:
@@ -196,7 +216,8 @@ class RedisChannels(Channels):
             if not subscription.history:
                 return []
             self._joining[subscription] = None
-            lines = await self._in_time(redis.lrange(self._key("history", channel), -subscription.history, -1))
+            read = partial(redis.lrange, self._key("history", channel), -subscription.history, -1)
+            lines = await self._in_turn(read)
             await self._catch_up()  # The history came on another connection: the listener may have yet to read its end.
             first = self._joining[subscription]
             numbered = [read_numbered(line) for line in lines]
@@ -237,10 +258,33 @@ class RedisChannels(Channels):
             await self._in_time(passed)
         except exceptions.TimeoutError as error:
             if hung is not None and not hung.done():
-                hung.set_exception(error)  # What does not answer one will not answer others: it is made again.
+                hung.set_exception(copy(error))  # What does not answer one will not answer others: it is made again.
             raise
         finally:
             del self._marks[mark]
+
+    async def _in_turn(self, ask: Callable[[], Awaitable[Value]]) -> Value:
+        """Ask when a connection is free for it: of thousands who come at once none is refused, while Redis answers.
+
+        Raises:
+            redis.exceptions.TimeoutError: it has not answered, or nobody for so long.
+        """
+        now = asyncio.get_running_loop().time
+        turns, came_at = self._turns, now()
+        while True:
+            try:
+                async with asyncio.timeout(self.timeout):
+                    await turns.acquire()
+                break
+            except TimeoutError:
+                if now() - max(came_at, self._answered_at) >= self.timeout:
+                    raise self._tell_silence() from None
+        try:
+            answer = await self._in_time(ask())
+            self._answered_at = now()
+            return answer
+        finally:
+            turns.release()
 
     async def _in_time(self, answer: Awaitable[Value]) -> Value:
         """Wait for Redis, but not longer than ``timeout``.
@@ -252,16 +296,20 @@ class RedisChannels(Channels):
             async with asyncio.timeout(self.timeout):
                 return await answer
         except (TimeoutError, exceptions.TimeoutError):
-            there = urlsplit(self.url)  # Its password is nobody's business.
-            address = f"{there.hostname}:{there.port or 6379}" if there.hostname else there.path
-            text = (
-                f"Redis at {address} was expected to answer within {self.timeout:g} s and has not; see whether it "
-                "hangs, or give RedisChannels a longer timeout="
-            )
-            if not self._is_silent:
-                self._is_silent = True
-                logger.warning("%s", text)
-            raise exceptions.TimeoutError(text) from None
+            raise self._tell_silence() from None
+
+    def _tell_silence(self) -> exceptions.TimeoutError:
+        """The error of one who got no answer; the log is told of the first."""
+        there = urlsplit(self.url)  # Its password is nobody's business.
+        address = f"{there.hostname}:{there.port or 6379}" if there.hostname else there.path
+        text = (
+            f"Redis at {address} was expected to answer within {self.timeout:g} s and has not; see whether it "
+            "hangs, or give RedisChannels a longer timeout="
+        )
+        if not self._is_silent:
+            self._is_silent = True
+            logger.warning("%s", text)
+        return exceptions.TimeoutError(text)
 
     def _open_redis(self) -> Redis:
         if self._redis is None:
@@ -310,6 +358,7 @@ class RedisChannels(Channels):
             tasks = [
                 asyncio.create_task(self._read(listener)),
                 asyncio.create_task(self._write(listener, commands)),
+                asyncio.create_task(self._ask_for_life()),
             ]
             await asyncio.gather(*tasks, hung)
         finally:
@@ -328,6 +377,11 @@ class RedisChannels(Channels):
     async def _write(self, listener: PubSub, commands: asyncio.Queue[tuple[str, str]]) -> None:
         while True:
             await listener.execute_command(*await commands.get())
+
+    async def _ask_for_life(self) -> None:
+        while True:
+            await asyncio.sleep(SILENCE * self.timeout)
+            await self._catch_up()
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
@@ -351,10 +405,13 @@ class RedisChannels(Channels):
 
 
 def fail(marks: Iterable[asyncio.Future[None]], error: Exception) -> None:
-    """Tell those who wait for an answer of Redis that none will come."""
+    """Tell those who wait for an answer of Redis that none will come.
+
+    Each has an error of its own: the traceback of one that they shared would lead into each other's requests.
+    """
     for passed in marks:
         if not passed.done():
-            passed.set_exception(error)
+            passed.set_exception(copy(error))
 
 
 async def end(task: asyncio.Task[None]) -> None:
