@@ -1,8 +1,9 @@
-"""Attributes that programs written for Flask use, and that are not here: each says what to write instead.
+"""Attributes that programs written for Flask or Quart use, and that are not here: each says what to write instead.
 
 Without them a setting such as ``app.session_interface = ...`` would be taken in silence and do nothing. They are no
 part of the interface: ``hasattr`` says no, and type checkers do not see them. Read by ``router.py``, ``app.py``,
-``errors.py``, ``incoming.py``, ``requests.py`` and ``responses.py``; names that are imported by
+``context.py``, ``requestcontext.py``, ``errors.py``, ``incoming.py``, ``requests.py``, ``responses.py`` and
+``websockets.py``; options of functions by ``router.py`` and ``app.py``; names that are imported by
 the package itself, options of ``app.run`` by ``server.py``.
 """
 
@@ -10,23 +11,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 __all__ = [
     "OF_AN_APP",
     "OF_AN_ERROR",
+    "OF_A_CONTEXT",
     "OF_A_COROUTINES_REQUEST",
     "OF_A_REQUEST",
     "OF_A_RESPONSE",
     "OF_A_ROUTER",
     "OF_A_SYNC_REQUEST",
+    "OF_A_TEST_REQUEST",
+    "OF_A_WEBSOCKET",
+    "OF_MAKING_AN_APP",
+    "OF_MAKING_A_ROUTER",
+    "OF_MOUNTING",
     "OF_THE_PACKAGE",
     "OF_THE_SERVER",
     "make_import_absence",
     "without",
+    "without_options",
 ]
 
 Class = TypeVar("Class", bound=type)
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 OF_A_ROUTER = {
     "add_url_rule": "add_route(rule, view)",
@@ -43,6 +54,9 @@ OF_A_ROUTER = {
     "app_template_global": "template_global of the app",
     "app_url_defaults": "url_defaults of the app",
     "app_url_value_preprocessor": "url_value_preprocessor of the app",
+    "add_app_template_filter": "template_filter(name)(function) of the app",
+    "add_app_template_global": "template_global(name)(function) of the app",
+    "add_app_template_test": "template_test(name)(function) of the app",
     "add_template_filter": "template_filter(name)(function)",
     "add_template_test": "template_test(name)(function)",
     "add_template_global": "template_global(name)(function)",
@@ -54,9 +68,14 @@ OF_A_ROUTER = {
 }
 
 OF_AN_APP = {
+    "aborter": "abort",
+    "after_serving": "lifespan",
+    "after_websocket": "websocket_middleware",
     "app_ctx_globals_class": "g, which takes any attribute",
     "async_to_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
     "before_first_request": "lifespan",
+    "before_serving": "lifespan",
+    "blueprints": "mounts, or list_routes()",
     "ensure_sync": "await, or microweb.sync.call_from_thread(function, ...) in a def view",
     "instance_path": "a path in the config",
     "jinja_environment": "jinja_env",
@@ -64,6 +83,10 @@ OF_AN_APP = {
     "json": "jsonify, or a Response with what another encoder wrote",
     "json_encoder": "a Response with what another encoder wrote",
     "json_provider_class": "a Response with what another encoder wrote",
+    "make_default_options_response": "the middleware CORS, or a Response with the header Allow",
+    "make_response": "make_response of microweb",
+    "redirect": "redirect of microweb",
+    "request_context": "test_request_context(path, method=, headers=, body=)",
     "response_class": "Response or StreamingResponse, and an after_request function for all answers",
     "session_interface": "session_store",
     "select_jinja_autoescape": "jinja_env.autoescape",
@@ -75,6 +98,7 @@ OF_AN_APP = {
     "url_map": "list_routes(), converters, strict_slashes=, or explain(method, path)",
     "url_rule_class": "options of the route",
     "view_functions": "list_routes()",
+    "while_serving": "lifespan",
     "wsgi_app": "add_asgi_middleware(Middleware)",
 }
 
@@ -99,6 +123,7 @@ OF_A_REQUEST = {
     "if_unmodified_since": 'headers.get("if-unmodified-since"), or response.make_conditional(request)',
     "origin": 'headers.get("origin")',
     "range": 'headers.get("range")',
+    "root_url": "url_root",
     "script_root": "root_path",
     "url_rule": "route",
 }
@@ -116,6 +141,11 @@ OF_A_SYNC_REQUEST = {
     "parts": "form and files, or `async for part in request.parts()` in an async def view",
     "stream": "data or files, or `async for chunk in request.stream()` in an async def view",
     "text": "get_data(as_text=True)",
+}
+
+OF_A_WEBSOCKET = {
+    "requested_subprotocols": "subprotocols",
+    "send": "await websocket.send_text(...), send_bytes(...) or send_json(...)",
 }
 
 OF_A_RESPONSE = {
@@ -168,6 +198,41 @@ OF_THE_PACKAGE = {
     "request_tearing_down": "app.on('context_torn_down')",
     "stream_with_context": "the generator as it is: the request lasts as long as the stream",
     "template_rendered": "app.on('template_rendered')",
+}
+
+OF_MAKING_A_ROUTER = {
+    "cli_group": "router.cli",
+    "root_path": "import_name: relative folders start where that module is",
+    "subdomain": 'host="<tenant>.example.org"',
+    "url_defaults": "@router.url_defaults",
+    "url_prefix": "prefix=",
+}
+
+OF_MAKING_AN_APP = {
+    "host_matching": "host= of the routes and routers",
+    "instance_path": "a path in the config",
+    "instance_relative_config": "a path: app.config.from_pyfile(Path(app.root_path, name))",
+    "root_path": "import_name: relative folders start where that module is",
+    "static_host": "a Router(host=..., static_folder=...)",
+    "subdomain_matching": 'host="<tenant>.example.org" of the routes and routers',
+}
+
+OF_A_CONTEXT = {
+    "pop": "the end of a `with` block",
+    "push": "with app.app_context(): ..., or with app.test_request_context(): ...",
+}
+
+OF_A_TEST_REQUEST = {
+    "content_type": 'headers={"content-type": ...}',
+    "data": "body=, of bytes, and the content type in headers=",
+    "json": 'body=json.dumps(...).encode() and headers={"content-type": "application/json"}',
+    "query_string": "the path: test_request_context('/?page=2')",
+}
+
+OF_MOUNTING = {
+    "subdomain": 'Router(host="<tenant>.example.org")',
+    "url_defaults": "@router.url_defaults",
+    "url_prefix": "mount(prefix, router)",
 }
 
 OF_THE_SERVER = {
@@ -234,6 +299,31 @@ def without(names: Mapping[str, str], *, may_be_set: bool = False) -> Callable[[
             return owner
         owner.__init_subclass__ = classmethod(check)  # type: ignore[assignment]  # mypy wants a method of `owner` itself
         return owner
+
+    return declare
+
+
+def without_options(
+    options: Mapping[str, str],
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Let a function say what to use in place of each of ``options``; it is a ``TypeError``, as for unknown ones.
+
+    >>> @without_options({"colour": "color="})
+    ... def paint(color): ...
+    >>> paint(colour="red")
+    Traceback (most recent call last):
+        ...
+    TypeError: paint() has no colour=; use color=
+    """
+
+    def declare(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(function)
+        def call(*args: Parameters.args, **given: Parameters.kwargs) -> Result:
+            for name in options.keys() & given.keys():
+                raise TypeError(f"{function.__qualname__}() has no {name}=; use {options[name]}")
+            return function(*args, **given)
+
+        return call
 
     return declare
 

@@ -16,7 +16,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
 
-from microweb.absences import OF_AN_APP, without
+from microweb.absences import OF_A_TEST_REQUEST, OF_AN_APP, OF_MAKING_AN_APP, without, without_options
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.assembly import Assembly, Target, count_registrations, located
 from microweb.callables import can_take, describe, is_async
@@ -91,6 +91,7 @@ class App(Router):
     is_app = True
     request_class: type[Request] = Request
 
+    @without_options(OF_MAKING_AN_APP)
     def __init__(
         self,
         import_name: str | None = None,
@@ -725,6 +726,7 @@ class App(Router):
 
     def url_for(
         self,
+        /,
         endpoint: str,
         *,
         _anchor: str | None = None,
@@ -834,6 +836,7 @@ class App(Router):
 
         return CommandRunner(self, **options)
 
+    @without_options(OF_A_TEST_REQUEST)
     def test_request_context(
         self,
         path: str = "/",

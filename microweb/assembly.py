@@ -171,7 +171,7 @@ class Assembly:
             host = parse_host_pattern(route.host, placement.converters) if route.host else placement.host
         endpoint = placement.endpoint(route.name)
         known = self.endpoints.setdefault(endpoint, route)
-        if known.source is not route.source:
+        if known.source != route.source:
             unnamed = describe(known.view) == describe(route.view) and "<locals>" in describe(route.view)
             wrapped = ", or put functools.wraps into the decorator around them" if unnamed else ""
             raise SetupError(
@@ -216,7 +216,7 @@ class Assembly:
         if isinstance(mount.target, Router) and not mount.target.is_app:
             self._mount_router(placement, mount, mount.target, prefix)
         else:
-            self._mount_app(placement, mount, prefix)
+            self._mount_app(placement, mount, prefix.without_slash())
 
     def _mount_router(self, placement: Placement, mount: Mount, inner: Router, prefix: Pattern) -> None:
         if inner in placement.chain:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from microweb.absences import OF_A_CONTEXT, without
 from microweb.contextvariables import ignore_variables
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def tear_down_now(context: Context, request: Any, error: BaseException | None) -
         context.closed = True
 
 
+@without(OF_A_CONTEXT)
 class AppContext:
     """An app without a request: what commands, background tasks and scripts run in; see ``App.app_context``."""
 

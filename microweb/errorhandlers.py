@@ -65,10 +65,14 @@ class ErrorHandlers:
     def find(self, error: BaseException) -> tuple[Handler, str] | None:
         """The handler for ``error`` and the name of it, or None."""
         status = error.status if isinstance(error, HTTPException) else None
+        kinds = type(error).__mro__
         for handlers in self.chain:
             if status is not None and status in handlers.by_status:
-                return handlers.by_status[status]
-            for kind in type(error).__mro__:
+                # A class that the program derived for this status says more than the status, as in Flask.
+                derived = (kind for kind in kinds if kind in handlers.by_class and find_status(kind) == status)
+                kind = next(derived, None)
+                return handlers.by_status[status] if kind is None else handlers.by_class[kind]
+            for kind in kinds:
                 if kind in handlers.by_class:
                     return handlers.by_class[kind]
                 if kind is StatusError and HTTPException in handlers.by_class:
@@ -154,6 +158,13 @@ def answer_refusal(request: Incoming, error: BaseException) -> Response | None:
         return default_answer(request, error)
     except Exception:  # noqa: BLE001 - its headers or extensions cannot be sent: it is broken after all
         return None
+
+
+def find_status(kind: type[BaseException]) -> int | None:
+    """The status that a class of errors fixes; None for one whose errors have any."""
+    if not issubclass(kind, HTTPException) or kind in (HTTPException, StatusError):
+        return None
+    return kind.status if issubclass(kind, StatusError) else kind._code
 
 
 def abandon(request: Incoming, error: BaseException) -> AbandonedResponse:

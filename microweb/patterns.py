@@ -328,6 +328,10 @@ class Pattern:
         rule = f"{prefix.rule.rstrip('/')}/{self.rule.lstrip('/')}" if self.rule else prefix.rule
         return Pattern(rule, prefix.segments + self.segments, trailing_slash)
 
+    def without_slash(self) -> Pattern:
+        """This pattern without the slash at its end: a mounted app has both URLs."""
+        return Pattern(self.rule.rstrip("/"), self.segments, trailing_slash=False) if self.trailing_slash else self
+
     def build(self, values: Mapping[str, Any]) -> str:
         """The percent-encoded path for these values; what is not a variable here is not looked at.
 

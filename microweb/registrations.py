@@ -25,6 +25,7 @@ __all__ = [
     "Route",
     "RouteOptions",
     "WebSocketOptions",
+    "add_marked_methods",
     "check_dependencies",
     "check_host",
     "check_methods",
@@ -296,7 +297,7 @@ def check_host(host: str | None) -> str | None:
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix without a trailing slash.
+    """The prefix, with one slash at its end if it has any: a router's ``route("")`` is there, as in Flask.
 
     Raises:
         SetupError: it is neither empty nor starts with a slash.
@@ -304,7 +305,8 @@ def check_prefix(prefix: str) -> str:
     given: object = prefix
     if not isinstance(given, str) or (given and not given.startswith("/")):
         raise SetupError(f"a prefix starts with a slash, not {prefix!r} ({find_place()})")
-    return prefix.rstrip("/")
+    bare = prefix.rstrip("/")
+    return f"{bare}/" if bare and prefix != bare else bare
 
 
 def check_dependencies(dependencies: Iterable[Depends]) -> tuple[Depends, ...]:
@@ -340,6 +342,21 @@ def check_methods(methods: Iterable[str]) -> frozenset[str]:
     if not checked:
         raise SetupError(f"a route needs at least one method ({find_place()})")
     return checked
+
+
+def add_marked_methods(view: object, methods: frozenset[str]) -> frozenset[str]:
+    """``methods``, and those that a decorator written for Flask asks for on the view, as ``required_methods``.
+
+    Raises:
+        SetupError: the view is marked not to have its OPTIONS answered, and does not answer them itself.
+    """
+    required = getattr(view, "required_methods", None)
+    methods = methods | check_methods(required) if required else methods
+    marked = getattr(view, "view_class", view)
+    if getattr(marked, "provide_automatic_options", None) is False and "OPTIONS" not in methods:
+        instead = REFUSED_OPTIONS["provide_automatic_options"]
+        raise SetupError(f"views have no provide_automatic_options = False, use {instead} ({find_place()})")
+    return methods
 
 
 def is_token(text: str) -> bool:

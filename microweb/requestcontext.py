@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from microweb.absences import OF_A_CONTEXT, without
 from microweb.asgi import Message, Receive, Scope
 from microweb.conclusion import run_closers
 from microweb.context import current, tear_down, tear_down_now
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RequestContext", "make_receive", "make_scope"]
 
 
+@without(OF_A_CONTEXT)
 class RequestContext:
     """A request that is current for a ``with`` or ``async with`` block; see ``App.test_request_context``."""
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
 
-from microweb.absences import OF_A_ROUTER, without
+from microweb.absences import OF_A_ROUTER, OF_MAKING_A_ROUTER, OF_MOUNTING, without, without_options
 from microweb.asgi import ASGIApp
 from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import FrozenError, HTTPException, SetupError, StatusError
@@ -24,6 +24,7 @@ from microweb.registrations import (
     Route,
     RouteOptions,
     WebSocketOptions,
+    add_marked_methods,
     check_dependencies,
     check_host,
     check_methods,
@@ -91,6 +92,7 @@ class Router:
     is_wrapped = False
     """Whether plain ASGI middleware stands around it."""
 
+    @without_options(OF_MAKING_A_ROUTER)
     def __init__(
         self,
         name: str,
@@ -218,7 +220,7 @@ class Router:
         Raises: as ``route``.
         """
         named: Iterable[str] = methods if methods is not None else getattr(view, "methods", None) or ("GET",)
-        checked = check_methods(named)
+        checked = add_marked_methods(view, check_methods(named))
         if not hasattr(type(view), "verbs"):
             self._add(rule, view, methods=checked, **options)
             return
@@ -262,6 +264,7 @@ class Router:
             Route(rule, view, name=name, methods=methods, place=place, source=source, options=others, **own)
         )
 
+    @without_options(OF_MOUNTING)
     def mount(
         self,
         prefix: str,

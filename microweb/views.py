@@ -50,7 +50,9 @@ class MethodView:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "methods" not in cls.__dict__:
-            cls.methods = frozenset(verb.upper() for verb in VERBS if callable(getattr(cls, verb, None)))
+            # With those that a class above lists beside the usual ones, such as PROPFIND.
+            named = {*VERBS, *(method.lower() for method in cls.methods)}
+            cls.methods = frozenset(verb.upper() for verb in named if callable(getattr(cls, verb, None)))
 
     @classmethod
     def make_answer(cls, value: Any) -> Any:

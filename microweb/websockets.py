@@ -16,6 +16,7 @@ from sys import maxsize
 from typing import Any, Literal, NoReturn, Self, TypeVar, overload
 
 from microweb import json
+from microweb.absences import OF_A_WEBSOCKET, without
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
 from microweb.errors import RequestEntityTooLarge, UnsupportedMediaType, WebSocketDisconnect
 from microweb.headers import Headers
@@ -29,6 +30,7 @@ T = TypeVar("T")
 DENIAL = "websocket.http.response"
 
 
+@without(OF_A_WEBSOCKET, may_be_set=True)
 class WebSocket(Incoming):
     """One websocket. Iterating gives messages, ``str`` or ``bytes``, until either side has closed.
 

@@ -9,13 +9,15 @@ import pytest
 from werkzeug.utils import header_property
 
 import microweb
-from microweb import App, Request, Response, Router, request, session
+from microweb import App, Request, Response, Router, WebSocket, request, session
 from microweb.absences import (
     OF_A_COROUTINES_REQUEST,
     OF_A_REQUEST,
     OF_A_RESPONSE,
     OF_A_ROUTER,
     OF_AN_APP,
+    OF_MAKING_A_ROUTER,
+    OF_MAKING_AN_APP,
     OF_THE_PACKAGE,
 )
 from microweb.errors import NotFound
@@ -28,6 +30,11 @@ from microweb.testing import SyncClient
         (App(__name__), "register_blueprint", "mount"),
         (App(__name__), "wsgi_app", "add_asgi_middleware"),
         (Router("shop"), "add_url_rule", "add_route"),
+        (App(__name__), "before_serving", "lifespan"),
+        (App(__name__), "make_default_options_response", "the middleware CORS"),
+        (App(__name__).app_context(), "push", r"with app.app_context\(\)"),
+        (App(__name__).test_request_context(), "push", r"with app.app_context\(\)"),
+        (WebSocket, "send", "await websocket.send_text"),
         (Response(), "cache_control", 'headers\\["cache-control"\\]'),
         (NotFound(), "get_response", r"\(body, error.code\), returned by the handler"),
     ],
@@ -50,6 +57,28 @@ def test_the_package_says_what_to_use_and_has_no_name_of_flask_that_is_not_there
 
     assert not any(hasattr(microweb, name) for name in OF_THE_PACKAGE)
     assert OF_THE_PACKAGE.keys() - {"Markup", "escape"} <= set(dir(flask))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Router("shop", __name__, url_prefix="/shop"), "Router.__init__() has no url_prefix=; use prefix="),
+        (lambda: App(__name__, subdomain_matching=True), "App.__init__() has no subdomain_matching=; use host="),
+        (lambda: App(__name__).test_request_context(data={}), "App.test_request_context() has no data=; use body="),
+        (lambda: App(__name__).mount(Router("shop"), url_prefix="/"), "Router.mount() has no url_prefix=; use mount("),
+    ],
+)
+def test_an_option_that_is_not_there_says_what_to_write(make, said):
+    with pytest.raises(TypeError, match=re.escape(said)):
+        make()
+
+
+def test_the_options_that_are_not_there_are_those_of_flask():
+    for ours, theirs in [
+        (OF_MAKING_A_ROUTER, flask.Blueprint.__init__),
+        (OF_MAKING_AN_APP, flask.Flask.__init__),
+    ]:
+        assert ours.keys() <= inspect.signature(theirs).parameters.keys()
 
 
 def test_setting_what_would_do_nothing_is_an_error():

@@ -140,6 +140,34 @@ async def test_a_handler_by_class_of_a_status_is_one_by_status():
     assert (await get(app)).text == "here"
 
 
+@pytest.mark.parametrize("made", [{}, {"code": 404}])
+async def test_a_class_of_the_program_for_a_status_goes_before_the_handler_of_the_status(made):
+    class NoBook(HTTPException if made else NotFound):
+        vars().update(made)
+
+    class NoNovel(NoBook):
+        pass
+
+    app = app_that_raises(NoNovel())
+    app.errorhandler(404)(lambda error: "the status")
+    app.errorhandler(HTTPException)(lambda error: "any")
+    app.errorhandler(NoBook)(lambda error: "the class")
+
+    assert (await get(app)).text == "the class"
+
+
+@pytest.mark.parametrize("general", [HTTPException, LookupError])
+async def test_a_class_of_any_status_goes_behind_the_handler_of_the_status(general):
+    class NoBook(LookupError, NotFound):
+        pass
+
+    app = app_that_raises(NoBook())
+    app.errorhandler(general)(lambda error: "any")
+    app.errorhandler(404)(lambda error: "the status")
+
+    assert (await get(app)).text == "the status"
+
+
 async def test_the_nearest_class_in_the_mro_wins():
     class Outer(Exception):
         pass

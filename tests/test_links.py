@@ -91,6 +91,13 @@ def test_a_url_may_leave_the_scheme_to_the_page_it_is_on():
     assert app.url_for("home", _scheme="") == "//example.org/"
 
 
+def test_a_value_may_be_called_self():
+    app = make_app()
+
+    with app.app_context():
+        assert url_for("home", self=1) == app.url_for("home", self=1) == "/?self=1"
+
+
 def test_an_endpoint_that_is_no_name_is_an_error():
     with pytest.raises(TypeError, match=r"takes the name of an endpoint, such as 'blog\.post', not <function view"):
         make_app().url_for(view)

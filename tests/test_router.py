@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from microweb import App, Converter, Depends, Router, SetupError
+from microweb import App, Converter, Depends, Router, SetupError, url_for
 from microweb.middleware import CORS, ProxyHeaders
 from microweb.testing import Client
 from microweb.wsgi import WSGI
@@ -361,6 +361,55 @@ async def test_a_middleware_class_is_refused_with_both_ways_to_add_it():
     ):
         async with Client(app):
             pass
+
+
+@pytest.mark.parametrize("at", ["router", "mount"])
+async def test_the_slash_at_the_end_of_a_prefix_is_that_of_an_empty_rule(at):
+    app, inner = App(__name__), App(__name__)
+    shop = Router("shop", __name__, prefix="/shop/" if at == "router" else "")
+    shop.add_route("", lambda: url_for(".list"), endpoint="list")
+    shop.add_route("/cart", lambda: url_for(".cart"), endpoint="cart")
+    inner.add_route("/", lambda: "the app inside", endpoint="home")
+    shop.mount("/inner/", inner)
+    app.mount("/shop/" if at == "mount" else "", shop)
+
+    async with app.test_client() as client:
+        paths = ["/shop/", "/shop/cart", "/shop/inner/", "/shop/inner"]
+        answers = [(await client.get(path)).text for path in paths]
+        bare = await client.get("/shop")
+
+    assert answers == ["/shop/", "/shop/cart", "the app inside", "the app inside"]
+    assert (bare.status_code, bare.headers["location"]) == (308, "/shop/")
+
+
+async def test_a_method_of_an_object_may_be_the_view_of_several_rules():
+    class Shop:
+        def list(self, page=1):
+            return f"page {page}"
+
+    app, shop = App(__name__), Shop()
+    app.add_route("/", shop.list)
+    app.add_route("/<int:page>", shop.list)
+
+    async with app.test_client() as client:
+        assert [(await client.get(path)).text for path in ("/", "/2")] == ["page 1", "page 2"]
+
+
+async def test_what_a_decorator_for_flask_marks_on_a_view_is_kept_to():
+    async def shown(request):
+        return request.method
+
+    shown.required_methods = {"OPTIONS"}
+    shown.provide_automatic_options = False
+    app = App(__name__)
+    app.add_route("/", shown)
+
+    async with app.test_client() as client:
+        assert (await client.options("/")).text == "OPTIONS"
+
+    del shown.required_methods
+    with pytest.raises(SetupError, match=r"no provide_automatic_options = False, use methods=\[\"OPTIONS\""):
+        App(__name__).add_route("/", shown)
 
 
 async def test_two_views_named_by_their_decorator_are_refused_with_a_hint():

@@ -117,6 +117,24 @@ def test_each_verb_is_a_route_of_the_one_endpoint():
     assert app.url_for("home") == "/"
 
 
+async def test_a_verb_that_a_class_above_lists_is_answered():
+    class Folder(MethodView):
+        methods = ["GET", "PROPFIND"]  # noqa: RUF012 - as programs for Flask have it
+
+    class Drafts(Folder):
+        async def get(self):
+            return "drafts"
+
+        async def propfind(self):
+            return "properties"
+
+    app = App(__name__)
+    app.add_route("/", Drafts.as_view("drafts"))
+
+    async with app.test_client() as client:
+        assert (await client.request("PROPFIND", "/")).text == "properties"
+
+
 def test_two_classes_under_one_endpoint_are_refused():
     class Home(MethodView):
         async def get(self):
