@@ -353,7 +353,8 @@ def add_marked_methods(view: object, methods: frozenset[str]) -> frozenset[str]:
     required = getattr(view, "required_methods", None)
     methods = methods | check_methods(required) if required else methods
     marked = getattr(view, "view_class", view)
-    if getattr(marked, "provide_automatic_options", None) is False and "OPTIONS" not in methods:
+    answers_itself = "OPTIONS" in methods or "OPTIONS" in (getattr(marked, "methods", None) or ())
+    if getattr(marked, "provide_automatic_options", None) is False and not answers_itself:
         instead = REFUSED_OPTIONS["provide_automatic_options"]
         raise SetupError(f"views have no provide_automatic_options = False, use {instead} ({find_place()})")
     return methods

@@ -51,7 +51,7 @@ class MethodView:
         super().__init_subclass__(**options)
         if "methods" not in cls.__dict__:
             # With those that a class above lists beside the usual ones, such as PROPFIND.
-            named = {*VERBS, *(method.lower() for method in cls.methods)}
+            named = {*VERBS, *(method.lower() for method in cls.methods or ())}
             cls.methods = frozenset(verb.upper() for verb in named if callable(getattr(cls, verb, None)))
 
     @classmethod

@@ -135,6 +135,41 @@ async def test_a_verb_that_a_class_above_lists_is_answered():
         assert (await client.request("PROPFIND", "/")).text == "properties"
 
 
+async def test_a_class_above_may_leave_the_methods_to_those_below():
+    class Page(MethodView):
+        methods = None  # As in Flask, where it is the default.
+
+    class Home(Page):
+        async def get(self):
+            return "home"
+
+    app = App(__name__)
+    app.add_route("/", Home.as_view("home"))
+
+    async with app.test_client() as client:
+        assert (await client.get("/")).text == "home"
+
+
+async def test_a_class_that_answers_options_itself_may_be_registered_verb_by_verb():
+    class Page(MethodView):
+        provide_automatic_options = False
+
+        async def get(self):
+            return "page"
+
+        async def options(self):
+            return "what there is"
+
+    app = App(__name__)
+    view = Page.as_view("page")
+    app.add_route("/", view, methods=["GET"])
+    app.add_route("/", view, methods=["OPTIONS"])
+
+    async with app.test_client() as client:
+        assert (await client.get("/")).text == "page"
+        assert (await client.options("/")).text == "what there is"
+
+
 def test_two_classes_under_one_endpoint_are_refused():
     class Home(MethodView):
         async def get(self):
