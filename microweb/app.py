@@ -14,12 +14,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
 
 from microweb.absences import OF_A_TEST_REQUEST, OF_AN_APP, OF_MAKING_AN_APP, without, without_options
 from microweb.asgi import ASGIApp, Message, Receive, Scope, Send
 from microweb.assembly import Assembly, Target, count_registrations, located
-from microweb.callables import can_take, describe, is_async
+from microweb.callables import can_take, describe
 from microweb.composition import Composition
 from microweb.conclusion import close, end_early, finish
 from microweb.config import Config
@@ -367,7 +368,9 @@ class App(Router):
 
     async def _stopped(self) -> None:
         self._close_gate()
-        self._host = None
+        self._host = self._entered_for = None
+        self._own_state = {}
+        self._states_of_mounted = {}
         if self._workers is not None:
             import anyio
 
@@ -645,7 +648,8 @@ class App(Router):
         self._changed("add ASGI middleware")
         if not callable(factory):
             raise SetupError(f"add_asgi_middleware takes a class or function, not {factory!r} ({find_place()})")
-        if not isinstance(factory, type) and is_async(factory):
+        # One that only wraps a coroutine function, a decorator's for instance, is called like any other.
+        if not isinstance(factory, type) and any(map(iscoroutinefunction, (factory, type(factory).__call__))):
             raise SetupError(
                 f"add_asgi_middleware takes a class or function that is given the ASGI app and gives another; "
                 f"{describe(factory)} is awaited, so it belongs into add_middleware ({find_place()})"

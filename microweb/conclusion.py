@@ -16,7 +16,7 @@ from microweb.incoming import Incoming
 from microweb.requests import Request
 from microweb.responses import Response
 
-__all__ = ["answer_late", "close", "end_early", "finish"]
+__all__ = ["answer_late", "close", "end_early", "finish", "report_broken"]
 
 
 async def finish(request: Incoming, response: Response) -> Response:

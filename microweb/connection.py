@@ -497,6 +497,8 @@ def resume(step: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        del waiting_for  # It may hold the error, whose traceback holds this frame.
 
 
 def cost_of(message: Message) -> int:

@@ -112,16 +112,26 @@ class Resolution:
         """Close one; returns what it raises, if that is not ``error``: the others must be closed all the same."""
         try:
             if node.is_threaded:
-                # A thread that was left behind at a stop still has the context that the generator was opened in.
-                context = None if self.is_in_thread else self.context
-                worker = self.request.worker
-                await worker.run_firmly(finish_in_thread, generator, error, node, label=node.label, context=context)
+                if self.is_in_thread:
+                    self.context = None  # A thread that was left behind at a stop still has it.
+                worker, context = self.request.worker, self.context
+                await worker.run_firmly(
+                    self.finish_in_thread, generator, error, node, label=node.label, context=context
+                )
             else:
                 await finish(generator, error, node)
         except BaseException as raised:  # noqa: BLE001 - raised by the caller
             if raised is not error:
                 return raised
         return None
+
+    def finish_in_thread(self, generator: Generator[Any, Any, Any], error: BaseException | None, node: Node) -> None:
+        """``finish`` for a ``def`` generator; it may be left behind, and the others are closed all the same."""
+        self.is_in_thread = True
+        try:
+            finish_in_thread(generator, error, node)
+        finally:
+            self.is_in_thread = False
 
     async def close_cleanly(self) -> None:
         """Close all generators after a success; raises what the first of them raises."""

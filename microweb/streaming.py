@@ -14,6 +14,7 @@ from types import AsyncGeneratorType
 from typing import Any
 
 from microweb.asgi import Message, Send
+from microweb.connection import resume
 from microweb.context import current
 from microweb.errors import ClientDisconnect
 from microweb.framing import BODYLESS, new_start, without_body_headers, without_framing
@@ -171,7 +172,9 @@ class StreamingResponse(Response):
                 waiting_for = pump.send(None)
             except StopIteration:
                 return
-            await rest_until_disconnect(request, pump, waiting_for)
+            rest: Any = resume(pump, waiting_for)
+            del waiting_for  # It may hold the error of the body, whose traceback holds this frame.
+            await rest_until_disconnect(request, rest)
         finally:
             if token is not None:
                 current.reset(token)

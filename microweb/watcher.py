@@ -38,19 +38,20 @@ async def until_disconnect(request: Request, work: Callable[..., Coroutine[Any, 
     except StopIteration as stop:
         at_once: T = stop.value
         return at_once
-    return await rest_until_disconnect(request, step, waiting_for)
+    rest = resume(step, waiting_for)
+    del waiting_for  # It may hold the error of the work, whose traceback holds this frame.
+    result: T = await rest_until_disconnect(request, rest)
+    return result
 
 
-async def rest_until_disconnect(request: Request, step: Coroutine[Any, Any, T], waiting_for: Any) -> T:
-    """As ``until_disconnect``, for work on asyncio whose first step was taken by hand and gave ``waiting_for``.
+async def rest_until_disconnect(request: Request, rest: Any) -> Any:
+    """As ``until_disconnect``, for the ``rest`` of work on asyncio whose first step was taken by hand.
 
     Raises: as ``until_disconnect``.
     """
-    # What @coroutine makes awaitable is a plain generator to type checkers.
-    rest: Any = resume(step, waiting_for)
     watch = _Watch(request, get_running_loop())
     try:
-        result: T = await rest
+        result = await rest
     except CancelledError:
         if await watch.claim():
             raise ClientDisconnect("the client left while its answer was being made") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from microweb.asgi import Message, Receive, Scope, Send
 from microweb.assembly import Target
-from microweb.conclusion import close, finish
+from microweb.conclusion import close, finish, report_broken
 from microweb.context import current
 from microweb.conversion import to_response
 from microweb.errorhandlers import keep_headers
@@ -99,6 +99,7 @@ async def serve_websocket(
 
 async def end_with_error(websocket: WebSocket, error: Exception) -> Response | None:
     """Close an open websocket for an error; one that is not open yet gets the response of the error handlers."""
+    whole = error  # It is raised on as it came: a leaf that is raised while its group is handled is a cycle with it.
     if isinstance(error, ExceptionGroup):
         # Tasks that serve one websocket learn of its end at the same time; what else went wrong is an error.
         ends, others = error.split(WebSocketDisconnect)
@@ -116,18 +117,20 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
             if websocket.bubbles and websocket.notes.unhandled is not None:
                 raise websocket.notes.unhandled
             return response
+        if websocket._notes is not None and websocket.notes.unhandled is error:
+            raise whole  # A mounted app has reported it: it broke a refusal that had begun.
         code, reason = 1011, ""
         if isinstance(error, HTTPException):
             code = CLOSE_CODES.get(error.status, 1008 if error.status < 500 else 1011)
             reason = error.description or error.title
         elif websocket.bubbles:
-            raise error
+            raise whole
         else:
             await websocket.app.report(websocket, error)
         await websocket.close(code, reason)
         return None
     finally:
-        del error  # One that is raised on keeps this frame in its traceback.
+        del error, whole  # One that is raised on keeps this frame in its traceback.
 
 
 async def refuse(websocket: WebSocket, response: Response) -> Response:
@@ -139,11 +142,22 @@ async def refuse(websocket: WebSocket, response: Response) -> Response:
         raise
     except Exception as error:
         if websocket._started:
-            await websocket.app.report(websocket, error)
+            await report_broken(websocket, error, None)
+            note_outside(websocket, leaf_of(error))
             raise
         response = keep_headers(response, await websocket.app.answer_error(websocket, error))
+    if websocket.bubbles and websocket.notes.unhandled is not None:
+        raise websocket.notes.unhandled
     await websocket.deny(response)
     return response
+
+
+def note_outside(websocket: WebSocket, error: BaseException) -> None:
+    """Note a reported error that breaks the connection for the apps around: they pass it on, to the server."""
+    parent = websocket.parent
+    while parent is not None:
+        parent.notes.unhandled = error
+        parent = parent.parent
 
 
 async def enter_mounted(websocket: WebSocket, target: Target) -> None:

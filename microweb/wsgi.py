@@ -10,6 +10,7 @@ import logging
 from asyncio import Task, create_task, wait
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Semaphore, Thread
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
@@ -113,11 +114,14 @@ class WSGI:
         finally:
             passage.end(is_complete=task.done())
         error = task.exception()
-        if passage.refusal is not None:
-            raise passage.refusal
-        # Behind the end of the answer a server says that the client has left, whether it has or not.
-        if error is not None and (passage.has_ended or not passage.left):
-            raise error
+        try:
+            if passage.refusal is not None:
+                raise passage.refusal
+            # Behind the end of the answer a server says that the client has left, whether it has or not.
+            if error is not None and (passage.has_ended or not passage.left):
+                raise error
+        finally:
+            del error, task, passage  # The traceback of the error holds this frame.
 
     def _forget(self, task: Task[None]) -> None:
         self._tasks.discard(task)
@@ -151,18 +155,7 @@ class Threads(Executor):
     ) -> Future[Value]:
         """As that of every executor."""
         future: Future[Value] = Future()
-
-        def call() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                value = function(*args, **kwds)
-            except BaseException as error:  # noqa: BLE001 - it is for whoever waits
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        self._calls.put(call)
+        self._calls.put(partial(fulfil, future, partial(function, *args, **kwds)))
         with self._lock:
             if not self._idle.acquire(blocking=False) and len(self._started) < self._size:
                 name = f"microweb-wsgi-{len(self._started) + 1}"
@@ -170,6 +163,19 @@ class Threads(Executor):
                 thread.start()
                 self._started.append(thread)
         return future
+
+
+def fulfil(future: Future[Value], call: Callable[[], Value]) -> None:
+    """Make a call, unless nobody waits for it any more."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        value = call()
+    except BaseException as error:  # noqa: BLE001 - it is for whoever waits
+        future.set_exception(error)
+        del future  # The traceback of the error holds this frame.
+    else:
+        future.set_result(value)
 
 
 def work(calls: SimpleQueue[Callable[[], None] | None], idle: Semaphore) -> None:

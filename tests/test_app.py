@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from queue import SimpleQueue
 
 import anyio
@@ -980,6 +980,23 @@ async def test_asgi_middleware_may_hand_on_a_scope_of_its_own():
     app.add_asgi_middleware(rename)
 
     assert (await get(app)).text == "home"
+
+
+async def test_asgi_middleware_may_be_made_of_a_coroutine_function_by_a_decorator():
+    app, seen = App(__name__), []
+
+    def as_middleware(function):
+        return wraps(function)(lambda inner: partial(function, inner))
+
+    @as_middleware
+    async def note(inner, scope, receive, send):
+        seen.append(scope["path"])
+        await inner(scope, receive, send)
+
+    app.get("/")(lambda: "home")
+    app.add_asgi_middleware(note)
+
+    assert ((await get(app)).text, seen) == ("home", ["/"])
 
 
 # Who asks anew: something around the app that tries another path, and a view that asks its own app.

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import logging
 import weakref
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -265,6 +267,34 @@ async def test_a_stream_that_was_cancelled_is_gone_without_the_collector(wrap):
         task.cancel()
         await asyncio.wait([task])  # As a server does, which does not ask for its result.
         del task
+        await asyncio.sleep(0)
+
+        assert not [*requests]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_error_of_a_task_that_a_stream_waits_for_is_gone_without_the_collector(version, caplog):
+    app, requests = App(__name__), weakref.WeakSet()
+
+    async def fail():
+        raise LookupError
+
+    @app.get("/")
+    async def stream(request):
+        requests.add(request)
+        yield await asyncio.create_task(fail())
+
+    caplog.set_level(logging.CRITICAL)  # It would keep the error.
+
+    async def send(message): ...
+
+    gc.disable()
+    try:
+        with suppress(LookupError):
+            await app({**SCOPE, "path": "/", "asgi": {"spec_version": version}}, anyio.sleep_forever, send)
         await asyncio.sleep(0)
 
         assert not [*requests]

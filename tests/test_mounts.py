@@ -1136,6 +1136,16 @@ async def test_each_app_has_the_state_of_its_own_lifespan_where_several_use_one_
         assert seen == ["outer", "inner", "a", "b", "innermost", "app"]
 
 
+async def test_a_mounted_app_that_has_stopped_keeps_nothing_of_its_lifespan():
+    app, inner = make_app_with_state("outer"), make_app_with_state("inner")
+    app.mount("/inner", inner)
+
+    async with Client(app):
+        assert inner.lifespan_state == {"pool": "inner"}
+
+    assert inner.lifespan_state == {}
+
+
 async def test_what_a_layer_puts_into_the_state_reaches_a_mounted_app_that_has_the_name_itself():
     app = make_app_with_state("outer")
     app.mount("/a", make_foreign_with_state("a"))

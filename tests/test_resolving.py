@@ -748,6 +748,45 @@ async def test_a_def_generator_is_closed_although_its_thread_was_left_behind():
     assert was_closed
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_def_generators_are_closed_although_the_thread_of_another_was_left_behind(caplog):
+    app, log, begun, released = App(__name__), Log(), threading.Event(), threading.Event()
+
+    def first():
+        yield
+        log.append("first")
+
+    def second(value: Annotated[None, Depends(first)]):
+        yield
+        log.append("second")
+
+    def stuck(value: Annotated[None, Depends(second)]):
+        yield
+        begun.set()
+        released.wait(60)
+
+    @app.get("/")
+    def view(value: Annotated[None, Depends(stuck)]):
+        return ""
+
+    async def send(message): ...
+
+    path = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    async with Client(app):
+        task = asyncio.create_task(app(path, anyio.sleep_forever, send))
+        await anyio.to_thread.run_sync(begun.wait)
+        task.cancel()  # A scope would wait for the thread: what is released is shielded.
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        app.workers.close(timeout=0)
+        await asyncio.wait([task], timeout=5)
+        closed = [*log]
+        released.set()
+
+    assert closed == ["second", "first"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_an_async_generator_may_hold_a_cancel_scope_when_the_body_is_complete_bytes():
     app = App(__name__)
 

@@ -141,6 +141,7 @@ MISTAKES = {
     "takes a status or a class of Exception": lambda app: app.errorhandler(view),
     "as in errorhandler(404), not '404'": lambda app: app.errorhandler("404"),
     "is awaited, so it belongs into add_middleware": lambda app: app.add_asgi_middleware(CORS(["*"])),
+    "takes_no_call_next is awaited": lambda app: app.add_asgi_middleware(takes_no_call_next),
     "no trusted=; a class of ASGI middleware": lambda app: app.add_middleware(ProxyHeaders, trusted=["unix"]),
     "no minimum_size=; a class of ASGI middleware": lambda app: app.add_middleware(Plain, minimum_size=1),
     "post() is for POST alone; for more say route('/a', methods=[...])": lambda app: app.post("/a", methods=["PUT"]),

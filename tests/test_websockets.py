@@ -1,5 +1,6 @@
 """Websockets: the handshake, messages, closing, hooks, errors and mounts, on both event loops."""
 
+import contextlib
 import gc
 import logging
 import weakref
@@ -386,6 +387,48 @@ async def test_an_error_inside_of_a_refusal_is_reported_once(caplog):
 
     assert seen == ["KeyError('x')"]
     assert [record.getMessage() for record in caplog.records] == ["unhandled error in WEBSOCKET /ws"]
+
+
+@pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
+async def test_an_error_inside_of_a_refusal_is_told_to_the_app_that_owns_it(errors, told, caplog):
+    inner, outer, seen, torn_down = App("inner"), App("outer"), [], []
+
+    @inner.websocket("/ws")
+    async def view():
+        yield "a"
+        raise KeyError("x")
+
+    for app in (inner, outer):
+        app.on("exception")(lambda request, error: seen.append(request.app.import_name))
+        app.teardown_websocket(torn_down.append)
+    outer.mount("/in", inner, errors=errors)
+
+    with pytest.raises(KeyError):
+        async with Client(outer) as client, client.websocket("/in/ws"):
+            pass
+
+    assert (seen, len(caplog.records)) == ([told], 1)
+    assert list(map(repr, torn_down)) == ["KeyError('x')"] * 2
+
+
+@pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
+async def test_an_error_before_a_refusal_has_begun_is_answered_by_the_app_that_owns_it(errors, told, caplog):
+    inner, outer = App("inner"), App("outer")
+
+    class Broken(Response):
+        async def send(self, request, send):
+            raise KeyError("x")
+
+    @inner.websocket("/ws")
+    async def view():
+        return Broken()
+
+    for app in (inner, outer):
+        app.errorhandler(500)(lambda error: (current_app.import_name, 500))
+    outer.mount("/in", inner, errors=errors)
+
+    assert (await denial(outer, "/in/ws")).text == told
+    assert len(caplog.records) == 1
 
 
 async def test_a_view_that_yields_cannot_accept():
@@ -1103,6 +1146,34 @@ async def test_what_a_foreign_app_holds_is_gone_when_its_client_has_left(type, s
         gc.enable()
 
     assert [reference() for reference in held if reference() is not None] == []
+
+
+@pytest.mark.parametrize("errors", ["own", "bubble"])
+async def test_what_a_broken_refusal_of_a_mounted_app_held_is_gone_when_it_is_over(errors, caplog):
+    caplog.set_level("CRITICAL", "microweb")  # A record keeps its traceback.
+    inner, outer, held = App("inner"), App("outer"), []
+    scope = {"type": "websocket", "path": "/in/ws", "headers": [], "query_string": b""}
+    scope["extensions"] = {"websocket.http.response": {}}
+
+    @inner.websocket("/ws")
+    async def view(websocket: WebSocket):
+        held.append(weakref.ref(websocket))
+        yield "a"
+        raise ExceptionGroup("of a task group", [ValueError()])
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message): ...
+
+    outer.mount("/in", inner, errors=errors)
+    gc.disable()
+    try:
+        with contextlib.suppress(ExceptionGroup):
+            await outer(scope, receive, send)
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_mounted_files_have_no_websockets(tmp_path):

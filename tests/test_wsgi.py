@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import suppress
 
 import anyio
@@ -345,3 +346,26 @@ async def test_what_fails_when_an_answer_is_closed_behind_its_end_is_reported():
 
     assert answer.text == "ab"
     assert observed == [ZeroDivisionError]
+
+
+async def test_an_error_of_the_app_is_gone_without_the_collector():
+    class BrokenError(Exception):
+        pass
+
+    def old(environ, start_response):
+        errors.append(BrokenError())
+        kept.add(errors[-1])
+        raise errors.pop()
+
+    errors, kept, app = [], weakref.WeakSet(), WSGI(old)
+    gc.disable()
+    try:
+        with suppress(BrokenError):
+            await app(make_scope("GET", []), anyio.sleep_forever, print)
+        with anyio.move_on_after(10):
+            while kept:  # The thread has it until it waits for its next call.
+                await anyio.lowlevel.checkpoint()
+
+        assert not [*kept]
+    finally:
+        gc.enable()
