@@ -105,11 +105,14 @@ class HTTPIncoming(Incoming):
 
         Raises: as ``Connection.read``, when awaited.
         """
-        is_large = declared is not None and len(declared) > 4
-        is_on_trio = "trio" in modules and in_trio()  # PERF(walk.echo): mostly one look, without the call.
-        if is_large or self._connection is not None or self._whole_body is not None or is_on_trio:
-            # On trio nothing is stepped by hand: a receive() that has opened a scope would not nest in that of the
-            # time limit.
+        # On trio nothing is stepped by hand: a receive() that has opened a scope would not nest in that of the time
+        # limit.
+        if (
+            (declared is not None and len(declared) > 4)
+            or self._connection is not None
+            or self._whole_body is not None
+            or ("trio" in modules and in_trio())
+        ):
             return self.connection.read(reader, declared)
         receive = self._receive  # CPython 3.11 calls faster from a variable than from an attribute.
         answer: Any = receive()
@@ -120,7 +123,7 @@ class HTTPIncoming(Incoming):
         except StopIteration as stop:
             message: Message = stop.value
             body: Any = message.get("body")  # A disconnect has none.
-            if body.__class__ is bytes and not message.get("more_body") and (limit is None or len(body) <= limit):
+            if isinstance(body, bytes) and not message.get("more_body") and (limit is None or len(body) <= limit):
                 self._whole_body = body
                 return body
             return self.connection.read_on(reader, give_back(message))
