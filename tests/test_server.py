@@ -639,6 +639,44 @@ def test_a_generator_that_keeps_its_thread_does_not_keep_the_process(tmp_path, p
 
 
 @posix
+@pytest.mark.slow
+@pytest.mark.wire
+def test_a_thread_that_the_program_has_given_to_asyncio_does_not_keep_the_process(tmp_path, port):
+    program = """
+        import asyncio
+        import sys
+        import threading
+        from microweb import App
+
+        app = App(__name__, static_folder=None, config={"GRACEFUL_TIMEOUT": 0.5})
+
+        @app.get("/")
+        async def stuck():
+            print("is stuck")
+            await asyncio.to_thread(threading.Event().wait)
+
+        @app.lifespan
+        async def life(app):
+            yield
+            print("the exit has run")
+
+        app.run(port=int(sys.argv[1]))
+        """
+    write(tmp_path / "app.py", program)
+    with Program("app.py", port, cwd=tmp_path) as program:
+        program.url
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            program.wait_for("is stuck")
+
+            program.process.terminate()
+
+            assert program.wait() == 1
+    assert "the exit has run" in program.output
+    assert "something in a thread does not end" in program.output
+
+
+@posix
 def test_a_process_that_gives_up_ends_though_nobody_reads_its_output():
     giving_up = (
         "import threading, microweb.server as s; threading.Timer(0, s.give_up).start(); threading.Event().wait()"
