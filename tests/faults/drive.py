@@ -290,8 +290,9 @@ class Theatre:
 
 async def settle_threads():
     """Let the threads that all apps share end what tests before this one have left to them."""
-    with anyio.move_on_after(1):
-        while any(thread.load for thread in workers._blocking._crew.threads):
+    crew = workers._blocking._crew
+    with anyio.move_on_after(PATIENCE):
+        while crew.common or any(thread.load for thread in crew.threads):
             await anyio.sleep(0.001)
 
 
