@@ -77,7 +77,7 @@ def make_app_entrance(target: Target) -> Handler:
         child = app.request_class(app, scope, request._receive, found, values)
         child.parent = request
         child.bubbles = bubbles
-        connection = child._connection = request.connection
+        connection = child.share_connection(request)
         if connection.cached is None:
             limits = found.limits
             connection.limit, connection.timeout = limits.max_content_length, limits.body_timeout

@@ -42,7 +42,7 @@ class HTTPIncoming(Incoming):
     _connection: Connection | None = None
     _json_value: Any = None
     _whole_body: bytes | None = None
-    """The body, where it was read without a ``Connection``."""
+    """The body, where it was read without a ``Connection``; nothing, once there is one."""
     _form: Form | None = None
     _read_form_of: ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None] = None
     _run_sync: Callable[..., Any] | None = None
@@ -92,8 +92,14 @@ class HTTPIncoming(Incoming):
             )
             if limits.decode_request_bodies:
                 self._connection.decodes = True
-            if self._whole_body is not None:
-                self._connection.cached = self._whole_body
+            self._connection.cached = self._whole_body
+            self._whole_body = b""
+        return self._connection
+
+    def share_connection(self, other: HTTPIncoming) -> Connection:
+        """Read the messages of ``other``: those of the request that this one's app is mounted in."""
+        self._connection = other.connection
+        self._whole_body = b""
         return self._connection
 
     def read_whole(self, reader: str, declared: bytes | None, limit: int | None) -> bytes | Coroutine[Any, Any, bytes]:
@@ -109,7 +115,6 @@ class HTTPIncoming(Incoming):
         # limit.
         if (
             (declared is not None and len(declared) > 4)
-            or self._connection is not None
             or self._whole_body is not None
             or ("trio" in modules and in_trio())
         ):
@@ -167,7 +172,8 @@ class Request(HTTPIncoming):
     async def json(self, type: type[T], *, force: bool = ..., silent: bool) -> T | None: ...
     @overload
     async def json(self, type: Any = None, *, force: bool = ..., silent: bool = ...) -> Any: ...
-    async def json(self, type: Any = None, *, force: bool = False, silent: bool = False) -> Any:
+    # PERF(walk.echo): CPython 3.11 calls a function with keyword-only parameters more slowly; the overloads have them.
+    async def json(self, type: Any = None, force: bool = False, silent: bool = False) -> Any:
         """The body as JSON; with ``type``, as a value of that type.
 
         ``force`` reads it whatever its content type says; ``silent`` gives None instead of an error.
@@ -192,16 +198,51 @@ class Request(HTTPIncoming):
             raise not_json(self)
         target = self._target
         limits = self.app.limits if target is None else target.limits
-        if coding is None:
-            read = self.read_whole("json()", length, limits.max_content_length)
-            body = read if isinstance(read, bytes) else await read
+        body: Any = None
+        read: Any = None
+        if coding is not None:
+            read = self.connection.read("json()")
+        elif (
+            (length is not None and len(length) > 4)
+            or self._whole_body is not None
+            or ("trio" in modules and in_trio())
+        ):
+            read = self.connection.read("json()", length)
         else:
-            body = await self.connection.read("json()")
+            # PERF(walk.echo): `read_whole`, written out.
+            receive = self._receive
+            answer: Any = receive()
+            if answer.__class__ is CoroutineType:
+                try:
+                    waiting_for = answer.send(None)
+                except StopIteration as stop:
+                    message: Message = stop.value
+                    body, limit = message.get("body"), limits.max_content_length
+                    if (
+                        isinstance(body, bytes)
+                        and not message.get("more_body")
+                        and (limit is None or len(body) <= limit)
+                    ):
+                        self._whole_body = body
+                    else:
+                        read = self.connection.read_on("json()", give_back(message))
+                else:
+                    answer = resume(answer, waiting_for)
+                    del waiting_for  # See `Answer`; so does the next line.
+                    read, answer = self.connection.read_on("json()", answer), None
+            else:
+                answer = Answer(answer)
+                read, answer = self.connection.read_on("json()", answer), None
+        if read is not None:
+            body = await read
         max_depth = limits.json_max_depth
         try:
             if type is None and json.decode_any is not None:
-                # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong with it.
-                if len(body) > max_depth * 2:
+                # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong with it. So short a text with
+                # so few arrays is not too deep: a level of array takes two bytes, one of object five (`check_depth`).
+                if len(body) > max_depth * 2 and (
+                    len(body) > max_depth * 4 or len(body) - len(body.replace(b"[", b"")) > max_depth // 3
+                ):
                     json.check_depth(body, max_depth)
                 try:
                     return json.decode_any(body)

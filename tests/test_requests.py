@@ -221,6 +221,31 @@ async def read_json(request):
     return await request.json()
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 9, 10, 64])
+async def test_json_is_refused_from_one_level_beyond_the_limit_on_whatever_its_levels_are(limit):
+    app = App(__name__, config={"JSON_MAX_DEPTH": limit})
+
+    @app.post("/")
+    async def read(request: Request):
+        await request.json()
+        return "read"
+
+    async with app.test_client() as client:
+        for levels, status in ((limit, 200), (limit + 1, 400)):
+            for arrays in range(levels + 1):
+                text = nest(arrays, levels - arrays)
+
+                answer = await client.post("/", content=text, headers={"content-type": "application/json"})
+
+                assert answer.status_code == status, text
+
+
+def nest(arrays, objects):
+    """The shortest text of so many levels."""
+    inner = b'{"":' * (objects - 1) + b"{" + b"}" * objects if objects else b""
+    return b"[" * arrays + inner + b"]" * arrays
+
+
 async def read_json_silently(request):
     return await request.json(silent=True) or ["nothing"]
 
