@@ -238,7 +238,7 @@ class Request(HTTPIncoming):
         max_depth = limits.json_max_depth
         try:
             if type is None and json.decode_any is not None:
-                # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong with it. So short a text with
+                # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong. So short a text with
                 # so few arrays is not too deep: a level of array takes two bytes, one of object five (`check_depth`).
                 if len(body) > max_depth * 2 and (
                     len(body) > max_depth * 4 or len(body) - len(body.replace(b"[", b"")) > max_depth // 3
