@@ -199,7 +199,11 @@ class App(Router):
         try:
             view = target.view
             if view is None:
-                response = await target.handler(request)
+                stream = target.stream
+                if stream is None or request._notes is not None or scope["method"] == "HEAD":
+                    response = await target.handler(request)
+                else:
+                    await stream(request, send)
             else:
                 # PERF(walk.plaintext): no layer, no hook, nothing to bind: the view is awaited from here,
                 # and what it returns goes out without a Response, if nothing could have touched one.

@@ -23,6 +23,7 @@ from microweb.router import Router
 from microweb.routetable import Miss, RouteTable
 from microweb.rulereading import parse_host_pattern, parse_pattern
 from microweb.staticfolder import StaticFolder
+from microweb.streaming import Stream
 from microweb.urlmap import UrlMap
 
 __all__ = ["Assembly", "Placement", "Target", "count_registrations", "located"]
@@ -79,6 +80,7 @@ class Target:
         "representations",
         "route",
         "source",
+        "stream",
         "takes_one_value",
         "takes_request",
         "teardown",
@@ -117,6 +119,8 @@ class Target:
         self.takes_one_value = False
         self.answer: Answer = not_answered
         self.source = ""
+        self.stream: Stream | None = None
+        """What sends the answer of an async generator function, where it needs no handler either."""
 
     @property
     def is_websocket(self) -> bool:

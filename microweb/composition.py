@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from inspect import isasyncgenfunction
 from typing import Any, Protocol
 
 from microweb.asgi import Scope
@@ -27,6 +28,7 @@ from microweb.onion import Answer, Handler, compose
 from microweb.registrations import Registration
 from microweb.responses import Response
 from microweb.routetable import Miss
+from microweb.streaming import make_stream
 
 __all__ = ["Composition", "find_representations", "limits_of", "make_preprocessing", "variables_of"]
 
@@ -205,9 +207,12 @@ class Composition:
             handler = self.observed(handler)
         target.handler = handler
         plan = target.plan
-        if plan is not None and handler is plain and plan.is_plain and not (before or after):
-            target.view, target.answer, target.source = plan.function, answer, f"view {plan.label}"
-            target.takes_request, target.takes_one_value = plan.passes_request, plan.passes_one_value
+        if plan is not None and handler is plain and not (before or after):
+            if plan.is_plain:
+                target.view, target.answer, target.source = plan.function, answer, f"view {plan.label}"
+                target.takes_request, target.takes_one_value = plan.passes_request, plan.passes_one_value
+            elif isasyncgenfunction(plan.function) and not plan.is_bound:
+                target.stream = make_stream(plan.call)
 
     # Errors ------------------------------------------------------------------------------------
 

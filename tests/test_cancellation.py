@@ -221,20 +221,21 @@ async def test_a_body_that_was_let_go_is_not_presented_as_complete(caplog):
     assert "let go" in errors[0]
 
 
-@pytest.mark.parametrize("wrap", [EventStream, lambda items: items], ids=["events", "stream"])
+@pytest.mark.parametrize("wrap", [EventStream, lambda items: items, None], ids=["events", "stream", "view"])
 async def test_a_stream_that_never_waits_ends_when_its_client_has_left(wrap, caplog):
     app, ends = App(__name__), []
 
-    @app.post("/")
-    async def view():
-        async def items():
-            try:
-                while True:
-                    yield "more"
-            finally:
-                ends.append("closed")
+    async def items():
+        try:
+            while True:
+                yield "more"
+        finally:
+            ends.append("closed")
 
+    async def view():
         return wrap(items())
+
+    app.add_route("/", items if wrap is None else view, methods=["POST"])
 
     await post(app, "/", SHORT)
 
@@ -242,20 +243,21 @@ async def test_a_stream_that_never_waits_ends_when_its_client_has_left(wrap, cap
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream])
+@pytest.mark.parametrize("wrap", [StreamingResponse, EventStream, None])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_stream_that_was_cancelled_is_gone_without_the_collector(wrap):
     app, requests, waits = App(__name__), weakref.WeakSet(), asyncio.Event()
 
-    @app.get("/")
-    async def stream(request):
-        async def pieces():
-            yield "piece"
-            waits.set()
-            await anyio.sleep_forever()
-
+    async def pieces(request):
         requests.add(request)
-        return wrap(pieces())
+        yield "piece"
+        waits.set()
+        await anyio.sleep_forever()
+
+    async def stream(request):
+        return wrap(pieces(request))
+
+    app.add_route("/", pieces if wrap is None else stream)
 
     async def send(message):
         pass

@@ -511,23 +511,34 @@ async def test_a_condition_that_does_not_hold_empties_a_stream():
     assert (response.status_code, response.text) == (412, "")
 
 
+def give(generate):
+    """A view that returns what the generator function gives. One that is the view goes a shorter way."""
+
+    async def view():
+        return generate()
+
+    return view
+
+
+both_ways = pytest.mark.parametrize("as_view", [lambda generate: generate, give], ids=["view", "returned"])
+
+
+@both_ways
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-async def test_a_generator_is_closed_when_the_client_leaves(spec_version):
+async def test_a_generator_is_closed_when_the_client_leaves(spec_version, as_view):
     app = App(__name__)
     events, started = [], anyio.Event()
 
     @app.get("/")
-    async def view():
-        async def body():
-            try:
-                while True:
-                    yield "x"
-                    started.set()
-                    await anyio.sleep(0 if spec_version == "2.4" else 60)
-            finally:
-                events.append("closed")
-
-        return body()
+    @as_view
+    async def body():
+        try:
+            while True:
+                yield "x"
+                started.set()
+                await anyio.sleep(0 if spec_version == "2.4" else 60)
+        finally:
+            events.append("closed")
 
     @app.teardown_request
     async def teardown(error):
@@ -547,11 +558,13 @@ async def test_a_generator_is_closed_when_the_client_leaves(spec_version):
     assert events == ["closed", None]
 
 
-async def test_an_error_in_a_body_is_logged_once_and_breaks_the_connection(caplog):
+@both_ways
+async def test_an_error_in_a_body_is_logged_once_and_breaks_the_connection(as_view, caplog):
     app = App(__name__)
     torn_down = []
 
     @app.get("/")
+    @as_view
     async def view():
         yield "x"
         raise ValueError("late")
@@ -573,11 +586,13 @@ async def test_an_error_in_a_body_is_logged_once_and_breaks_the_connection(caplo
     assert torn_down == [ValueError]
 
 
+@both_ways
 @pytest.mark.parametrize("chunk", [5, None, {"a": 1}])
-async def test_a_chunk_that_is_no_text_is_an_error(chunk):
+async def test_a_chunk_that_is_no_text_is_an_error(chunk, as_view):
     app = App(__name__)
 
     @app.get("/")
+    @as_view
     async def view():
         yield chunk
 

@@ -622,16 +622,21 @@ async def test_a_request_that_its_client_left_is_a_499_for_the_layers_and_nothin
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("is_view", [True, False])
 @pytest.mark.parametrize(("version", "waits", "asked"), [("2.3", False, 0), ("2.3", True, 1), ("2.4", True, 0)])
-async def test_a_stream_is_watched_only_if_it_waits_and_its_server_does_not_tell(version, waits, asked):
+async def test_a_stream_is_watched_only_if_it_waits_and_its_server_does_not_tell(version, waits, asked, is_view):
     app, received = App(__name__), []
 
-    @app.get("/")
     async def stream():
         yield "first"
         for _ in range(3 if waits else 0):
             await anyio.lowlevel.checkpoint()
         yield "second"
+
+    async def view():
+        return stream()
+
+    app.add_route("/", stream if is_view else view)
 
     async def receive():
         received.append(1)

@@ -163,6 +163,22 @@ def build_stream(stage):
     return app
 
 
+def build_returned_stream(stage):
+    app = make_app()
+
+    @app.get("/")
+    async def view():
+        async def numbers():
+            with stage.opened("generator"):
+                for number in range(3):
+                    await pause()
+                    yield f"{number}\n"
+
+        return numbers()
+
+    return app
+
+
 def build_nested_stream(stage):
     app = make_app()
 
@@ -748,6 +764,8 @@ WALKS = [
     Walk("parts", build_parts, "POST", MULTIPART, FILE),
     Walk("stream", build_stream),
     Walk("stream, watched", build_stream, spec_version="2.3"),
+    Walk("returned stream", build_returned_stream),
+    Walk("returned stream, watched", build_returned_stream, spec_version="2.3"),
     Walk("stream, wrapped", build_nested_stream),
     Walk("sync stream", build_sync_stream),
     Walk("sync stream, watched", build_sync_stream, spec_version="2.3"),
