@@ -12,7 +12,6 @@ import os
 from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import copy_context
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, Never, TypeVar
@@ -33,8 +32,8 @@ from microweb.framing import length_line, new_start
 from microweb.gate import PASSED, make_gate
 from microweb.incoming import Incoming
 from microweb.lifespan import Lifespan
+from microweb.lifespanstate import LifespanState
 from microweb.limits import DEFAULTS, Limits
-from microweb.loops import find_current_loop
 from microweb.observers import Observers
 from microweb.onion import Handler
 from microweb.redaction import printable
@@ -43,7 +42,6 @@ from microweb.requests import Request
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.shutdownevent import ShutdownEvent
-from microweb.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -152,13 +150,9 @@ class App(Router):
             background_timeout=lambda: Limits.of(self.config).background_timeout,
             stopped=self._close_gate,
         )
+        self._lifespan_state = LifespanState(self._runtime)
         self._host: App | None = None
-        self._entered_for: MutableMapping[str, Any] | None = None
-        """The state of the start that it was entered for: of one whose loop was closed nobody hears that it ended."""
-        self._own_state: dict[str, Any] = {}
-        """What its lifespans have yielded under names that stand for something else around it."""
-        self._states_of_mounted: dict[int, dict[str, Any]] = {}
-        """The same of the foreign apps that are mounted in it, by their ids."""
+        """The app that this one is mounted in, while it is started with that."""
         self._loop: AbstractEventLoop | None = None
         """The loop that is served without the runtime, until a background task needs it."""
         self._assembly: Assembly | None = None
@@ -319,30 +313,15 @@ class App(Router):
         """Build, freeze, then enter the lifespans: our own, in order, and those of mounted apps."""
         self._compose()
         stack.push_async_callback(self._stopped)
-        self._entered_for = state
-        self._own_state = {}
-        self._states_of_mounted = {}
+        ours = self._lifespan_state
+        ours.enter(state, None if self._host is None else self._host._lifespan_state)
         for function in self._lifespans:
             given = await stack.enter_async_context(asynccontextmanager(function)(self))
             if isinstance(given, Mapping):
-                self._add_to_state(given, state)
-        entered: set[int] = set()  # A foreign app may stand below a router that is mounted twice; it starts once.
+                ours.add(given)
         for target in self.assembly.targets:
-            if target.mount is None:
-                continue
-            from microweb.mounts import is_mountable_inside
-
-            inner = target.mount.target
-            if is_mountable_inside(inner):
-                if inner._host is None or (inner._host is self and inner._entered_for is not state):
-                    inner._host = self
-                    await inner._enter(stack, state)
-            elif id(inner) not in entered:
-                from microweb.foreignlifespan import ForeignLifespan
-
-                entered.add(id(inner))
-                lifespan = await stack.enter_async_context(ForeignLifespan(inner, state))
-                self._states_of_mounted[id(inner)] = lifespan.own
+            if target.mount is not None:
+                await self._enter_mounted(target.mount.target, stack, state)
         if self.debug and self._host is None:
             from microweb.debugger import LoopWatch
 
@@ -350,20 +329,22 @@ class App(Router):
         self._compose()  # Anew, if a lifespan has written to the config or overridden a dependency.
         self._gate = self._open_gate
 
-    def _add_to_state(self, given: Mapping[str, Any], state: MutableMapping[str, Any]) -> None:
-        """Add what a lifespan has yielded; a mounted app changes nothing that is there for others."""
-        if self._host is None:
-            state.update(given)
-            return
-        for name, value in given.items():
-            if state.setdefault(name, value) is not value:
-                self._own_state[name] = value
+    async def _enter_mounted(self, inner: Any, stack: AsyncExitStack, state: MutableMapping[str, Any]) -> None:
+        """Enter the lifespans of a mounted app, once for each start, in however many places it is mounted."""
+        from microweb.mounts import is_mountable_inside
 
-    def own_state_of(self, mounted: ASGIApp) -> Mapping[str, Any]:
-        """What a mounted app's own lifespan has under names that stand for something else here."""
-        if isinstance(mounted, App) and mounted._host is not None:
-            return mounted._own_state
-        return self._states_of_mounted.get(id(mounted), {})
+        ours = self._lifespan_state
+        if is_mountable_inside(inner):
+            ours.add_inner(inner, inner._lifespan_state)
+            # Of a start whose loop was closed nobody hears that it ended, and the app keeps its host.
+            if inner._host is None or (inner._host is self and not inner._lifespan_state.is_entered_for(state)):
+                inner._host = self
+                await inner._enter(stack, state)
+        elif not ours.knows(inner):
+            from microweb.foreignlifespan import ForeignLifespan
+
+            lifespan = await stack.enter_async_context(ForeignLifespan(inner, state))
+            ours.add_foreign(inner, lifespan.own)
 
     @property
     def _outermost(self) -> App:
@@ -372,9 +353,8 @@ class App(Router):
 
     async def _stopped(self) -> None:
         self._close_gate()
-        self._host = self._entered_for = None
-        self._own_state = {}
-        self._states_of_mounted = {}
+        self._host = None
+        self._lifespan_state.leave()
         if self._workers is not None:
             import anyio
 
@@ -612,8 +592,7 @@ class App(Router):
     @property
     def lifespan_state(self) -> Mapping[str, Any]:
         """What the lifespans have yielded; ``request.state`` is the request's own copy of it."""
-        around = self._runtime.state if self._host is None else self._host.lifespan_state
-        return {**around, **self._own_state} if self._own_state else around
+        return self._lifespan_state.state
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
         """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.
@@ -679,28 +658,13 @@ class App(Router):
             RuntimeError: the app is not started, or is shutting down.
         """
         from microweb.backgroundtasks import check_task
+        from microweb.latestart import begin_late
 
         check_task(function)
         host = self._outermost
-        if not host._runtime.running and host._loop is not None:
-            here = _get_running_loop() or find_current_loop()
-            has_ended = not host._loop.is_running()
-            if here is host._loop or (here is not None and has_ended):
-                host._runtime.begin()
-            elif has_ended and whereabouts.in_worker:
-                from microweb.workers import call_from_thread
-
-                # A task on the loop that is served now waits for this thread.
-                call_from_thread(self._add_background_task, function, *args)
-                return
-            elif not host._loop.is_closed():
-                context = copy_context()
-                host._loop.call_soon_threadsafe(partial(context.run, self.add_background_task, function, *args))
-                return
-        host._runtime.start_task(self._run_background, function, args, name=name_of(function))
-
-    async def _add_background_task(self, function: Callable[..., Any], *args: Any) -> None:
-        self.add_background_task(function, *args)
+        again = partial(self.add_background_task, function, *args)
+        if host._loop is None or begin_late(host._runtime, host._loop, again):
+            host._runtime.start_task(self._run_background, function, args, name=name_of(function))
 
     async def _run_background(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         from microweb.callables import is_async

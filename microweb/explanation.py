@@ -22,8 +22,9 @@ from microweb.misses import error_of
 from microweb.quoting import PATH, quote_again, quote_path, unquote
 from microweb.registrations import Mount, Registration, Route
 from microweb.router import Router
-from microweb.routetable import Miss, RouteTable, split_mount, split_path
+from microweb.routetable import Miss, RouteTable
 from microweb.routetree import Rule
+from microweb.segments import split_mount, split_path
 
 __all__ = ["ErrorAnswer", "Explanation", "Layer", "NearRule", "explain"]
 

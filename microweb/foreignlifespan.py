@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from microweb.asgi import ASGIApp, Message, Scope
 from microweb.failures import LifespanFailed, describe, name_of
+from microweb.lifespanstate import add_missing
 from microweb.loops import current_task, forget_cancellation, is_cancelled, spawn, without_cancellation
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ class ForeignLifespan:
         if self._failure is not None:
             await self._finish()
         self.supported = self._phase == "serving"
-        for key, value in self.state.items():
-            if self._shared.setdefault(key, value) is not value:
-                self.own[key] = value
+        self.own = add_missing(self._shared, self.state)
         return self
 
     async def __aexit__(

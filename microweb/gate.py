@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from microweb.asgi import ASGIApp, Receive, Scope, Send
 from microweb.finder import resolve_absolute
-from microweb.routetable import is_absolute, split_path
+from microweb.segments import is_absolute, split_path
 
 __all__ = ["PASSED", "make_gate"]
 

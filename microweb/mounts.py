@@ -6,7 +6,7 @@ the part of it up to where the app is mounted.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from microweb.asgi import Scope
@@ -19,7 +19,7 @@ from microweb.onion import Handler
 from microweb.quoting import quote_path
 from microweb.responses import Response
 from microweb.router import Router
-from microweb.routetable import split_mount
+from microweb.segments import split_mount
 
 __all__ = ["is_mountable_inside", "make_app_entrance", "make_foreign_entrance", "make_scope"]
 
@@ -42,7 +42,7 @@ def make_scope(request: Any, target: Target) -> Scope:
     scope["path"] = root + path
     scope["root_path"] = root + mounted
     # A server that sends no lifespan events gives no state; the lifespans have run all the same, the mounted app's too.
-    scope["state"] = find_state(request, target.mount.target)
+    scope["state"] = request.app._lifespan_state.seen_by(target.mount.target, request.state)
     if raw_path is not None:
         scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
     connection = request._connection
@@ -51,17 +51,6 @@ def make_scope(request: Any, target: Target) -> Scope:
         lines = [line for line in scope["headers"] if line[0] not in (b"content-encoding", b"content-length")]
         scope["headers"] = [*lines, (b"content-length", b"%d" % len(connection.cached))]
     return scope
-
-
-def find_state(request: Any, mounted: Any) -> MutableMapping[str, Any]:
-    """The state of a request as a mounted app sees it: with what its own lifespan has made of a name."""
-    state: MutableMapping[str, Any] = request.state
-    own = request.app.own_state_of(mounted)
-    if not own:
-        return state
-    around = request.app.lifespan_state
-    # What a layer has set for this request is meant for the mounted app.
-    return {**state, **{name: value for name, value in own.items() if state.get(name) is around.get(name)}}
 
 
 def make_app_entrance(target: Target) -> Handler:

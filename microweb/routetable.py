@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from microweb.converters import NO_MATCH, AnyConverter
 from microweb.errors import FrozenError, SetupError
 from microweb.patterns import HostPattern, Pattern
-from microweb.quoting import PATH, quote_again, quote_path, raw_is_other, unquote
+from microweb.quoting import PATH, quote_again, quote_path, raw_is_other
 from microweb.routetree import (
     CONVERT,
     INT,
@@ -33,15 +33,13 @@ from microweb.routetree import (
     find,
     find_owner,
 )
+from microweb.segments import is_absolute, merge_slashes, split_path
 
 __all__ = [
     "AbsoluteTarget",
     "Miss",
     "MissKind",
     "RouteTable",
-    "is_absolute",
-    "split_mount",
-    "split_path",
 ]
 
 T = TypeVar("T")
@@ -87,48 +85,6 @@ class AbsoluteTarget(LookupError):
 
     An exception, so that paths pay nothing for it: only where nothing else was found is it looked for.
     """
-
-
-# Paths -------------------------------------------------------------------------------------------
-
-
-def is_absolute(parts: list[str]) -> bool:
-    """Whether the segments are those of an http URL; a path begins with an empty one."""
-    return parts[0].lower() in ("http:", "https:") and len(parts) > 2 and not parts[1]
-
-
-def merge_slashes(parts: list[str]) -> list[str]:
-    """The segments of a path without the empty ones between two slashes."""
-    last = len(parts) - 1
-    return [part for index, part in enumerate(parts) if part or index in (0, last)]
-
-
-def split_path(path: str, raw_path: bytes | None) -> tuple[list[str], bool]:
-    """The decoded segments of a path, escaped slashes kept in them, and whether all escapes are UTF-8."""
-    if raw_path is None or b"%" not in raw_path or raw_is_other(path, raw_path):
-        return path.split("/"), True
-    raw_path = raw_path.partition(b"?")[0]
-    # Bytes that are no UTF-8 became U+FFFD, which may also be there by itself.
-    replaced = path.count("\ufffd") - raw_path.upper().count(b"%EF%BF%BD")
-    return [unquote(segment) for segment in raw_path.split(b"/")], not replaced
-
-
-def split_mount(segments: int, path: str, raw_path: bytes | None) -> tuple[str, str, bytes | None]:
-    """Cut a path behind its first ``segments`` segments: what the mount takes, the rest, and the raw rest.
-
-    The raw rest belongs to the rest in any case: where the raw path is another one, it is written anew.
-
-    >>> split_mount(1, "/api/users/a/b", b"/api/users/a%2Fb")
-    ('/api', '/users/a/b', b'/users/a%2Fb')
-    """
-    if raw_path is None or raw_is_other(path, raw_path):
-        parts = path.split("/", segments + 1)
-        rest = "/" + parts.pop() if len(parts) > segments + 1 else ""
-        return "/".join(parts), rest, None if raw_path is None else quote_path(rest).encode()
-    raw_parts = raw_path.split(b"/", segments + 1)
-    raw_rest = b"/" + raw_parts.pop() if len(raw_parts) > segments + 1 else b""
-    mount = unquote(b"/".join(raw_parts))
-    return mount, path[len(mount) :], raw_rest
 
 
 class RouteTable(Generic[T, Owner]):

@@ -1219,76 +1219,6 @@ async def test_after_response_runs_after_the_answer_and_a_failure_is_only_logged
     assert "in the background" in caplog.text
 
 
-def test_a_background_task_works_without_lifespan_events_from_loop_and_thread():
-    app = App(__name__)
-    done: list[str] = []
-    variable: ContextVar[str] = ContextVar("variable")
-
-    @app.get("/loop")
-    async def from_loop():
-        variable.set("loop")
-        app.add_background_task(lambda: done.append(variable.get()))
-        return ""
-
-    @app.get("/thread")
-    def from_thread():
-        variable.set("thread")
-        app.add_background_task(lambda: done.append(variable.get()))
-        variable.set("later")
-        return ""
-
-    async def main():
-        for path in ("/thread", "/loop"):
-            await app(SCOPE | {"path": path}, never, ignore)
-        await asyncio.wait_for(_until(lambda: len(done) == 2), 5)
-
-    asyncio.run(main())
-
-    assert sorted(done) == ["loop", "thread"]
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("path", ["/loop", "/thread"])
-def test_a_background_task_runs_on_the_loop_that_is_served_now(path, backend):
-    app = App(__name__)
-    done: list[str] = []
-
-    @app.get("/")
-    async def home():
-        return ""
-
-    @app.get("/loop")
-    async def from_loop():
-        app.add_background_task(done.append, "loop")
-        return ""
-
-    @app.get("/thread")
-    def from_thread():
-        app.add_background_task(done.append, "thread")
-        return ""
-
-    async def ask_for_a_task():
-        await app(SCOPE | {"path": path}, never, ignore)
-        with anyio.fail_after(5):
-            while not done:
-                await anyio.sleep(0)
-
-    asyncio.run(app(SCOPE | {"path": "/"}, never, ignore))
-    anyio.run(ask_for_a_task, backend=backend)
-
-    assert done == [path[1:]]
-
-
-def test_a_background_task_needs_a_loop_that_is_still_there():
-    app = App(__name__)
-    app.get("/")(lambda: "")
-
-    asyncio.run(app(SCOPE | {"path": "/"}, never, ignore))
-
-    with pytest.raises(RuntimeError, match="needs a started app"):
-        app.add_background_task(print)
-
-
 def mistake_a_hook(app):
     router = Router("empty", prefix="/empty")
     router.before_request(lambda nobody_gives_this: None)
@@ -1408,11 +1338,6 @@ async def test_an_oserror_from_send_is_a_client_that_left(caplog):
 
     assert seen == [None]
     assert not caplog.records
-
-
-async def _until(condition) -> None:
-    while not condition():
-        await asyncio.sleep(0)
 
 
 SCOPE = {

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule as WerkzeugRule
 
 from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import FrozenError, SetupError
-from microweb.routetable import AbsoluteTarget, Miss, RouteTable, split_mount
+from microweb.routetable import AbsoluteTarget, Miss, RouteTable
 from microweb.rulereading import parse_host_pattern, parse_pattern
 
 
@@ -602,23 +602,6 @@ def test_a_path_under_the_prefix_of_a_mount_beats_it():
 
     assert ask(table, "/a/x/y")[0] == "/a/<path:p>"
     assert ask(table, "/a")[0] == "mounted"
-
-
-@pytest.mark.parametrize(
-    ("segments", "path", "raw_path", "parts"),
-    [
-        (1, "/api/x/y", b"/api/x/y", ("/api", "/x/y", b"/x/y")),
-        (1, "/api/x/y", b"/api/x%2Fy", ("/api", "/x/y", b"/x%2Fy")),
-        (1, "/a/b/x", b"/a%2Fb/x", ("/a/b", "/x", b"/x")),
-        (2, "/a/b/x", None, ("/a/b", "/x", None)),
-        (1, "/api", b"/api", ("/api", "", b"")),
-        (1, "/api/", b"/api/", ("/api", "/", b"/")),
-        (0, "/api/é", b"/api/%C3%A9", ("", "/api/é", b"/api/%C3%A9")),
-        (1, "/new/é", b"/old/x", ("/new", "/é", b"/%C3%A9")),
-    ],
-)
-def test_a_path_is_cut_where_the_mount_ends(segments, path, raw_path, parts):
-    assert split_mount(segments, path, raw_path) == parts
 
 
 # Owners
