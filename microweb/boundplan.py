@@ -74,7 +74,7 @@ class BoundPlan(Plan):
         self.change: Change | None = None
         """What its values are passed through after the filter."""
         self.is_async = self.is_coroutine_function = self.is_plain = self.passes_request = True
-        self.passes_values = self.passes_one_value = False
+        self.passes_values = self.passes_one_value = self.generates = False
         self.function = self.call = self._make_bound_call()
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from inspect import isasyncgenfunction
 from typing import Any, Protocol
 
 from microweb.asgi import Scope
@@ -211,7 +210,7 @@ class Composition:
             if plan.is_plain:
                 target.view, target.answer, target.source = plan.function, answer, f"view {plan.label}"
                 target.takes_request, target.takes_one_value = plan.passes_request, plan.passes_one_value
-            elif isasyncgenfunction(plan.function) and not plan.is_bound:
+            elif plan.generates:
                 target.stream = make_stream(plan.call)
 
     # Errors ------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Plan:
     __slots__ = (
         "call",
         "function",
+        "generates",
         "is_async",
         "is_coroutine_function",
         "is_plain",
@@ -86,6 +87,8 @@ class Plan:
             self.passes_request or self.passes_values or not (names or request_name or variables)
         )
         """A coroutine function to which the walk can give its arguments as they are."""
+        self.generates = inspect.isasyncgenfunction(function)
+        """Calling it always gives an async generator, which is the answer."""
         self.call = self._make_call(leading)
 
     is_bound = False
@@ -112,7 +115,7 @@ class Plan:
     def change_result(self, change: Change) -> None:
         """Pass each value through ``change(value, request, source)``."""
         self.call = change_call(self.call, change, f"view {self.label}", is_async=self.is_async)
-        self.is_plain = False
+        self.is_plain = self.generates = False
 
     def _make_call(self, leading: int) -> Call:
         function, names, request_name = self.function, self.names, self.request_name

@@ -94,6 +94,17 @@ async def test_the_type_is_the_one_that_the_client_prefers(accept, sent):
     assert (msgspec.msgpack.decode if sent == PACKED else json.loads)(answer.content) == {"a": 1}
 
 
+async def test_what_a_generator_view_yields_is_streamed_as_it_is():
+    app = make_app()
+
+    @app.get("/")
+    async def lines():
+        yield "one\n"
+        yield "two\n"
+
+    assert (await ask(app, PACKED)).text == "one\ntwo\n"
+
+
 async def list_view():
     return [1, 2]
 
