@@ -319,6 +319,11 @@ class App(Router):
             given = await stack.enter_async_context(asynccontextmanager(function)(self))
             if isinstance(given, Mapping):
                 ours.add(given)
+            elif given is not None:
+                raise TypeError(
+                    f"the lifespan {describe(function)} yields a mapping for request.state, or nothing; "
+                    f"it has yielded {given!r}"
+                )
         for target in self.assembly.targets:
             if target.mount is not None:
                 await self._enter_mounted(target.mount.target, stack, state)
@@ -597,7 +602,8 @@ class App(Router):
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
         """Run an async generator function around the app's life: its ``yield`` stands for the time it serves.
 
-        Several nest in the order they are registered. A mapping that is yielded is added to ``request.state``.
+        Several nest in the order they are registered. A mapping that is yielded is added to ``request.state``;
+        any other value but None is an error at the start.
 
         Raises:
             SetupError: it is no async generator function.

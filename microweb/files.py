@@ -335,6 +335,8 @@ class FileResponse(StreamingResponse):
         await write(send, {"type": "http.response.body", "body": b""})
 
     async def _start(self, request: Incoming, send: Send) -> None:
+        if self._length is not None:
+            self.headers["content-length"] = self._length  # Whatever was said of it since it was planned.
         status, lines = self._status, self.headers.raw
         if status in BODYLESS:
             lines = without_body_headers(lines, status)

@@ -134,6 +134,8 @@ class ASGIResponse(Response):
                 await self.app(self.scope, receive, forward)
             finally:
                 current.reset(token)
+            if not started and not root.connection.disconnected:
+                raise RuntimeError(f"the mounted app {self.app!r} has ended without an answer")
         except ClientDisconnect:
             raise
         except Exception as error:

@@ -18,12 +18,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from microweb.errors import BadRequest
-
-if TYPE_CHECKING:
-    import msgspec
 
 __all__ = ["MAX_DEPTH", "check_depth", "dumps", "find_decoder", "is_deeper_than", "loads", "make_bad_request"]
 
@@ -90,8 +87,8 @@ decode_any: Callable[[bytes], Any] | None = None
 
 
 @lru_cache(maxsize=512)
-def find_decoder(type: Any, strict: bool = True) -> msgspec.json.Decoder[Any]:
-    """Find the decoder of ``type``, made once.
+def find_decoder(type: Any, strict: bool = True) -> Callable[[bytes], Any]:
+    """Find the function that reads ``type``, made once.
 
     Raises:
         TypeError: msgspec cannot read this type.
@@ -99,10 +96,13 @@ def find_decoder(type: Any, strict: bool = True) -> msgspec.json.Decoder[Any]:
     global decode_any
     import msgspec
 
-    decoder = msgspec.json.Decoder(type, strict=strict)
+    decode = msgspec.json.Decoder(type, strict=strict).decode
     if type is Any:
-        decode_any = decoder.decode
-    return decoder
+        decode_any = decode
+        return decode
+    from microweb.oddities import refuse_oddities
+
+    return refuse_oddities(decode, type, strict=strict)
 
 
 @overload
@@ -126,7 +126,7 @@ def loads(data: bytes, type: Any = Any, *, max_depth: int = MAX_DEPTH, strict: b
     try:
         if type is Any and decode_any is not None:
             return decode_any(data)
-        return find_decoder(type, strict).decode(data)
+        return find_decoder(type, strict)(data)
     except ValueError as error:  # msgspec's DecodeError, or a UnicodeDecodeError
         if data.startswith(BOM_UTF8) and not data.startswith(BOM_UTF8, 3):
             return loads(data[3:], type, max_depth=max_depth, strict=strict)
@@ -214,7 +214,7 @@ def read_on_fresh_stack(data: bytes, type: Any, strict: bool) -> Any:
 
     def read() -> None:
         try:
-            values.append(find_decoder(type, strict).decode(data))
+            values.append(find_decoder(type, strict)(data))
         except RecursionError:
             failures.append(BadRequest("The JSON is nested deeper than this server can read."))
         except ValueError as error:

@@ -7,11 +7,13 @@ lists the keys that no field has. ``validation.py`` and ``pydanticvalues.py`` as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from microweb import json
+from microweb.oddities import refuse_oddities
 from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_row, is_struct
 
 __all__ = ["MOST_PROBLEMS", "Invalid", "Problem", "convert", "find_problems", "find_unknown", "join"]
@@ -107,12 +109,13 @@ def convert(value: Any, hint: Any, *, strict: bool) -> Any:
         ValueError: it is none.
     """
     try:
-        return msgspec.convert(value, hint, strict=strict, str_keys=True)
+        read = partial(msgspec.convert, type=hint, strict=strict, str_keys=True)
+        return refuse_oddities(read, hint, strict=strict)(value)
     except ValueError as error:
         if "`raw`" not in str(error):
             raise
     # A ``msgspec.Raw`` in there is JSON, which no plain value is any more.
-    return msgspec.json.decode(json.dumps(value), type=hint, strict=strict)
+    return json.find_decoder(hint, strict)(json.dumps(value))
 
 
 def find_choice(value: Any, hint: Any) -> Any:

@@ -103,7 +103,8 @@ class URL(str):
         try:
             return self._parts
         except AttributeError:
-            self._parts = Parts.of(self)
+            # As plain text: a part that is the whole URL would be this object, and it a cycle.
+            self._parts = Parts.of(str(self))
             return self._parts
 
     @property
@@ -233,6 +234,9 @@ class URL(str):
         old_username, old_password, old_host, digits = self._split_netloc()
         written = old_host
         if host is not ...:
+            given: object = host
+            if not isinstance(given, str):
+                raise ValueError(f"{host!r} is no host")
             written = host if host.isascii() else write_idna(host)
             written = written.removeprefix("[").removesuffix("]")
         if ":" in written:
@@ -240,7 +244,7 @@ class URL(str):
         if host is not ... and parse_host(written) is None:
             raise ValueError(f"{host!r} is no host")
         if port is not ...:
-            if port is not None and not 0 <= port <= 65535:
+            if port is not None and not (type(port) is int and 0 <= port <= 65535):
                 raise ValueError(f"a port is a number up to 65535, not {port!r}")
             digits = "" if port is None else str(port)
         user = old_username if username is ... else username

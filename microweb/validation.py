@@ -8,12 +8,14 @@ Sans-I/O: it sees values and types, never a request; ``places.py`` calls it, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from microweb import json
 from microweb.errors import BadRequest
+from microweb.oddities import find_hashless, refuse_oddities, take_apart
 from microweb.problems import MOST_PROBLEMS, Invalid, find_problems, find_unknown
 from microweb.pydanticvalues import make_pydantic_converter, make_pydantic_decoder
 from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_pydantic, is_row, is_struct, is_switch
@@ -37,22 +39,15 @@ def check_type(hint: Any) -> None:
     """Refuse a type that no value from a request can have.
 
     Raises:
-        TypeError: msgspec cannot read it, or a class in it is none of those that it knows.
+        TypeError: msgspec cannot read it, a class in it is none of those that it knows, or a set in it is of
+            values that have no hash.
     """
     json.find_decoder(hint)
-    waiting: list[Any] = [msgspec.inspect.type_info(hint)]
-    seen: set[int] = set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, msgspec.inspect.CustomType):
-            raise TypeError(f"{node.cls.__qualname__} is no type that a value in a request can have")
-        if isinstance(node, tuple):
-            waiting += node
-        elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field):
-            waiting += [getattr(node, name) for name in node.__struct_fields__]
+    if (hashless := find_hashless(hint)) is not None:
+        raise TypeError(f"no set can hold a {hashless}, which has no hash; use a list or a frozen class")
+    for part in take_apart(hint):
+        if isinstance(part, msgspec.inspect.CustomType):
+            raise TypeError(f"{part.cls.__qualname__} is no type that a value in a request can have")
 
 
 def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
@@ -156,7 +151,7 @@ def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
     if is_pydantic(hint):
         return make_pydantic_converter(hint)
     check_type(hint)
-    convert = msgspec.convert
+    convert = refuse_oddities(partial(msgspec.convert, type=hint, strict=False), hint, strict=False)
     complete = make_completer(hint, {})
     may_be_switch = is_switch(hint)
 
@@ -164,7 +159,7 @@ def make_text_converter(hint: Any) -> Callable[[Any], Any] | None:
         if may_be_switch:
             value = SWITCHES.get(value.lower(), value)
         try:
-            converted = convert(value, hint, strict=False)
+            converted = convert(value)
         except ValueError as error:
             raise Invalid(find_problems(value, hint, str(error), strict=False)) from None
         if complete is not None:
@@ -235,7 +230,7 @@ def make_quick_decoder(hint: Any) -> Callable[[bytes], Any]:
         TypeError: the type is none that it reads.
     """
     check_type(hint)
-    decode: Callable[[bytes], Any] = json.find_decoder(hint).decode
+    decode: Callable[[bytes], Any] = json.find_decoder(hint)
     complete = make_completer(hint, {})
     if complete is None:
         return decode

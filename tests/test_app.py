@@ -1117,6 +1117,22 @@ async def test_lifespans_nest_and_fill_the_state_of_requests():
     assert events == ["outer in", "inner in, pool", "inner out", "outer out"]
 
 
+async def test_a_lifespan_that_yields_something_else_than_a_mapping_fails_the_start():
+    app = App(__name__)
+    events = []
+
+    @app.lifespan
+    async def pool(app):
+        try:
+            yield "a pool"
+        finally:
+            events.append("closed")
+
+    with pytest.raises(TypeError, match=r"pool yields a mapping for request\.state, or nothing; .* 'a pool'"):
+        await get(app)
+    assert events == ["closed"]
+
+
 @pytest.mark.parametrize("prefix", ["", "/inner"])
 async def test_what_a_lifespan_writes_to_the_config_holds_from_the_first_request(prefix):
     app, outer = App(__name__), App(__name__)

@@ -281,6 +281,8 @@ def test_what_is_bound_is_what_msgspec_decodes(text, kind):
         expected = ("value", msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError:
         expected = ("refused", None)
+    if isinstance(expected[1], float | Decimal) and not Decimal(expected[1]).is_finite():
+        expected = ("refused", None)
 
     try:
         found = ("value", make_text_converter(kind)(value))

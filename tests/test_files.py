@@ -182,6 +182,28 @@ async def test_the_content_length_is_the_files_whatever_is_given(path):
     assert response.content == TEXT
 
 
+@pytest.mark.parametrize(
+    ("method", "asked"), [("GET", ""), ("HEAD", ""), ("GET", "bytes=0-9"), ("GET", "bytes=0-0,5-5")]
+)
+async def test_a_content_length_that_is_set_later_does_not_hold(path, method, asked):
+    def make_answer():
+        response = FileResponse(path)
+        response.headers["content-length"] = "5"
+        return response
+
+    app = make_app(make_answer)
+
+    @app.after_request
+    def set_again(response):
+        response.headers["content-length"] = "7"
+
+    async with Client(app) as client:
+        response = await client.request(method, "/", headers={"range": asked})
+
+    length = 36 if method == "HEAD" else len(response.content)
+    assert (response.is_success, response.headers["content-length"]) == (True, str(length))
+
+
 async def test_the_tag_changes_with_the_content(path):
     first = await fetch(lambda: FileResponse(path))
     path.write_bytes(TEXT.upper())

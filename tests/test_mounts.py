@@ -522,6 +522,52 @@ async def test_a_layer_learns_the_status_of_every_answer(path, status, caplog):
     assert (response.status_code, response.headers["x-status"], seen) == (status, str(status), [status])
 
 
+async def test_a_foreign_app_that_ends_without_an_answer_is_an_error_like_any_other(caplog):
+    app = App(__name__)
+
+    async def silent(scope, receive, send):
+        assert scope["type"] == "http"
+        await receive()
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-mark"] = "seen"
+        return response
+
+    @app.errorhandler(500)
+    async def explain(error):
+        return str(error.original), 500
+
+    app.mount("/silent", silent)
+    response = await get(app, "/silent/")
+
+    assert (response.status_code, response.headers["x-mark"]) == (500, "seen")
+    assert response.text.endswith("has ended without an answer")
+    assert len(caplog.records) == 1
+
+
+async def test_a_foreign_app_whose_client_has_left_needs_no_answer(caplog):
+    app = App(__name__)
+    received = []
+
+    async def quiet(scope, receive, send):
+        assert scope["type"] == "http"
+        received.append((await receive())["type"])
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError(message)
+
+    app.mount("/quiet", quiet)
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET"}
+    await app(scope | {"path": "/quiet/", "query_string": b"", "headers": []}, receive, send)
+
+    assert (received, caplog.records) == (["http.disconnect"], [])
+
+
 @pytest.mark.parametrize(("name", "value"), [("status_code", 503), ("body", b"mine"), ("data", "mine")])
 async def test_what_only_the_foreign_app_can_say_is_not_set_in_silence(name, value, caplog):
     app = App(__name__)

@@ -61,6 +61,13 @@ def test_the_parts_of_any_text_equal_urllib(text: str) -> None:
         assert url.host == (expected.hostname or "")
 
 
+@pytest.mark.parametrize("text", ["", "a", "/a/b", "a:b", "//a", "http://a", "?a", "#a"])
+def test_no_part_is_the_url_itself(text: str) -> None:
+    url = URL(text)
+
+    assert {type(part) for part in (url.scheme, url.netloc, url.path, url.query, url.fragment, url.host)} == {str}
+
+
 @given(st.text())
 def test_no_part_of_any_text_raises(text: str) -> None:
     url = URL(text)
@@ -142,6 +149,8 @@ def test_replacing_parts(changes: dict[str, Any], result: str) -> None:
         {"scheme": "ht tp"},
         {"scheme": "a:b"},
         {"host": ""},
+        {"host": None},
+        {"host": b"a"},
         {"host": "a/b"},
         {"host": "a:80"},
         {"host": "[::1]:80"},
@@ -150,6 +159,7 @@ def test_replacing_parts(changes: dict[str, Any], result: str) -> None:
         {"host": "é" * 300},
         {"port": 65536},
         {"port": -1},
+        {"port": "80"},
         {"netloc": "a", "host": "b"},
         {"netloc": "a", "port": None},
     ],
