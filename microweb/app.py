@@ -224,13 +224,23 @@ class App(Router):
                 notes = request._notes
                 if notes is not None and (notes.finishers or notes.save is not None):
                     response = await finish(request, response)
-                if response.__class__ is Response:
-                    start, body = response.messages(request)
-                else:
+                if response.__class__ is not Response:
                     if not response.is_streamed:
                         reset_current(token)
                         is_current = False
                     await response.send(request, send)
+                elif (
+                    response._headers is None
+                    and response._status == 200
+                    and response._content_type is not None
+                    and scope["method"] != "HEAD"
+                ):
+                    # PERF(walk.middleware): `Response.messages`, written out.
+                    body = response._body
+                    start = new_start()
+                    start["headers"] = [(b"content-type", response._content_type), length_line(len(body))]
+                else:
+                    start, body = response.messages(request)
             if start is not None:
                 request._started = True
                 # A server sets a timer for the idle connection while the answer leaves. The timer keeps the

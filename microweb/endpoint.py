@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from microweb.binding import Plan
-from microweb.conversion import find_converter, to_response
+from microweb.conversion import NO_ENCODER, find_encoder, to_response
 from microweb.onion import Answer, Handler
-from microweb.responses import Response
+from microweb.responses import Response, new
 
 __all__ = ["make_endpoint"]
 
@@ -51,10 +51,14 @@ def make_endpoint(view: Plan, answer: Answer, before: Sequence[Plan] = (), after
     async def endpoint(request: Any) -> Response:
         try:
             value = await (function() if takes_nothing else call(request))
-            converter = find_converter(value.__class__)
-            if converter is None:
+            encode, line = find_encoder(value.__class__, NO_ENCODER)
+            if encode is None:
                 return to_response(value, request, source)
-            response = converter(value)
+            response = new(Response)  # `make_plain`, written out. PERF(walk.middleware)
+            response._status = 200
+            response._body = encode(value)
+            response._headers = None
+            response._content_type = line[1]
             response._owner = request
             return response
         except Exception as error:  # noqa: BLE001
