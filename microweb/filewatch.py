@@ -57,16 +57,19 @@ class FileWatch:
         self._notifications: Iterator[set[str]] | None = None
         self._seen: dict[str, tuple[int, int]] | None = None
         self._next_look = 0.0
+        self._made_at = time.time_ns()
 
     def wait(self) -> set[str]:
         """Wait a moment for changes, and give the paths that have; an empty set when none did.
 
-        The first call begins the watch: it knows of no change before.
+        The first call begins the watch, which takes its time where there are many folders; it also gives what has
+        been written since the watch was made.
         """
         if not self.polls:
             try:
                 if self._notifications is None:
                     self._notifications = notified(self)
+                    return next(self._notifications) | self._written_since(self._look())
                 return next(self._notifications)
             except (ImportError, OSError, RuntimeError, StopIteration):
                 # There is no watchfiles, the system has no more watches, or none for this file system.
@@ -97,8 +100,12 @@ class FileWatch:
         self._seen = seen
         self._next_look = time.monotonic() + POLL
         if before is None:
-            return set()
+            return self._written_since(seen)
         return {path for path in seen.keys() | before.keys() if seen.get(path) != before.get(path)}
+
+    def _written_since(self, seen: dict[str, tuple[int, int]]) -> set[str]:
+        """Which of these files were written after the watch was made."""
+        return {path for path, (written_at, _) in seen.items() if written_at > self._made_at}
 
     def _look(self) -> dict[str, tuple[int, int]]:
         """The time and size of every file that counts."""
@@ -133,7 +140,6 @@ def notified(watch: FileWatch) -> Iterator[set[str]]:
         watch_filter=lambda _, path: watch.accepts(path),
         rust_timeout=int(TICK * 1000),
         yield_on_timeout=True,
-        raise_interrupt=False,
     ):
         yield {path for _, path in changes}
 

@@ -152,11 +152,6 @@ class Proxy:
         except OutsideContextError:
             return Proxy
 
-    @property
-    def __dict__(self) -> Any:  # type: ignore[override]  # likewise
-        """The attributes of the current object."""
-        return self._find().__dict__
-
     def __getattr__(self, name: str) -> Any:
         try:
             found = self._find()
@@ -210,7 +205,6 @@ class Proxy:
     __setitem__ = forward(operator.setitem)
     __delitem__ = forward(operator.delitem)
     __eq__ = forward(operator.eq)
-    __ne__ = forward(operator.ne)
     __hash__ = forward(hash)
     __call__ = forward(operator.call)
     __or__ = forward(operator.or_)

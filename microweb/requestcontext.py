@@ -113,18 +113,19 @@ def make_scope(path: str, method: str, headers: Mapping[str, str] | None, body: 
     lines += [(encode_name(name), encode_value(value, name)) for name, value in (headers or {}).items()]
     if body:
         lines.append((b"content-length", b"%d" % len(body)))
+    scheme = url.scheme or "http"
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": method.upper(),
-        "scheme": url.scheme or "http",
+        "scheme": scheme,
         "root_path": "",
         "path": unquote(target),
         "raw_path": quote_again(target, PATH).encode("ascii"),
         "query_string": quote_again(query, QUERY).encode("ascii"),
         "headers": lines,
         "client": ("127.0.0.1", 0),
-        "server": (url.host or "localhost", url.port or 80),
+        "server": (url.host or "localhost", url.port or (443 if scheme == "https" else 80)),
         "state": {},
     }

@@ -251,14 +251,12 @@ def check(app: App) -> None:
 def find_apps(app: App) -> Iterator[tuple[Any, Assembly]]:
     """The app, and those of microweb that are mounted in it, each with what it is put together of."""
     waiting: list[Any] = [app]
-    seen: list[Any] = []
     while waiting:
         here = waiting.pop()
-        seen.append(here)
         assembly = Assembly(here)
         yield here, assembly
         mounted = [target.mount.target for target in assembly.targets if target.mount is not None]
-        waiting += [inner for inner in mounted if isinstance(inner, Router) and inner not in seen]
+        waiting += [inner for inner in mounted if isinstance(inner, Router)]
 
 
 def find_greatest_message(app: App) -> int | None:

@@ -13,7 +13,6 @@ signal would no longer do what it does by default. Called by ``lifespan.py``.
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -34,8 +33,6 @@ class StopSignals:
         self._handlers: dict[int, Handler] = {}
 
     def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
         for number in (signal.SIGTERM, signal.SIGINT):
             handler = signal.getsignal(number)
             # Python's own at SIGINT is no server's: it raises KeyboardInterrupt wherever the program is.
@@ -58,6 +55,6 @@ class StopSignals:
     def _set(number: int, handler: Handler) -> bool:
         try:
             signal.signal(number, handler)
-        except ValueError:  # not in the main interpreter, or a coroutine that is collected in another thread
+        except ValueError:  # Not in the main thread (a coroutine may be collected elsewhere), or the main interpreter.
             return False
         return True

@@ -206,6 +206,8 @@ class Supervisor:
         self.processes = [self._start()]
         while not self._stopping.is_set():
             changed = self._wait()
+            if self._stopping.is_set():
+                break  # Ctrl-C is for the children as well: that they end, by whatever code, is no news.
             if changed:
                 say(f"{describe(changed)} changed; starting again")
                 self._replace(0)

@@ -80,7 +80,8 @@ def test_an_observer_that_fails_is_logged_and_the_next_one_is_told(caplog, is_as
 
 
 def test_a_context_that_is_entered_again_is_torn_down_once():
-    app, ends = watched_app()
+    app, ends = App(__name__), []
+    app.on("context_torn_down")(lambda: ends.append("end"))
     context = app.app_context()
 
     with context:
@@ -88,7 +89,7 @@ def test_a_context_that_is_entered_again_is_torn_down_once():
     with context:
         pass
 
-    assert len(ends) == 1
+    assert ends == ["end"]
 
 
 def test_a_copy_of_a_context_is_not_torn_down():
@@ -146,6 +147,20 @@ async def test_a_plain_with_block_under_a_running_loop_waits_for_coroutine_funct
         g.name = "ada"
 
     assert ends == ["ada"]
+
+
+@pytest.mark.anyio
+async def test_a_context_that_is_awaited_again_is_torn_down_once():
+    app, ends = App(__name__), []
+    app.on("context_torn_down")(lambda: ends.append("end"))
+    context = app.app_context()
+
+    async with context:
+        pass
+    async with context:
+        pass
+
+    assert ends == ["end"]
 
 
 @pytest.mark.anyio

@@ -127,6 +127,14 @@ def test_a_def_runs_in_a_thread_and_an_async_def_on_the_loop():
     assert app.explain("GET", "/async").layers[-1].runs == "on the loop"
 
 
+def test_a_url_value_preprocessor_runs_on_the_loop_though_it_is_a_def():
+    app = App("shop")
+    app.url_value_preprocessor(lambda endpoint, values: None)
+    app.get("/")(lambda: "")
+
+    assert [layer.runs for layer in app.explain("GET", "/").layers] == ["on the loop", "in a thread"]
+
+
 def test_a_middleware_that_is_an_object_is_called_by_its_class():
     class Timing:
         async def __call__(self, request, call_next):
@@ -159,6 +167,7 @@ def test_the_path_may_be_escaped_and_have_a_query():
 
     assert explanation.values == {"name": "a/b ü"}
     assert explanation.method == "GET"
+    assert app.explain("GET", "/hat/a#brim").values == {"name": "a"}
 
 
 def test_a_host_chooses_the_route():
@@ -174,6 +183,8 @@ def test_a_host_chooses_the_route():
 def test_a_websocket_has_layers_of_its_own():
     app = App("shop")
     app.before_request(lambda: None)
+    app.after_request(lambda response: None)
+    app.teardown_request(lambda error: None)
 
     @app.websocket("/ws/<room>")
     async def chat(room): ...
@@ -365,6 +376,7 @@ def test_a_rule_near_a_miss_may_be_a_mount_or_a_websocket():
 
     assert app.explain("GET", "/chat").near[0].methods == "WEBSOCKET"
     assert app.explain("GET", "/othre").near[0][:2] == ("mount", "/other/...")
+    assert app.explain("GET", "/othre/with/a/long/way/below").near[0].rule == "/other/..."
 
 
 def test_a_converter_that_raises_is_a_hint_less():
@@ -381,11 +393,44 @@ def test_a_converter_that_raises_is_a_hint_less():
     assert app.explain("GET", "/hatz/x/brim").near[0].reason == "the converter of 'name' does not take 'x'"
 
 
+def test_the_three_nearest_rules_are_told_the_nearest_first():
+    app = App("shop")
+    for rule in ("/hatter", "/hat/<size>", "/hatbox", "/hats", "/ham/"):
+        app.get(rule, endpoint=rule)(lambda: "")
+
+    assert [near.rule for near in app.explain("GET", "/hat").near] == ["/hats", "/hat/<size>", "/hatter"]
+    assert [near.rule for near in app.explain("GET", "/hum/").near] == ["/ham/"]
+
+
+def test_the_reason_is_that_of_the_first_variable_that_does_not_fit():
+    app = App("shop")
+    app.get("/hat/<int:size>/<int:colour>")(lambda size, colour: "hat")
+
+    assert app.explain("GET", "/hat/large/red").near[0].reason == "the converter of 'size' does not take 'large'"
+
+
+def test_what_a_route_sets_apart_is_told():
+    app = App("shop")
+    app.post("/", timeout=2.5, max_content_length=None)(lambda: "")
+    app.post("/small", endpoint="small", max_content_length=10)(lambda: "")
+
+    assert app.explain("POST", "/").options == {"timeout": 2.5, "max_content_length": None}
+    assert app.explain("POST", "/small").options == {"max_content_length": 10}
+    assert "max_content_length  10" in str(app.explain("POST", "/small"))
+
+
 def test_nothing_is_near_a_path_like_no_other():
     app = App("shop")
     app.get("/hat")(lambda: "hat")
 
     assert app.explain("GET", "/quixotic/journey").near == []
+
+
+def test_the_same_letters_in_another_order_are_not_near():
+    app = App("shop")
+    app.get("/stressed")(lambda: "")
+
+    assert app.explain("GET", "/desserts").near == []
 
 
 def test_the_dependencies_of_routers_and_routes_stand_before_the_view():
@@ -418,6 +463,13 @@ def find_user():
 
 
 # Mounts --------------------------------------------------------------------------------------------
+
+
+def test_a_dependency_that_names_no_function_is_left_to_the_start_to_complain_of():
+    app = App("shop")
+    app.get("/", dependencies=[Depends()])(lambda: "")
+
+    assert [layer.stage for layer in app.explain("GET", "/").layers] == ["view"]
 
 
 def test_a_mounted_app_is_explained_further():
@@ -507,7 +559,7 @@ def test_the_text_of_a_redirect_says_where_it_goes():
     app.get("/hats/")(lambda: "hats")
 
     assert "308 to /hats/, the rule ends with a slash" in str(app.explain("GET", "/hats"))
-    assert "answered by" not in str(app.explain("OPTIONS", "/hats/"))
+    assert "answered by" not in str(app.explain("GET", "/hats")) + str(app.explain("OPTIONS", "/hats/"))
 
 
 def test_the_text_goes_on_in_a_mounted_app():

@@ -70,8 +70,16 @@ def test_no_export_is_replaced_when_all_modules_are_imported(modules):
     assert replaced == []
 
 
-def test_every_public_name_is_listed_by_dir():
-    assert sorted(set(microweb.__all__) - set(dir(microweb))) == []
+def test_every_public_name_is_listed_by_dir_before_it_is_used():
+    assert run_python("import microweb; print(set(microweb.__all__) - set(dir(microweb)))") == "set()\n"
+
+
+def test_a_name_that_was_used_once_is_found_without_a_search():
+    program = (
+        "import microweb; before = 'flash' in vars(microweb); microweb.flash; print(before, 'flash' in vars(microweb))"
+    )
+
+    assert run_python(program) == "False True\n"
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

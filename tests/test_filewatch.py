@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_nothing_is_told_while_nothing_changes(tmp_path, polls):
     watch = begin(tmp_path, polls)
 
     assert watch.wait() == set()
+    assert watch.polls is polls
+
+
+def test_what_was_written_before_the_watch_had_begun_is_told_once(tmp_path, polls):
+    write(tmp_path / "old.py", "old")
+    watch = FileWatch([tmp_path], polls=polls)
+    new = write(tmp_path / "new.py", "new")
+    # The system's clock for files is some milliseconds behind.
+    os.utime(new, ns=(time.time_ns() + 10**9,) * 2)
+
+    assert watch.wait() == {str(new)}
+    assert watch.wait() == set()
 
 
 @pytest.mark.slow
@@ -71,6 +84,30 @@ def test_a_folder_that_is_ignored_is_not_looked_into(tmp_path, polls):
 
 
 @pytest.mark.slow
+def test_a_link_to_a_folder_around_it_is_not_followed(tmp_path, polls):
+    path = write(tmp_path / "app.py", "one")
+    (tmp_path / "round").symlink_to(tmp_path)
+    watch = begin(tmp_path, polls)
+
+    write(path, "more")
+
+    assert wait_until(watch.wait) == {str(path)}
+
+
+@pytest.mark.slow
+def test_a_file_that_was_replaced_by_one_as_old_is_told(tmp_path, polls):
+    path = write(tmp_path / "app.py", "one")
+    status = path.stat()
+    watch = begin(tmp_path, polls)
+
+    write(tmp_path / "app.new", "more")
+    os.utime(tmp_path / "app.new", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "app.new").replace(path)
+
+    assert wait_until(watch.wait) == {str(path)}
+
+
+@pytest.mark.slow
 def test_a_folder_that_is_not_there_makes_the_watch_poll(tmp_path):
     watch = begin(tmp_path / "later", False)
 
@@ -78,8 +115,17 @@ def test_a_folder_that_is_not_there_makes_the_watch_poll(tmp_path):
     assert changed(watch, lambda: write(tmp_path / "later" / "app.py", "app")) == {"app.py"}
 
 
-def test_without_watchfiles_it_polls(tmp_path):
-    write(tmp_path / "watchfiles.py", "raise ImportError")
+@pytest.mark.parametrize(
+    "watchfiles",
+    [
+        "raise ImportError",
+        "def watch(*folders, **options): raise OSError('the limit of watches is reached')",
+        "def watch(*folders, **options): raise RuntimeError('error in underlying watcher')",
+        "def watch(*folders, **options): return iter(())",
+    ],
+)
+def test_without_watchfiles_or_when_it_fails_it_polls(tmp_path, watchfiles):
+    write(tmp_path / "watchfiles.py", watchfiles)
     script = "from microweb.filewatch import FileWatch; w = FileWatch(['.']); w.wait(); print(w.polls)"
 
     found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -150,6 +196,12 @@ def test_a_folder_inside_another_is_watched_with_that(tmp_path):
     assert FileWatch([tmp_path / "shop", tmp_path, tmp_path]).folders == [tmp_path]
 
 
+def test_a_folder_behind_a_link_is_watched_where_it_is(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "shop")
+
+    assert FileWatch([tmp_path / "link"]).folders == [tmp_path.resolve() / "shop"]
+
+
 # Where a program's source is -----------------------------------------------------------------------
 
 
@@ -164,6 +216,7 @@ def test_the_source_folders_are_those_of_the_path_without_installed_packages(tmp
     assert {tmp_path, shop, tmp_path / "more"} <= set(folders)
     assert not {installed, Path("/"), Path("/nowhere")} & set(folders)
     assert not any("site-packages" in folder.parts for folder in folders)
+    assert Path(os.__file__).resolve().parent not in folders, "Python's own library"
 
 
 def test_a_checkout_of_microweb_is_watched_only_by_programs_that_stand_in_it(tmp_path, monkeypatch):

@@ -130,6 +130,16 @@ def hang_until(seen):
 
 
 @pytest.mark.anyio
+async def test_a_server_may_say_that_it_has_no_extensions(calls):
+    server = Server(extensions=None)
+
+    async with server.serving(lifespan_of(lambda: resource(calls))):
+        assert server.sent == ["startup.complete"]
+
+    assert server.sent == ["startup.complete", "shutdown.complete"]
+
+
+@pytest.mark.anyio
 async def test_the_app_is_told_when_it_is_no_longer_started(calls):
     async def enter(stack, state):
         await stack.enter_async_context(resource(calls))

@@ -58,6 +58,21 @@ def test_a_handler_that_takes_only_worse_records_is_not_enough(tmp_path):
     assert len(lines) == 2
 
 
+def test_a_handler_that_no_record_reaches_is_not_enough(tmp_path):
+    lines = run(tmp_path, "logging.basicConfig(); logging.getLogger('hatshop').propagate = False")
+
+    assert [line.partition("] ")[2] for line in lines] == [
+        "WARNING in hatshop: hats are out",
+        "WARNING in hatshop: shoes are out",
+    ]
+
+
+def test_it_writes_to_what_is_stderr_at_that_moment(tmp_path):
+    lines = run(tmp_path, "app.logger; import io, sys; terminal, sys.stderr = sys.stderr, io.StringIO()")
+
+    assert lines == []
+
+
 def test_a_level_of_the_programs_own_stays(monkeypatch):
     logger = logging.getLogger("shop.level")
     monkeypatch.setattr(logger, "level", logging.ERROR)

@@ -106,6 +106,50 @@ def test_a_proxy_is_copied_joined_and_turned_round_as_its_object():
         assert list(reversed(session)) == ["user", "cart"]
 
 
+def test_whatever_is_done_with_a_proxy_is_done_with_its_object():
+    class Shop(App):
+        def __str__(self):
+            return "the shop"
+
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            return iter("abc")
+
+        def __contains__(self, name):
+            return name == "tea"
+
+        def __getitem__(self, name):
+            return f"some {name}"
+
+        def __setitem__(self, name, value):
+            done.append((name, value))
+
+        def __delitem__(self, name):
+            done.append(name)
+
+        def __eq__(self, other):
+            return other == "shop"
+
+        def __hash__(self):
+            return 42
+
+        def __call__(self, *args):
+            return args
+
+    done = []
+    with Shop(__name__).app_context():
+        assert (f"{current_app}", len(current_app), list(current_app)) == ("the shop", 3, ["a", "b", "c"])
+        assert ("tea" in current_app, "a" in current_app, current_app["tea"]) == (True, False, "some tea")
+        current_app["tea"] = 2
+        del current_app["tea"]
+        assert (current_app == "shop", current_app != "shop", current_app != "shed") == (True, False, True)
+        assert (hash(current_app), current_app(1, 2)) == (42, (1, 2))
+        assert vars(current_app) is vars(current_app._get_current_object())
+    assert done == [("tea", 2), "tea"]
+
+
 @pytest.mark.anyio
 async def test_after_the_request_a_surviving_task_is_told_about_copy_current_context():
     app = App(__name__)
@@ -238,6 +282,66 @@ async def test_a_copied_function_sees_the_face_of_the_request_for_its_kind():
         await work_async()
 
     assert seen == [True, True, True]
+
+
+def test_a_copied_function_and_what_it_was_copied_from_share_a_g_that_neither_had_touched():
+    app = App(__name__)
+
+    with app.test_request_context():
+        copied = copy_current_context(lambda: setattr(g, "name", "ada"))
+
+        copied()
+
+        assert g.name == "ada"
+
+
+@pytest.mark.anyio
+async def test_a_copied_function_has_the_programs_own_kind_of_request():
+    class ShopRequest(Request):
+        pass
+
+    app, seen = App(__name__, request_class=ShopRequest), []
+
+    @app.get("/")
+    async def view():
+        @copy_current_context
+        async def work_async():
+            seen.append(isinstance(request, ShopRequest))
+
+        await work_async()
+        copy_current_context(lambda: seen.append(isinstance(request, ShopRequest)))()
+        return ""
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert seen == [True, True]
+
+
+@pytest.mark.anyio
+async def test_a_function_that_was_copied_from_a_websocket_has_the_websocket():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view():
+        path = copy_current_context(lambda: websocket.path)
+        await websocket.accept()
+        await websocket.send_text(path())
+
+    async with Client(app) as client, client.websocket("/ws") as connection:
+        assert await connection.receive_text() == "/ws"
+
+
+@pytest.mark.anyio
+async def test_after_a_copied_function_what_was_current_before_it_is_current_again():
+    with App("outer").app_context():
+
+        @copy_current_context
+        async def work():
+            return current_app.import_name
+
+        with App("inner").app_context():
+            assert (await work(), current_app.import_name) == ("outer", "inner")
 
 
 def test_copy_current_context_works_in_an_app_context_and_nowhere_else():

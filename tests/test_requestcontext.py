@@ -1,5 +1,8 @@
 """A request that came from nowhere: ``app.test_request_context``."""
 
+import asyncio
+
+import anyio
 import pytest
 
 from microweb import App, Request, SyncRequest, render_template_string, request
@@ -77,6 +80,102 @@ async def test_an_upload_that_was_read_in_an_async_block_is_closed_at_its_end():
 
     with pytest.raises(ValueError, match="closed"):
         await photo.read()
+
+
+@pytest.mark.anyio
+async def test_a_block_that_is_cancelled_closes_what_it_has_opened():
+    app, closed = App(__name__), []
+
+    async def close():
+        await anyio.sleep(0)
+        closed.append("closed")
+
+    with anyio.CancelScope() as scope:
+        async with app.test_request_context() as made:
+            made.on_close(close)
+            scope.cancel()
+            await anyio.sleep_forever()
+
+    assert closed == ["closed"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio's cancellations stay outside of a shield
+async def test_a_cancellation_while_a_block_closes_goes_on_when_all_is_closed():
+    app, closing, closed = App(__name__), asyncio.Event(), []
+
+    async def close_slowly():
+        closing.set()
+        await asyncio.sleep(60)
+
+    async def close():
+        closed.append("closed")
+
+    async def work():
+        async with app.test_request_context() as made:
+            made.on_close(close)
+            made.on_close(close_slowly)
+
+    task = asyncio.create_task(work())
+    await closing.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed == ["closed"]
+
+
+@pytest.mark.anyio
+async def test_after_a_block_what_was_current_before_it_is_current_again():
+    app = App(__name__)
+
+    with app.test_request_context("/outer"):
+        with app.test_request_context("/inner"):
+            pass
+        assert request.path == "/outer"
+        async with app.test_request_context("/inner"):
+            pass
+        assert request.path == "/outer"
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_block_is_told_with_the_error_that_leaves_it():
+    app, told = App(__name__), []
+    app.on("context_torn_down")(lambda request, error: told.append((request.path, str(error))))
+
+    with pytest.raises(ValueError, match="wrong"), app.test_request_context("/plain"):
+        raise ValueError("wrong")
+    with pytest.raises(ValueError, match="wrong"):
+        async with app.test_request_context("/async"):
+            raise ValueError("wrong")
+
+    assert told == [("/plain", "wrong"), ("/async", "wrong")]
+
+
+@pytest.mark.anyio
+async def test_the_client_says_how_long_its_body_is_and_leaves_when_it_has_sent_it():
+    app = App(__name__)
+
+    async with app.test_request_context(method="POST", body=b"[1]") as made:
+        assert made.content_length == 3
+        assert await made.body() == b"[1]"
+        assert await made.is_disconnected()
+    async with app.test_request_context() as made:
+        assert made.content_length is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "server", "host"),
+    [
+        ("http://shop.example", ("shop.example", 80), "shop.example"),
+        ("https://shop.example", ("shop.example", 443), "shop.example"),
+        ("https://shop.example:8443", ("shop.example", 8443), "shop.example:8443"),
+        ("", ("localhost", 80), "localhost"),
+    ],
+)
+def test_the_server_is_the_one_that_the_url_names(base_url, server, host):
+    with App(__name__).test_request_context(base_url=base_url) as made:
+        assert (made.scope["server"], made.host) == (server, host)
 
 
 def test_templates_have_the_names_of_context_processors_before_the_app_has_started():

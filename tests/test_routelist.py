@@ -84,6 +84,18 @@ def test_where_url_for_finds_no_way_there_is_no_endpoint():
     assert [(route.rule, route.endpoint) for route in app.list_routes()] == [("/inner", None), ("/inner/", None)]
 
 
+def test_what_a_mounted_app_has_belongs_to_the_router_that_it_is_mounted_on():
+    app, shop, inner = new_app(), Router("shop", prefix="/shop"), new_app()
+    inner.add_route("/", view)
+    shop.mount("/inner", inner)
+    app.mount("", shop)
+
+    assert [(route.rule, route.router) for route in app.list_routes()] == [
+        ("/shop/inner", "shop"),
+        ("/shop/inner/", "shop"),
+    ]
+
+
 def test_a_host_is_listed_with_its_variables():
     app, router, inner = new_app(), Router("shop", host="<tenant>.example.org"), new_app()
     inner.add_route("/<name>", view)

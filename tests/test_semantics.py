@@ -13,6 +13,7 @@ from typing import Annotated
 
 import anyio
 import pytest
+import sniffio
 
 from microweb import (
     App,
@@ -947,6 +948,27 @@ async def test_a_token_of_a_def_hook_cannot_be_reset_by_another_callable():
         assert (await client.get("/")).text == "set"
 
     assert len(errors) == 1
+
+
+async def test_what_a_def_view_takes_for_its_async_library_stays_in_its_thread():
+    app, seen = App(__name__), []
+
+    @app.middleware
+    async def layer(request, call_next):
+        seen.append(sniffio.current_async_library_cvar.get())
+        response = await call_next(request)
+        seen.append(sniffio.current_async_library_cvar.get())
+        return response
+
+    @app.get("/")
+    def view():
+        sniffio.current_async_library_cvar.set("another")
+        return ""
+
+    async with Client(app) as client:
+        await client.get("/")
+
+    assert seen[0] == seen[1] != "another"
 
 
 # Templates ----------------------------------------------------------------------------------------

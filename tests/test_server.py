@@ -10,17 +10,21 @@ import threading
 import urllib.request
 
 import pytest
+from uvicorn import Config
 
 from microweb import App
+from microweb.debugger import refresh
 from microweb.server import (
     ServeError,
     address_of,
+    announce,
     bind,
     ignore_runs,
     make_config,
     make_log_config,
     make_server,
     name_of,
+    read_port,
     serve,
 )
 from microweb.supervisor import MARK
@@ -63,6 +67,7 @@ def test_run_serves_until_a_signal_comes_and_returns(port, capsys):
         app.run(port=port)
 
     assert seen == [f"served for 127.0.0.1 by {os.getpid()}"]
+    wait_until(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
     told = capsys.readouterr().err
     assert "serves shop: 2 routes, debug off\n" in told
     assert f"http://127.0.0.1:{port}  (Ctrl-C stops it)\n" in told
@@ -119,11 +124,32 @@ def test_the_server_lets_through_what_one_of_the_websockets_may_get(port, prefix
     assert seen == ["2000000"]
 
 
-def test_a_port_that_is_no_number_is_one_sentence():
+@pytest.mark.parametrize("port", ["http", b"", [80]])
+def test_a_port_that_is_no_number_is_one_sentence(port):
     with pytest.raises(SystemExit) as ended:
-        make_app().run(port="http")
+        make_app().run(port=port)
 
-    assert ended.value.code == "Error: a port is a number from 0 to 65535, not 'http'"
+    assert ended.value.code == f"Error: a port is a number from 0 to 65535, not {port!r}"
+
+
+@pytest.mark.parametrize("port", [None, ""])
+def test_a_port_that_is_not_set_is_8000(port):
+    assert read_port(port) == 8000
+
+
+@posix
+def test_ctrl_c_before_the_server_listens_for_it_ends_run_without_a_word():
+    def press():
+        raise KeyboardInterrupt
+
+    make_app().run(port=0, log_config={"version": 1, "handlers": {"first": {"()": press}}})
+
+
+def test_debug_with_several_workers_is_no_reload(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [""])
+
+    with pytest.raises(SystemExit, match="there is no second worker, since this program was not started from a file"):
+        make_app().run(port=0, debug=True, workers=2)
 
 
 @posix
@@ -242,10 +268,14 @@ def test_at_a_prompt_there_is_no_reload_and_it_says_so(port, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", [""])
     app = make_app()
 
-    with visitor(port) as seen:
+    @app.get("/<path:rest>")
+    async def show(rest):
+        return "the program's own"
+
+    with visitor(port, refresh.SCRIPT) as seen:
         app.run(port=port, debug=True)
 
-    assert seen
+    assert seen == ["the program's own"], "there is no script for pages to wait by"
     assert "no reload on changes, since this program was not started from a file" in capsys.readouterr().err
 
 
@@ -275,6 +305,28 @@ def test_a_taken_port_is_one_sentence(port):
     assert ended.value.code == (
         f"Error: port {port} of 127.0.0.1 is taken by another program; stop that, or choose another port"
     )
+
+
+@posix
+def test_a_port_can_be_had_again_at_once_after_its_server_has_closed_connections():
+    with bind("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address) as client:
+            connection, _ = listener.accept()
+            connection.close()
+            assert client.recv(1) == b""
+
+    bind(*address).close()
+
+
+def test_all_addresses_of_one_kind_are_not_those_of_the_other():
+    try:
+        everything = bind("::", 0)
+    except ServeError:
+        pytest.skip("there is no IPv6 on this machine")
+
+    with everything:
+        bind("127.0.0.1", everything.getsockname()[1]).close()
 
 
 @pytest.mark.parametrize(
@@ -311,7 +363,10 @@ def test_a_port_that_is_not_ours_is_one_sentence():
         ({"ssl_certfile": "gone.pem"}, "cannot be made with ssl_certfile='gone.pem' (str): FileNotFoundError"),
         ({"ssl_keyfile_password": "hush", "log_level": "loud"}, "log_level='loud' (str), ssl_keyfile_password=a value"),
         ({"uds": "/gone/shop.sock"}, "cannot serve on the Unix socket '/gone/shop.sock': No such file or directory"),
+        ({"uds": "/a\0b/shop.sock"}, "cannot serve on the Unix socket '/a\\x00b/shop.sock': embedded null byte"),
         ({"fd": 999}, "cannot serve on the descriptor 999: Bad file descriptor"),
+        ({"fd": "three"}, "cannot serve on the descriptor 'three': "),
+        ({"fd": 2**40}, "cannot serve on the descriptor 1099511627776: "),
     ],
 )
 def test_options_that_do_not_fit_are_one_sentence(options, sentence):
@@ -352,6 +407,16 @@ def test_a_mistake_in_the_app_is_one_sentence():
     assert "has a parameter 'y' that nothing provides" in ended.value.code
 
 
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+def test_a_limit_that_is_none_is_one_sentence(prefix):
+    app, inner = make_app(), App("inner")
+    app.mount("/inner", inner)
+    (inner if prefix else app).config["MAX_CONTENT_LENGTH"] = "much"
+
+    with pytest.raises(SystemExit, match="Error: app.config is wrong:\n  MAX_CONTENT_LENGTH: "):
+        app.run(port=0)
+
+
 def test_a_mistake_in_a_websocket_is_one_sentence():
     app = make_app()
     app.websocket("/chat")(lambda websocket: None)
@@ -376,7 +441,9 @@ def test_a_lifespan_that_fails_ends_with_code_1_after_its_error_is_logged(capfd)
         app.run(port=0)
 
     assert ended.value.code == 1
-    assert "no database" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "no database" in told
+    assert "http://" not in told
 
 
 # The server's settings -----------------------------------------------------------------------------
@@ -403,8 +470,13 @@ def test_our_defaults_can_be_changed():
     config = make_any_config(make_app())
     changed = make_any_config(make_app(), timeout_graceful_shutdown=9, proxy_headers=True)
 
-    assert (config.timeout_graceful_shutdown, config.proxy_headers) == (2, False)
+    assert (config.timeout_graceful_shutdown, config.proxy_headers, config.lifespan) == (2, False, "on")
     assert (changed.timeout_graceful_shutdown, changed.proxy_headers) == (9, True)
+
+
+def test_what_the_announcement_says_is_not_logged_once_more():
+    assert make_log_config()["loggers"]["uvicorn.error"]["level"] == "WARNING"
+    assert Config(make_app()).log_config["loggers"]["uvicorn.error"]["level"] == "INFO", "theirs is left as it is"
 
 
 def test_our_log_is_shown_unless_the_program_has_its_own(monkeypatch):
@@ -436,6 +508,20 @@ def test_the_address_is_told_as_a_browser_takes_it(host, address):
 
     with listener:
         assert address_of(config, listener) == address.format(port=listener.getsockname()[1])
+
+
+def test_the_address_of_a_server_with_a_certificate_begins_with_https():
+    config = Config(make_app(), ssl_certfile="shop.pem")
+
+    with bind("127.0.0.1", 0) as listener:
+        assert address_of(config, listener) == f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_what_is_served_is_told_also_where_there_is_nothing_yet(capsys):
+    announce(App("shop", static_folder=None, debug=True), "shop", "http://127.0.0.1:80", reload=True)
+
+    told = capsys.readouterr().err
+    assert " serves shop: 0 routes, debug on, reloads on change\nhttp://127.0.0.1:80  (" in told
 
 
 def test_an_inherited_descriptor_is_told_by_its_number():
@@ -604,6 +690,16 @@ def test_a_start_that_does_not_end_is_given_up_when_it_is_to_stop(tmp_path, numb
         assert program.wait() == 0
     assert "the outer exit has run" in program.output
     assert "Traceback" not in program.output
+    assert "http://" not in program.output
+
+
+@pytest.mark.slow
+@posix
+@pytest.mark.wire
+def test_a_parent_whose_child_serves_a_unix_socket_takes_no_port(tmp_path, port):
+    write(tmp_path / "app.py", SCRIPT.replace("debug=True", "reload=True, uds='shop.sock'"))
+    with socket.create_server(("127.0.0.1", port)), Program("app.py", port, cwd=tmp_path) as program:
+        program.wait_for("unix:shop.sock")
 
 
 @posix
@@ -674,6 +770,25 @@ def test_a_thread_that_the_program_has_given_to_asyncio_does_not_keep_the_proces
             assert program.wait() == 1
     assert "the exit has run" in program.output
     assert "something in a thread does not end" in program.output
+
+
+@posix
+def test_a_process_that_gives_up_writes_down_what_it_has_to_say():
+    program = """if True:
+        import logging.handlers
+        from microweb.server import give_up
+
+        logging.basicConfig(handlers=[logging.handlers.MemoryHandler(100, target=logging.StreamHandler())])
+        logging.warning("a late record")
+        print("half a line", end="")
+        give_up()
+    """
+    environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stdout) == (1, "half a line")
+    assert "a late record" in ended.stderr
 
 
 @posix

@@ -5,6 +5,7 @@ import http.client
 import logging
 import signal
 import socket
+from asyncio import CancelledError
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -208,6 +209,33 @@ def test_an_error_that_we_did_not_log_is_in_the_servers_log(loggers, caplog):
         theirs.error("loud", exc_info=error)
 
     assert names(caplog) == ["uvicorn.error"]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("bad text from client", ValueError("of another kind")),
+        ("Exception in ASGI application", UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a file of the program's")),
+        ("Exception in ASGI application", CancelledError()),
+    ],
+)
+def test_what_is_no_mistake_of_a_client_alone_keeps_its_traceback(loggers, caplog, message, error):
+    _, theirs = loggers
+
+    with log_errors_once():
+        theirs.error(message, exc_info=error)
+
+    assert [record.exc_info[1] for record in caplog.records] == [error]
+
+
+def test_while_the_server_stops_only_what_it_has_cancelled_is_left_out(loggers, caplog):
+    _, theirs = loggers
+
+    with log_errors_once(lambda: True):
+        theirs.error("cancelled", exc_info=CancelledError())
+        theirs.error("broken", exc_info=ValueError())
+
+    assert caplog.messages == ["broken"]
 
 
 def test_records_without_an_error_pass(loggers, caplog):

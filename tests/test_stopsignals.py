@@ -120,6 +120,19 @@ def test_a_handler_that_was_set_later_stays_and_may_call_what_was_there_before()
     assert heard == []
 
 
+def test_a_block_that_is_left_in_another_thread_hears_no_more():
+    heard, signals = [], StopSignals(lambda: heard.append("app"))
+
+    with handling(signal.SIGTERM, lambda *_: heard.append("server")):
+        signals.__enter__()
+        thread = threading.Thread(target=signals.__exit__)  # As by the garbage collector.
+        thread.start()
+        thread.join(10)
+        signal.raise_signal(signal.SIGTERM)
+
+    assert heard == ["server"]
+
+
 def test_two_apps_in_one_process_both_hear():
     heard = []
 

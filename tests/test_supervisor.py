@@ -100,10 +100,11 @@ def test_the_other_workers_are_started_when_the_first_has(tmp_path, monkeypatch)
 
 
 def test_a_worker_that_cannot_start_ends_all_with_code_1(tmp_path, monkeypatch):
-    with family(tmp_path, monkeypatch, "tell('failed'); sys.exit(7)", workers=3) as found:
+    script = "tell('began'); time.sleep(1); sys.exit(7)"  # Longer than the supervisor's ticks.
+    with family(tmp_path, monkeypatch, script, workers=3) as found:
         assert found.join() == 1
 
-    assert len(found.pids("failed")) == 1
+    assert len(found.pids("began")) == 1
 
 
 @pytest.mark.slow
@@ -115,6 +116,22 @@ def test_a_worker_that_dies_later_is_replaced(tmp_path, monkeypatch, capfd):
 
         assert found.wait_for("started", 3)[2] not in pids
     assert f"worker {pids[1]} ended with code -9" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_as_soon_as_it_serves_is_replaced_once_a_second(tmp_path, monkeypatch):
+    began = time.monotonic()
+    with family(tmp_path, monkeypatch, "child.tell_started(30); tell('served'); sys.exit(3)") as found:
+        found.wait_for("served", 4)
+
+    assert time.monotonic() - began >= 3
+
+
+def test_a_child_that_has_not_started_yet_is_stopped_too(tmp_path, monkeypatch):
+    with family(tmp_path, monkeypatch, "tell('began')\nwhile True:\n    time.sleep(60)\n") as found:
+        found.wait_for("began")
+
+    assert found.code == 0
 
 
 def test_a_child_that_does_not_stop_is_killed_when_its_time_is_over(tmp_path, monkeypatch):
@@ -242,6 +259,20 @@ def test_a_signal_ends_the_parent_and_the_children(tmp_path, number):
     assert not any(is_running(int(line.split()[1])) for line in told.read_text().splitlines())
 
 
+@pytest.mark.parametrize("changed", [set(), {"app.py"}], ids=["nothing", "a file"])
+def test_that_a_child_ends_by_the_ctrl_c_that_ends_the_parent_is_no_news(tmp_path, capfd, changed):
+    class Interrupted(FileWatch):
+        def wait(self):
+            supervisor.processes[0].process.wait()
+            supervisor.stop()
+            return changed
+
+    supervisor = Supervisor([sys.executable, "-c", "raise SystemExit(3)"], None, watch=Interrupted([tmp_path]))
+
+    assert supervisor.run() == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_the_handlers_of_signals_are_put_back(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     command = [sys.executable, "-c", "pass"]
@@ -252,6 +283,20 @@ def test_the_handlers_of_signals_are_put_back(tmp_path, monkeypatch):
 
 
 # What a child is given -----------------------------------------------------------------------------
+
+
+def test_what_the_parent_has_printed_comes_before_what_its_child_prints(tmp_path):
+    parent = """
+        import sys
+        from microweb.filewatch import FileWatch
+        from microweb.supervisor import Supervisor
+        print("the parent")
+        Supervisor([sys.executable, "-c", "print('the child')"], None, watch=FileWatch(["."])).run()
+    """
+    with Program(write(tmp_path / "parent.py", parent), cwd=tmp_path, PYTHONUNBUFFERED="") as program:
+        assert program.wait() == 0
+
+    assert program.output == "the parent\nthe child\n"
 
 
 def test_a_process_without_the_mark_is_no_child(monkeypatch):
@@ -314,6 +359,13 @@ def test_a_program_from_a_file_can_run_again(monkeypatch, first, can):
 
 def test_a_prompt_cannot_run_again(monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+
+    assert not can_run_again()
+
+
+def test_where_no_one_knows_what_python_this_is_it_cannot_run_again(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    monkeypatch.setattr(sys, "executable", "")
 
     assert not can_run_again()
 

@@ -16,6 +16,7 @@ import traceback
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar, copy_context
 from pathlib import Path
@@ -2120,6 +2121,91 @@ def test_stopped_helper_loops_cancel_their_tasks_and_come_again() -> None:
 
     assert left[0].cancelled()
     assert run_sync(paint, "red") == "painted red"
+
+
+def test_helper_loops_end_their_tasks_at_the_end_of_the_program() -> None:
+    program = """if True:
+        import asyncio
+        from microweb.helperloops import run_sync
+
+        async def connection():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                print("closed")
+
+        async def connect():
+            kept.append(asyncio.create_task(connection()))
+            await asyncio.sleep(0)
+
+        kept = []
+        run_sync(connect)
+    """
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
+
+    assert (ended.stdout, ended.stderr) == ("closed\n", "")
+
+
+def test_two_threads_that_need_the_first_helper_loop_at_once_share_one() -> None:
+    async def loop() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def ask() -> asyncio.AbstractEventLoop:
+        barrier.wait(10)
+        return run_sync(loop)
+
+    microweb.helperloops._stop_helper_loops()
+    barrier = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(ask), threads.submit(ask)
+
+    assert first.result() is second.result()
+    assert [thread.name for thread in threading.enumerate()].count("microweb-helper-1") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("moment", ["inside one", "while another thread makes one"])
+def test_a_child_that_is_forked_in_the_middle_of_a_helper_loop_gets_one_of_its_own(moment: str) -> None:
+    program = """if True:
+        import os, signal, sys
+        from microweb import helperloops
+        from microweb.helperloops import run_sync
+
+        async def pid():
+            return os.getpid()
+
+        def go_on_in_a_child(child):
+            if not child:
+                signal.alarm(20)
+                os._exit(0 if run_sync(pid) == os.getpid() else 1)
+            return os.waitpid(child, 0)[1]
+
+        async def inside():
+            return go_on_in_a_child(os.fork())
+
+        if sys.argv[1] == "inside one":
+            sys.exit(run_sync(inside))
+        with helperloops._helper_lock:
+            sys.exit(go_on_in_a_child(os.fork()))
+    """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, moment], check=True, timeout=30)
+
+
+def test_what_run_sync_raises_leaves_nothing_to_the_garbage_collector(no_gc: None) -> None:
+    async def fail() -> None:
+        raise ThingError
+
+    def ask() -> weakref.ref[ThingError]:
+        try:
+            run_sync(fail)
+        except ThingError as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    error = ask()
+    run_sync(paint, "red")
+
+    assert error() is None
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, asyncio.CancelledError])

@@ -75,6 +75,8 @@ class CommandGroup(click.Group):
     def group(self, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], click.Group]: ...
     def group(self, *args: Any, **options: Any) -> Any:
         """``click.Group.group``; what is made is a ``CommandGroup`` as well."""
+        if len(args) == 1 and callable(args[0]) and not options:
+            return self.group()(args[0])
         options.setdefault("cls", CommandGroup)
         return super().group(*args, **options)
 
@@ -107,14 +109,20 @@ class CommandGroup(click.Group):
         return found
 
 
-def has_commands(router: Router) -> bool:
-    """Whether a router, or one that is mounted in it, has a command. Does not make groups."""
+def has_commands(router: Router, around: tuple[Router, ...] = ()) -> bool:
+    """Whether a router, or one that is mounted in it, has a command. Does not make groups.
+
+    ``around`` are those that it is mounted in: a circle is for the start to complain of.
+    """
     if router._cli is not None and router._cli.commands:
         return True
+    around = (*around, router)
     return any(
-        isinstance(mount.target, Router) and not mount.target.is_app and has_commands(mount.target)
+        isinstance(mount.target, Router)
+        and not mount.target.is_app
+        and mount.target not in around
+        and has_commands(mount.target, around)
         for mount in router.mounts
-        if mount.target is not router
     )
 
 

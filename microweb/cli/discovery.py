@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +70,12 @@ class AppSource:
         self._app = app
         self._failure: DiscoveryError | None = None
 
+    def prepare(self) -> None:
+        """Put the folder of a file that names the app on ``sys.path``, as ``load`` will, for who watches it and loads
+        nothing."""
+        with suppress(DiscoveryError):  # Whoever loads it says so.
+            prepare_import(split_name(self.name or os.environ.get("MICROWEB_APP", ""))[0])
+
     def load(self) -> App:
         """The app.
 
@@ -83,7 +90,7 @@ class AppSource:
             except DiscoveryError as error:
                 self._failure = error
                 raise
-        if self.debug is not None and self._app.debug is not self.debug:
+        if self.debug is not None:
             self._app.debug = self.debug
         return self._app
 
@@ -103,9 +110,11 @@ def find_app(name: str | None = None) -> tuple[str, App]:
         raise DiscoveryError(f"the working directory cannot be read: {error.strerror}; go to another one") from None
     if here not in sys.path:
         sys.path.insert(0, here)
-    module_name, _, expression = split_name(name) if name else (find_module(), "", "")
-    module_name = prepare_import(module_name)
+    given, _, expression = split_name(name) if name else (find_module(), "", "")
+    module_name = prepare_import(given)
     module = load_module(module_name)
+    if is_file(given):
+        check_file(module, given)
     if expression:
         return f"{module_name}:{expression}", evaluate(module, expression)
     attribute, app = find_in(module)
@@ -141,7 +150,7 @@ def prepare_import(name: str) -> str:
     Raises:
         DiscoveryError: the path leads nowhere, or no module can have that name.
     """
-    if name.endswith(".py") or "/" in name or os.sep in name:
+    if is_file(name):
         path = Path(name).resolve()
         if not path.exists():
             raise DiscoveryError(f"there is no file {name!r} in {Path.cwd()}")
@@ -160,6 +169,26 @@ def prepare_import(name: str) -> str:
             f"{name!r} is no name of a module; an app is named like shop, shop.web:app or shop:create_app()"
         )
     return name
+
+
+def is_file(name: str) -> bool:
+    """Whether a module is named by its file or folder."""
+    return name.endswith(".py") or "/" in name or os.sep in name
+
+
+def check_file(module: ModuleType, name: str) -> None:
+    """Refuse a module that has another file than the one that names it: ``code.py``, ``random.py`` and the like.
+
+    Raises:
+        DiscoveryError: one of that name was there before.
+    """
+    path = Path(name).resolve()
+    if path.is_dir():
+        path /= "__init__.py"
+    if module.__file__ is not None and Path(module.__file__).resolve() != path:
+        raise DiscoveryError(
+            f"{name!r} cannot be imported: {module.__name__!r} is {module.__file__} already; give the file another name"
+        )
 
 
 def load_module(name: str) -> ModuleType:
@@ -232,7 +261,7 @@ def evaluate(module: ModuleType, expression: str) -> App:
                 if word.arg is None:
                     raise unreadable(expression)
                 options[word.arg] = ast.literal_eval(word.value)
-        except (ValueError, TypeError, SyntaxError):
+        except (ValueError, TypeError):
             raise DiscoveryError(
                 f"{expression!r} has arguments that are no literals: only numbers, strings, lists and the "
                 "like can stand there"

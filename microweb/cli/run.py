@@ -62,6 +62,8 @@ def command(
         raise click.UsageError("--reload serves with one worker; leave out --workers or --reload")
     if reload is None:
         reload = bool(source.debug) and workers == 1
+    if reload:
+        source.prepare()
     try:
         serve(
             lambda: (source.load(), source.app_name),

@@ -130,4 +130,6 @@ class Console(code.InteractiveConsole):
             while frames is not None and frames.tb_frame.f_code.co_filename != self.filename:
                 frames = frames.tb_next  # ours, and those of asyncio
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
-            self.write("".join(traceback.format_exception(error.with_traceback(frames))))
+            # Behind a Ctrl-C is the cancellation that asyncio has made of it.
+            chain = not isinstance(error, KeyboardInterrupt)
+            self.write("".join(traceback.format_exception(error.with_traceback(frames), chain=chain)))

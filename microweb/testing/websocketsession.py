@@ -101,11 +101,12 @@ class WebSocketSession(AppCall):
 
         Raises:
             WebSocketDenied: the app refused; its coroutine has ended by then.
+            AppHangs: it was still running after the grace period; it was cancelled.
         """
         try:
             await self._answered.wait()
             if self.response is None:
-                await self._task.wait()
+                await self.end(anyio.current_time() + self._grace)
         except BaseException:
             self.abandon()
             raise

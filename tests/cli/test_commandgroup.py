@@ -149,6 +149,19 @@ def test_a_group_in_the_group_runs_in_the_apps_context_too():
     assert run(app, "users", "count").output == "shop\n"
 
 
+def test_a_command_of_a_group_in_the_group_has_the_same_choices():
+    app = App("shop")
+
+    @app.cli.group
+    def users(): ...
+
+    @users.command(with_context=False)
+    def where():
+        click.echo(f"in no app: {not current_app}")
+
+    assert run(app, "users", "where").output == "in no app: True\n"
+
+
 def test_the_group_is_made_at_first_use():
     script = "import sys, microweb; app = microweb.App('x'); print('click' in sys.modules); app.cli; print(app.cli)"
 
@@ -341,6 +354,41 @@ def test_a_router_in_a_router_has_its_group_in_that_ones():
 
     assert run(app, "blog", "comments", "count").output == "7\n"
     assert "quiet" not in run(app, "--help").output
+
+
+def test_routers_that_are_mounted_in_a_circle_do_not_keep_the_help_from_being_shown():
+    app, blog, comments = App("shop"), Router("blog"), Router("comments")
+    app.mount("", blog)
+    blog.mount("/comments", comments)
+    comments.mount("/blog", blog)
+    app.cli.command("where")(lambda: None)
+
+    assert "where" in run(app, "--help").output
+
+
+def test_the_commands_of_a_mounted_app_are_its_own():
+    app, inner = App("shop"), App("inner")
+    inner.cli.command("count")(lambda: None)
+    app.mount("/inner", inner, name="inner")
+
+    assert app.cli.list_commands(click.Context(app.cli)) == []
+
+
+def test_the_group_of_a_router_is_no_apps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blog = Router("blog")
+    blog.cli.command("publish")(lambda: click.echo("published"))
+
+    result = click.testing.CliRunner().invoke(blog.cli, ["publish"])
+
+    assert "Error: there is no app in " in result.output
+
+
+def test_the_runner_of_an_app_runs_the_group_of_another_in_its_own_context():
+    app, other = App("shop"), App("other")
+    other.cli.command("where")(lambda: click.echo(current_app.import_name))
+
+    assert app.test_cli_runner().invoke(other.cli, ["where"]).output == "shop\n"
 
 
 def test_a_router_without_commands_makes_no_group():

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -28,6 +29,82 @@ def test_an_app_is_found_in_a_file_of_a_usual_name(project, name):
     project.write(name, APP)
 
     assert find_app()[0] == f"{name.partition('.')[0].partition('/')[0]}:app"
+
+
+@pytest.mark.parametrize("name", ["json.py", "json/__init__.py", "./json"])
+def test_a_file_under_a_name_that_is_taken_is_not_confused_with_the_other(project, name):
+    project.write("json/__init__.py" if name == "./json" else name, APP)
+
+    assert failure(name).message == (
+        f"{name!r} cannot be imported: 'json' is {json.__file__} already; give the file another name"
+    )
+
+
+def test_the_working_directory_comes_before_the_rest_of_the_path(project):
+    project.write("app.py", APP)
+    project.write("elsewhere/app.py", "raise LookupError")
+    sys.path.insert(0, str(project.folder / "elsewhere"))
+
+    assert find_app()[0] == "app:app"
+
+
+def test_a_module_that_is_missing_is_not_taken_for_one_whose_name_begins_like_it(project):
+    project.write("shopping.py", "import shop")
+
+    assert failure("shopping").message == "importing 'shopping' failed: ModuleNotFoundError: No module named 'shop'"
+
+
+def test_what_is_called_like_a_factory_and_is_no_function_is_none(project):
+    project.write("app.py", "create_app = make_app = dict")
+
+    assert "and it has no function create_app or make_app" in failure().message
+
+
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("a\0b", "names no app: write a name, or a call with literals"),
+        ("create_app({[]: 1})", "has arguments that are no literals"),
+        ("holder.app", "reading shop:holder.app failed: LookupError: sold out"),
+    ],
+)
+def test_what_cannot_be_read_behind_the_colon_is_one_sentence(project, expression, sentence):
+    holder = "class Holder:\n    @property\n    def app(self): raise LookupError('sold out')\nholder = Holder()\n"
+    project.write("shop.py", f"{holder}def create_app(options): ...\n")
+
+    assert sentence in failure(f"shop:{expression}").message
+
+
+def test_a_factory_that_calls_run_serves_nothing(project, capsys):
+    project.write(
+        "app.py", "from microweb import App\ndef create_app():\n    (app := App('shop')).run(port=-1)\n    return app"
+    )
+
+    assert find_app()[0] == "app:create_app()"
+    assert "app.run() does nothing here" in capsys.readouterr().err
+
+
+def test_a_mistake_inside_an_f_string_is_shown_with_its_line(project):
+    project.write("app.py", "x = f'{a b}' + 'tail'")
+
+    assert failure().message.endswith(": x = f'{a b}' + 'tail'")
+
+
+def test_of_the_cause_of_an_error_the_programs_own_lines_are_shown_too(project):
+    project.write(
+        "app.py",
+        "import json\ntry:\n    json.loads('x')\nexcept ValueError as error:\n    raise LookupError from error",
+    )
+
+    frames = failure().frames
+
+    assert frames.count("app.py") == 2
+    assert "decoder.py" not in frames
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it can be imported there")
+def test_an_error_that_is_all_a_librarys_is_shown_with_its_lines():
+    assert "windows_events.py" in failure("asyncio.windows_events").frames
 
 
 def test_app_py_comes_before_main_py(project):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from microweb import App
 from microweb.cli import new
 from microweb.cli.new import PARTS, find_requirement, render_project
 from microweb.testing import SyncClient
@@ -20,6 +21,8 @@ from tests.programs import DEADLINE, Program, find_free_port, get
 
 MAKE = shutil.which("make")
 EVERYTHING_OUT = ("--no-templates", "--no-docker", "--no-systemd")
+LIMIT = re.compile(r"timeout.graceful.shutdown\W+(\d+)")
+"""Seconds that uvicorn waits for its connections, as an option or as a setting."""
 needs_make = pytest.mark.skipif(MAKE is None, reason="make is not installed")
 
 
@@ -124,7 +127,7 @@ def test_the_files_of_the_skeleton_are_those_of_the_project(project):
     assert list_files(project.folder / "shop") == {
         *(".dockerignore", ".env", ".gitignore", "Dockerfile", "Makefile", "README.md", "asgi.py", "compose.yaml"),
         *("deployment/nginx.conf", "deployment/shop.service", "pyproject.toml"),
-        *("shop/__init__.py", "shop/api.py", "shop/defaults.py", "shop/factory.py", "shop/pages.py"),
+        *("shop/__init__.py", "shop/api.py", "shop/defaults.py", "shop/factory.py", "shop/pages.py", "shop/worker.py"),
         *("shop/static/style.css", "shop/templates/base.html", "shop/templates/home.html"),
         *("tests/conftest.py", "tests/test_api.py", "tests/test_pages.py"),
     }
@@ -143,6 +146,22 @@ def test_the_containers_fit_together():
     assert "HEALTHCHECK" in files["Dockerfile"], "nginx waits until the app is healthy"
     assert services["nginx"]["ports"] == ["127.0.0.1:8080:80"]
     assert "SHOP_SECRET_KEY" in services["app"]["environment"]
+
+
+def test_whoever_stops_the_server_waits_until_its_connections_and_the_exits_have_ended():
+    files = dict(render_project("shop"))
+    limits = [int(found) for path in ("Makefile", "Dockerfile") for found in LIMIT.findall(files[path])]
+    limits += [int(found) for found in LIMIT.findall(files["shop/worker.py"] + files["deployment/shop.service"])]
+
+    waits = [
+        *re.findall(r"--graceful-timeout (\d+)", files["Makefile"] + files["README.md"]),
+        *re.findall(r"TimeoutStopSec=(\d+)", files["deployment/shop.service"]),
+        yaml.safe_load(files["compose.yaml"])["services"]["app"]["stop_grace_period"].removesuffix("s"),
+    ]
+
+    assert limits == [15, 15, 15, 15]
+    assert len(waits) == 4
+    assert min(map(int, waits)) > max(limits) + App().config["GRACEFUL_TIMEOUT"]
 
 
 # What is left out ----------------------------------------------------------------------------------

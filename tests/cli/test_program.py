@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import uvicorn
@@ -37,6 +38,15 @@ def test_the_version_names_microweb_python_and_uvicorn(project):
 
     python = ".".join(map(str, sys.version_info[:3]))
     assert result.output == f"microweb {microweb.__version__}\nPython {python}\nuvicorn {uvicorn.__version__}\n"
+
+
+def test_the_version_is_told_without_a_server_too(project, monkeypatch):
+    def find_nothing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("microweb.cli.program.version", find_nothing)
+
+    assert project.run("--version").output.endswith("\nuvicorn not installed\n")
 
 
 @pytest.mark.wire
@@ -220,6 +230,16 @@ def test_a_broken_plugin_does_not_take_the_others_along(project, target, reason)
     assert "greet" in project.run("--help").stdout
 
 
+def test_in_the_place_of_a_broken_plugin_is_the_apps_own_command(project):
+    install(project, "greet", "caps:brush")
+    project.write("app.py", APP)
+
+    result = project.run("greet")
+
+    assert result.exit_code == 0
+    assert "Warning: the command 'greet' of hats cannot be loaded" in result.stderr
+
+
 # The environment -----------------------------------------------------------------------------------
 
 
@@ -289,3 +309,58 @@ def test_completion_of_a_command_line_says_nothing_of_broken_apps(project):
     result = project.run(env=environ, prog_name="microweb")
 
     assert result.output == "plain,routes\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "debug"),
+    [
+        (("shell",), "1", True),
+        (("--no-debug", "shell"), "1", False),
+        (("shell", "--no-debug"), "1", False),
+        (("--no-debug", "shell", "--debug"), None, True),
+    ],
+)
+def test_debug_is_what_the_command_line_says_last_and_only_then_what_the_environment_says(
+    project, monkeypatch, arguments, environ, debug
+):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # the prompt would leave one behind
+    project.write("app.py", APP)
+
+    result = project.run(*arguments, "--plain", input="app.debug\n", env={"MICROWEB_DEBUG": environ})
+
+    assert f">>> {debug}\n" in result.stdout
+
+
+def test_completion_behind_an_option_that_would_end_the_program_is_completion(project):
+    environ = {"_MICROWEB_COMPLETE": "bash_complete", "COMP_WORDS": "microweb --version ro", "COMP_CWORD": "2"}
+
+    assert project.run(env=environ, prog_name="microweb").output == "plain,routes\n"
+
+
+NAMED = """
+    import click
+    from microweb import App
+
+    app = App(__name__)
+
+    @app.cli.command()
+    @click.option("--loudly", is_flag=True)
+    def greet(loudly): ...
+"""
+
+
+def test_the_help_knows_the_app_that_an_env_file_names(project):
+    pytest.importorskip("dotenv")
+    project.write(".env", "MICROWEB_APP=shop")
+    project.write("shop.py", NAMED)
+
+    assert "greet" in project.run("--help").stdout
+
+
+def test_the_completion_knows_the_app_that_an_env_file_names(project):
+    pytest.importorskip("dotenv")
+    project.write(".env", "MICROWEB_APP=shop")
+    project.write("shop.py", NAMED)
+    environ = {"_MICROWEB_COMPLETE": "bash_complete", "COMP_WORDS": "microweb greet --l", "COMP_CWORD": "2"}
+
+    assert project.run(env=environ, prog_name="microweb").output == "plain,--loudly\n"

@@ -79,6 +79,26 @@ def test_options_that_do_not_fit_are_usage_errors(project, arguments):
     assert project.run("run", *arguments).exit_code == 2
 
 
+def test_debug_with_several_workers_is_no_reload(project):
+    project.write("app.py", APP)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        result = project.run("run", "--debug", "--workers", "2", "--port", str(other.getsockname()[1]))
+
+    assert "is taken by another program" in result.stderr, "it got as far as that"
+
+
+@pytest.mark.slow
+def test_the_command_that_stands_elsewhere_reloads_what_stands_here(tmp_path):
+    path = write(tmp_path / "here" / "app.py", APP)
+    command = write(tmp_path / "bin" / "command.py", "from microweb.cli import main; main()")
+    with Program(command, "run", "--reload", "--port", "0", cwd=tmp_path / "here") as program:
+        assert get(program.url) == "one"
+
+        path.write_text(path.read_text().replace('"one"', '"three"'))
+
+        wait_until(lambda: get(program.url) == "three")
+
+
 @pytest.mark.slow
 def test_a_program_reloads_and_survives_mistakes(tmp_path):
     path = write(tmp_path / "app.py", APP)
@@ -110,6 +130,20 @@ def test_a_program_that_begins_with_a_mistake_comes_when_it_is_mended(tmp_path):
 
         assert get(program.url) == "one"
     assert "cannot import name 'Ap'" in program.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("app_file", ["../code/shop.py", "../code/shop.py:app"])
+def test_an_app_that_is_named_by_a_file_elsewhere_reloads_too(tmp_path, app_file):
+    path = write(tmp_path / "code" / "shop.py", APP)
+    (tmp_path / "here").mkdir()
+    command = ("-m", "microweb", "run", "--app", app_file, "--reload", "--port", "0")
+    with Program(*command, cwd=tmp_path / "here") as program:
+        assert get(program.url) == "one"
+
+        path.write_text(path.read_text().replace('"one"', '"three"'))
+
+        wait_until(lambda: get(program.url) == "three")
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import signal
 import sys
 
 import pytest
@@ -61,6 +62,19 @@ def test_an_error_shows_the_line_alone_and_the_prompt_goes_on(shell):
     assert "shell.py" not in result.output
     assert ">>> 2\n" in result.output
     assert isinstance(sys.last_value, ZeroDivisionError)
+
+
+def test_ctrl_c_ends_what_is_awaited_and_shows_nothing_of_asyncio(shell):
+    lines = ["import asyncio, signal", "async def wait():", "    signal.raise_signal(signal.SIGINT)"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        output = shell(*lines, "    await asyncio.sleep(60)", "", "await wait()", "1 + 1").output
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert "KeyboardInterrupt" in output
+    assert "asyncio" not in output.replace("import asyncio", "")
+    assert ">>> 2\n" in output
 
 
 def test_exit_leaves_the_prompt(shell):

@@ -112,6 +112,19 @@ async def test_without_the_pin_nothing_runs(caplog):
     assert PIN in caplog.text
 
 
+async def test_a_console_is_gone_once_debug_is_off():
+    app = make_app()
+    async with client_of(app) as client:
+        desk = await Desk(client).open()
+        await desk.enter()
+
+        app.debug = False
+
+        assert (await desk.run("answer")).status_code == 404
+        app.debug = True
+        assert (await desk.run("answer")).status_code == 403, "what it remembered is gone as well"
+
+
 async def test_a_pin_of_its_own_is_drawn_for_each_process():
     pins = set()
     for _ in range(3):

@@ -311,6 +311,24 @@ async def test_a_disconnect_after_the_answer_changes_nothing():
                 released.set()
 
 
+@pytest.mark.parametrize("also", [None, ValueError("and a real one")], ids=["alone", "with another"])
+async def test_that_the_client_left_is_no_error_of_the_app_and_what_comes_with_it_is(also):
+    async def app(scope, receive, send):
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+        gone = ClientDisconnect("the client left")
+        raise gone if also is None else ExceptionGroup("both", [gone, also])
+
+    async with Client(app, lifespan=False) as client:
+        opened = client.exchange("GET", "/")
+        await opened.__aenter__()
+        if also is None:
+            await opened.__aexit__(None, None, None)
+        else:
+            with pytest.raises(ExceptionGroup, match="both"):
+                await opened.__aexit__(None, None, None)
+
+
 async def test_leaving_an_exchange_disconnects():
     events = []
 

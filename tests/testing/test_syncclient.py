@@ -262,18 +262,21 @@ def test_an_exchange_can_wait_for_the_end_of_the_app(backend):
 
 
 def test_an_upload_that_blocks_holds_nobody(backend):
-    released = threading.Event()
+    blocks, released, waited = threading.Event(), threading.Event(), []
 
     def body():
         yield b"first"
-        assert released.wait(30)
+        blocks.set()
+        waited.append(released.wait(10))
 
     async def app(scope, receive, send):
         await receive()
+        await anyio.to_thread.run_sync(blocks.wait)
         await respond(send, b"enough", 413)
 
-    with connect(app, backend) as client:
+    with connect(app, backend, grace=30) as client:
         assert client.post("/", content=body()).status_code == 413
+        assert waited == []
     released.set()
 
 

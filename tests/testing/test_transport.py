@@ -381,6 +381,43 @@ async def test_an_error_in_the_bodys_generator_is_raised_from_the_call():
     assert received == [b"first"]
 
 
+async def test_a_chunk_that_waits_for_its_reader_when_the_answer_ends_is_read_and_nobody_has_left():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, {"type": "http.response.body", "body": b"first", "more_body": True})
+            await anyio.wait_all_tasks_blocked()
+            await send({"type": "http.response.body", "body": b" last"})
+        ended.set()
+
+    ended = anyio.Event()
+    async with connect(app) as client, client.stream("GET", "/") as response:
+        await ended.wait()
+        assert await response.aread() == b"first last"
+
+
+async def test_an_error_in_the_bodys_generator_counts_more_than_what_the_app_makes_of_it():
+    async def body():
+        yield b"first"
+        await started.wait()
+        raise KeyError("in the test")
+
+    started = anyio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise RuntimeError("the body is not complete")
+
+    async with connect(app) as client:
+        with pytest.raises(KeyError, match="in the test"):
+            async with client.stream("POST", "/", content=body()) as response:
+                started.set()
+                await anyio.wait_all_tasks_blocked()
+                await response.aread()
+
+
 async def test_an_error_in_the_bodys_generator_reaches_a_reader_of_the_answer():
     async def body():
         yield b"first"

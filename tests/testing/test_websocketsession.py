@@ -594,3 +594,16 @@ async def test_receiving_after_the_disconnect_gives_it_again_without_the_lint():
         await websocket.close(4000)
 
     assert [message["code"] for message in received] == [4000, 4000]
+
+
+async def test_an_app_that_goes_on_after_it_has_refused_is_cancelled_and_named():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.close"})
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(30):
+        async with Client(app, lifespan=False, grace=0.05) as client:
+            with pytest.raises(AppHangs, match="was cancelled"):
+                async with client.websocket("/"):
+                    raise AssertionError
