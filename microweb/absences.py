@@ -2,9 +2,9 @@
 
 Without them a setting such as ``app.session_interface = ...`` would be taken in silence and do nothing. They are no
 part of the interface: ``hasattr`` says no, and type checkers do not see them. Read by ``router.py``, ``app.py``,
-``context.py``, ``requestcontext.py``, ``errors.py``, ``incoming.py``, ``requests.py``, ``responses.py`` and
-``websockets.py``; options of functions by ``router.py`` and ``app.py``; names that are imported by
-the package itself, options of ``app.run`` by ``server.py``.
+``context.py``, ``requestcontext.py``, ``errors.py``, ``accept.py``, ``headers.py``, ``multidict.py``, ``incoming.py``,
+``requests.py``, ``responses.py`` and ``websockets.py``; options of functions by ``router.py`` and ``app.py``; names
+that are imported by the package itself, options of ``app.run`` by ``server.py``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 __all__ = [
+    "OF_ACCEPTING",
     "OF_AN_APP",
     "OF_AN_ERROR",
     "OF_A_CONTEXT",
     "OF_A_COROUTINES_REQUEST",
+    "OF_A_MULTI_DICT",
     "OF_A_REQUEST",
     "OF_A_RESPONSE",
     "OF_A_ROUTER",
     "OF_A_SYNC_REQUEST",
     "OF_A_TEST_REQUEST",
     "OF_A_WEBSOCKET",
+    "OF_HEADERS",
+    "OF_HEADER_LINES",
+    "OF_LIMITING_A_REQUEST",
     "OF_MAKING_AN_APP",
     "OF_MAKING_A_ROUTER",
     "OF_MOUNTING",
@@ -110,10 +115,16 @@ OF_AN_ERROR = {
 }
 
 OF_A_REQUEST = {
+    "accept_charsets": 'headers.get("accept-charset")',
+    "accept_encodings": 'headers.get("accept-encoding")',
     "accept_mimetypes": "accept",
+    "access_control_request_headers": 'headers.get("access-control-request-headers"), or the middleware CORS',
+    "access_control_request_method": 'headers.get("access-control-request-method"), or the middleware CORS',
     "access_route": "remote_addr",
     "blueprints": "blueprint",
     "cache_control": 'headers.get("cache-control")',
+    "content_encoding": 'headers.get("content-encoding")',
+    "content_md5": 'headers.get("content-md5")',
     "date": 'headers.get("date")',
     "environ": "scope",
     "if_match": 'headers.get("if-match"), or response.make_conditional(request)',
@@ -121,11 +132,21 @@ OF_A_REQUEST = {
     "if_none_match": 'headers.get("if-none-match"), or response.make_conditional(request)',
     "if_range": 'headers.get("if-range")',
     "if_unmodified_since": 'headers.get("if-unmodified-since"), or response.make_conditional(request)',
+    "max_forwards": 'headers.get("max-forwards")',
+    "mimetype_params": "content_type",
     "origin": 'headers.get("origin")',
+    "pragma": 'headers.get("pragma")',
     "range": 'headers.get("range")',
     "root_url": "url_root",
+    "routing_exception": "route, which is None where none matched",
     "script_root": "root_path",
     "url_rule": "route",
+}
+
+OF_LIMITING_A_REQUEST = {
+    "max_form_memory_size": "max_form_memory_size= of the route, or MAX_FORM_MEMORY_SIZE in app.config",
+    "max_form_parts": "max_form_parts= of the route, or MAX_FORM_PARTS in app.config",
+    "trusted_hosts": "TRUSTED_HOSTS in app.config",
 }
 
 OF_A_COROUTINES_REQUEST = {
@@ -158,7 +179,9 @@ OF_A_RESPONSE = {
     "access_control_max_age": 'headers["access-control-max-age"], or the middleware CORS',
     "age": 'headers["age"]',
     "allow": 'headers["allow"]',
+    "autocorrect_location_header": "redirect(url_for(..., _external=True))",
     "cache_control": 'headers["cache-control"]',
+    "calculate_content_length": "len(response.body)",
     "call_on_close": "request.after_response(function)",
     "content_encoding": 'headers["content-encoding"]',
     "content_language": 'headers["content-language"]',
@@ -171,14 +194,48 @@ OF_A_RESPONSE = {
     "cross_origin_embedder_policy": 'headers["cross-origin-embedder-policy"]',
     "cross_origin_opener_policy": 'headers["cross-origin-opener-policy"]',
     "date": 'headers["date"]',
+    "default_mimetype": "content_type= of each response",
+    "default_status": "status= of each response",
+    "direct_passthrough": "is_streamed, which says whether there are no bytes to read",
     "expires": 'headers["expires"]',
+    "force_type": "make_response(value)",
+    "freeze": "nothing in its place: the bytes are there unless is_streamed",
     "get_etag": 'headers.get("etag")',
     "get_json": "json.loads(response.body)",
+    "is_json": 'mimetype == "application/json"',
+    "is_sequence": "is_streamed",
+    "iter_encoded": "body, or the iterable of a StreamingResponse",
     "json": "json.loads(response.body)",
+    "mimetype_params": "content_type",
+    "response": "body, or the iterable of a StreamingResponse",
     "retry_after": 'headers["retry-after"]',
     "status": "status_code",
+    "stream": "StreamingResponse(generator)",
     "vary": 'headers.vary("...")',
     "www_authenticate": 'headers["www-authenticate"]',
+}
+
+OF_ACCEPTING = {
+    "accept_html": '"text/html" in request.accept',
+    "accept_json": '"application/json" in request.accept',
+    "best_match": "best([...])",
+}
+
+OF_HEADER_LINES = {
+    "get_all": "getlist(name)",
+}
+
+OF_HEADERS = {
+    "add_header": "add(name, value)",
+    "set": "headers[name] = value",
+    "setlist": "remove(name), then add(name, value) for each",
+    "to_wsgi_list": "list(headers.items())",
+}
+
+OF_A_MULTI_DICT = {
+    "deepcopy": "to_dict(flat=False)",
+    "listvalues": "lists()",
+    **dict.fromkeys(("add", "pop", "poplist", "setdefault", "setlist", "update"), "to_dict(), which may be changed"),
 }
 
 OF_THE_PACKAGE = {

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, overload
 
+from microweb.absences import OF_ACCEPTING, without
 from microweb.grammar import Grammar
 from microweb.mediatype import parse_media_type
 
@@ -45,7 +46,7 @@ def _find_items(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """Value, parameters and quality of each valid item."""
     for item in _ITEM.findall(header) if '"' in header else header.split(","):
         value, parameters = parse_media_type(item)
-        weight = parameters.pop("q", "1").strip(" \t")
+        weight = parameters.pop("q", "1")
         if value and _WEIGHT.fullmatch(weight) is not None:
             yield value, parameters, float(weight[:8])
 
@@ -54,6 +55,7 @@ def _lower(parameters: dict[str, str]) -> _Parameters:
     return frozenset((name, text.lower()) for name, text in parameters.items()) if parameters else frozenset()
 
 
+@without(OF_ACCEPTING, may_be_set=True)
 class AcceptPlain:
     """What a client accepts of things that have plain names: the ``Accept-Charset`` header.
 

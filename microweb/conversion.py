@@ -114,7 +114,7 @@ def explain_kind(value: Any) -> str:
     """What was probably meant by something that is no answer."""
     if isinstance(value, HTTPException):
         return ". Raise it"
-    if callable(value) and hasattr(value, "__qualname__"):
+    if hasattr(value, "__qualname__"):
         return f". Were the parentheses of a call forgotten: {value.__qualname__}(...)?"
     return ""
 
@@ -151,13 +151,12 @@ def from_tuple(value: tuple[Any, ...], request: Incoming, source: str) -> Respon
     if body is None and status in (204, 304):
         body = ""
     # A response is owned last: its status decides whether a file answers to conditions and ranges.
-    is_new = isinstance(body, Response) and body._owner is None
-    response = body if isinstance(body, Response) and is_new else to_response(body, request, source)
+    response = body if isinstance(body, Response) and body._owner is None else to_response(body, request, source)
     if status is not None:
         response.status_code = status
     if headers is not None:
         response._take_headers(headers)
-    return own(response, request, source) if is_new else response
+    return own(response, request, source)
 
 
 def own(response: Response, request: Incoming, source: str = "") -> Response:

@@ -170,7 +170,7 @@ def find_status(kind: type[BaseException]) -> int | None:
 def abandon(request: Incoming, error: BaseException) -> AbandonedResponse:
     """What stands for the answer to a client that has left: nobody's mistake, yet the work ended half way."""
     request.notes.unhandled = error  # A teardown that commits must know.
-    return AbandonedResponse(error)
+    return AbandonedResponse()
 
 
 REQUIRED = {401: "www-authenticate", 405: "allow", 416: "content-range"}

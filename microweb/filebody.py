@@ -201,7 +201,7 @@ class FileBody:
         """Close the file. Blocks no longer than ``close`` of the file does."""
         file, self._file = self._file, None
         self.pieces.clear()
-        if file is not None and hasattr(file, "close"):
+        if hasattr(file, "close"):
             file.close()
 
     async def aclose(self) -> None:

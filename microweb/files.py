@@ -383,7 +383,7 @@ def check_object(file: object) -> None:
     if not hasattr(file, "read") or isinstance(file, io.TextIOBase) or hasattr(file, "__aiter__"):
         raise ValueError(
             f"a file to send is a path or an object open for reading bytes, not {type(file).__name__}; "
-            "what is read with await goes into a StreamingResponse"
+            "bytes go into io.BytesIO(...), what is read with await into a StreamingResponse"
         )
 
 
@@ -401,8 +401,10 @@ def cache_control(max_age: int | timedelta | None) -> str:
     Raises:
         ValueError: it is negative.
     """
-    seconds = int(max_age.total_seconds()) if isinstance(max_age, timedelta) else max_age
-    if seconds is not None and seconds < 0:
+    if max_age is None:
+        return "no-cache"
+    seconds = int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)
+    if seconds < 0:
         raise ValueError(f"max_age is 0 seconds or more, not {seconds!r}")
     return f"public, max-age={seconds}" if seconds else "no-cache"
 

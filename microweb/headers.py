@@ -16,6 +16,7 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Se
 from functools import lru_cache
 from typing import Any, TypeVar, overload
 
+from microweb.absences import OF_HEADER_LINES, OF_HEADERS, without
 from microweb.errors import BadRequestKeyError, RequestHeaderFieldsTooLarge
 
 __all__ = [
@@ -98,6 +99,7 @@ def _sought(name: str) -> bytes:
         return b"\n"
 
 
+@without(OF_HEADER_LINES, may_be_set=True)
 class HeaderLines(Mapping[str, str]):
     """What reading is for both kinds of headers: names in any case, lines in order, repeats kept.
 
@@ -217,6 +219,7 @@ class _Values(ValuesView[str]):
         return any(value == each for each in self)
 
 
+@without(OF_HEADERS, may_be_set=True)
 class Headers(HeaderLines):
     """The headers of a response, to be changed until it is sent.
 
@@ -289,7 +292,7 @@ class Headers(HeaderLines):
         """Put ``line`` in the place of the first one of its name, and drop the others."""
         raw = self.raw
         position = [name for name, _ in raw].index(line[0])
-        raw[position:] = [line, *(later for later in raw[position + 1 :] if later[0] != line[0])]
+        raw[position:] = [line, *(later for later in raw[position:] if later[0] != line[0])]
 
     def add(self, name: str, value: str | int | float) -> None:
         """Append a line, beside those of the same name that are there."""

@@ -61,7 +61,7 @@ class Authorization:
         """The credentials in ``header``, or None when they are malformed."""
         scheme, _, rest = header.strip().partition(" ")
         scheme, rest = scheme.lower(), rest.strip()
-        if not scheme or not rest:
+        if not rest:
             return None
         if scheme != "basic":
             return cls(scheme, token=rest)

@@ -94,7 +94,6 @@ def _parse_parameters(text: str) -> dict[str, str]:
             value = value.replace("%22", '"')
 
         if is_piece:
-            parameters.pop(name, None)
             pieces.setdefault(name, []).append(value)
         else:
             pieces.pop(name, None)
@@ -128,7 +127,7 @@ def dump_options(value: str, parameters: Mapping[str, str | int | None]) -> str:
         if given is None:
             continue
         text = plain = str(given)
-        is_filename = name.lower() == "filename"
+        is_filename = name == "filename"
         if not (text.isascii() and text.isprintable()):
             plain = _fall_back_to_ascii(text) if is_filename else ""
         if plain or not text:

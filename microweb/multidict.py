@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any, Generic, Literal, TypeVar, overload
 
+from microweb.absences import OF_A_MULTI_DICT, without
 from microweb.errors import BadRequestKeyError
 
 __all__ = ["MultiDict"]
@@ -19,6 +20,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
+@without(OF_A_MULTI_DICT, may_be_set=True)
 class MultiDict(Mapping[str, V], Generic[V]):
     """An immutable mapping from a key to one or more values, in order of arrival.
 

@@ -15,7 +15,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from microweb import json
-from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_SYNC_REQUEST, without
+from microweb.absences import OF_A_COROUTINES_REQUEST, OF_A_SYNC_REQUEST, OF_LIMITING_A_REQUEST, without
 from microweb.asgi import Message
 from microweb.connection import Answer, Connection, give_back, resume
 from microweb.errors import BadRequest, UnsupportedMediaType
@@ -136,6 +136,7 @@ class HTTPIncoming(Incoming):
         return self.connection.read_on(reader, rest)
 
 
+@without(OF_LIMITING_A_REQUEST)
 @without(OF_A_COROUTINES_REQUEST, may_be_set=True)
 class Request(HTTPIncoming):
     """One HTTP request, in coroutine code.
@@ -311,6 +312,7 @@ class Request(HTTPIncoming):
         return await connection.is_disconnected()
 
 
+@without(OF_LIMITING_A_REQUEST)
 @without(OF_A_SYNC_REQUEST, may_be_set=True)
 class SyncRequest(HTTPIncoming):
     """A request as ``def`` code sees it, with Flask's attributes: values, nothing to await.
@@ -421,11 +423,12 @@ class SyncRequest(HTTPIncoming):
 
     @property
     def values(self) -> MultiDict[str]:
-        """The query parameters, and after them the form's fields if the method is POST, PUT or PATCH.
+        """The query parameters, and after them the form's fields, unless the method is GET or HEAD.
 
         Raises: as ``Request.form``.
         """
-        if self.method not in ("POST", "PUT", "PATCH"):
+        # Caches look at the URL of those alone, so a body must not change what they give.
+        if self.method in ("GET", "HEAD"):
             return self.args
         return MultiDict([*self.args.items(multi=True), *self.form.items(multi=True)], kind="value")
 

@@ -197,12 +197,15 @@ class Response:
 
     @property
     def location(self) -> str | None:
-        """The Location header; non-ASCII is percent-encoded when it is set."""
+        """The Location header; non-ASCII is percent-encoded when it is set. None for none."""
         return self.headers.get("location")
 
     @location.setter
-    def location(self, value: str) -> None:
-        self.headers["location"] = location(value)
+    def location(self, value: str | None) -> None:
+        if value is None:
+            self.headers.remove("location")
+        else:
+            self.headers["location"] = location(value)
 
     @property
     def error(self) -> BaseException | None:
@@ -214,10 +217,6 @@ class Response:
             if self._owner is not None:
                 self._owner.notes.answered += ((error, self),)
         return error
-
-    @error.setter
-    def error(self, value: BaseException | None) -> None:
-        self._error = value
 
     def raise_for_error(self) -> None:
         """Raise ``error`` again, unchanged, if there is one.
@@ -315,13 +314,16 @@ class Response:
 
     @property
     def last_modified(self) -> datetime | None:
-        """The Last-Modified header as a time in UTC; set it with a ``datetime``."""
+        """The Last-Modified header as a time in UTC; set it with a ``datetime``. None for none."""
         value = self.headers.get("last-modified")
         return parse_date(value) if value else None
 
     @last_modified.setter
-    def last_modified(self, value: datetime) -> None:
-        self.headers["last-modified"] = http_date(value)
+    def last_modified(self, value: datetime | None) -> None:
+        if value is None:
+            self.headers.remove("last-modified")
+        else:
+            self.headers["last-modified"] = http_date(value)
 
     def make_conditional(self, request: Incoming) -> Response:
         """Become a 304 or 412 if the request's conditions say so (RFC 9110 §13.2.2); returns itself.
@@ -332,7 +334,7 @@ class Response:
             return self
         asked = request.headers
         verdict = evaluate(
-            request.scope.get("method", "GET"),
+            request.scope["method"],
             etag=self.headers.get("etag"),
             last_modified=self.last_modified,
             if_match=asked.get("if-match"),
@@ -441,14 +443,13 @@ class JSONResponse(Response):
 class AbandonedResponse(Response):
     """What ``call_next`` returns when the client has left: status 499, never sent."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self) -> None:
         super().__init__(status=499)
-        self._error = error
 
     async def send(self, request: Incoming, send: Send) -> None:
         """Send nothing: nobody is there. The app around a mounted one learns here that the work ended half way."""
-        if request.notes.unhandled is None and isinstance(self._error, BaseException):
-            request.notes.unhandled = self._error
+        if request.notes.unhandled is None:
+            request.notes.unhandled = self.error
 
 
 new = object.__new__

@@ -6,21 +6,30 @@ from datetime import timedelta
 
 import flask
 import pytest
+import werkzeug.datastructures
 from werkzeug.utils import header_property
 
 import microweb
 from microweb import App, Request, Response, Router, WebSocket, request, session
 from microweb.absences import (
     OF_A_COROUTINES_REQUEST,
+    OF_A_MULTI_DICT,
     OF_A_REQUEST,
     OF_A_RESPONSE,
     OF_A_ROUTER,
+    OF_ACCEPTING,
     OF_AN_APP,
+    OF_HEADER_LINES,
+    OF_HEADERS,
+    OF_LIMITING_A_REQUEST,
     OF_MAKING_A_ROUTER,
     OF_MAKING_AN_APP,
     OF_THE_PACKAGE,
 )
+from microweb.accept import Accept, AcceptLanguage
 from microweb.errors import NotFound
+from microweb.headers import Headers, RequestHeaders
+from microweb.multidict import MultiDict
 from microweb.testing import SyncClient
 
 
@@ -36,6 +45,12 @@ from microweb.testing import SyncClient
         (App(__name__).test_request_context(), "push", r"with app.app_context\(\)"),
         (WebSocket, "send", "await websocket.send_text"),
         (Response(), "cache_control", 'headers\\["cache-control"\\]'),
+        (Response(), "direct_passthrough", "is_streamed"),
+        (Response(), "iter_encoded", "body, or the iterable of a StreamingResponse"),
+        (Headers(), "set", r"headers\[name\] = value"),
+        (RequestHeaders([]), "get_all", r"getlist\(name\)"),
+        (MultiDict(), "update", r"to_dict\(\), which may be changed"),
+        (AcceptLanguage(), "best_match", r"best\(\[...\]\)"),
         (NotFound(), "get_response", r"\(body, error.code\), returned by the handler"),
     ],
 )
@@ -81,6 +96,20 @@ def test_the_options_that_are_not_there_are_those_of_flask():
         assert ours.keys() <= inspect.signature(theirs).parameters.keys()
 
 
+@pytest.mark.parametrize(
+    ("names", "ours", "theirs"),
+    [
+        (OF_HEADER_LINES | OF_HEADERS, Headers(), werkzeug.datastructures.Headers),
+        (OF_HEADER_LINES, RequestHeaders([]), werkzeug.datastructures.EnvironHeaders),
+        (OF_A_MULTI_DICT, MultiDict(), werkzeug.datastructures.ImmutableMultiDict),
+        (OF_ACCEPTING, Accept(), werkzeug.datastructures.MIMEAccept),
+    ],
+)
+def test_what_headers_and_the_like_have_not_is_what_werkzeugs_have(names, ours, theirs):
+    assert names.keys() <= set(dir(theirs))
+    assert not any(hasattr(ours, name) for name in names)
+
+
 def test_setting_what_would_do_nothing_is_an_error():
     app = App(__name__)
 
@@ -88,6 +117,8 @@ def test_setting_what_would_do_nothing_is_an_error():
         app.session_interface = object()
     with pytest.raises(AttributeError, match="Response has no status to be set; use status_code"):
         Response().status = "404 Not Found"
+    with pytest.raises(AttributeError, match="Response has no response to be set; use body"):
+        Response().response = [b"another"]
 
 
 def test_no_header_that_flask_has_an_attribute_for_is_set_in_silence():
@@ -111,6 +142,26 @@ def test_a_subclass_that_sets_what_would_do_nothing_is_an_error():
 
         class Library(App):
             response_class = Response
+
+
+@pytest.mark.parametrize("name", OF_LIMITING_A_REQUEST)
+def test_a_limit_that_a_request_would_pass_over_is_not_set_in_silence(name):
+    app = App(__name__)
+
+    @app.get("/def")
+    def plain():
+        setattr(request, name, 5)
+
+    @app.get("/async")
+    async def view():
+        setattr(request, name, 5)
+
+    with SyncClient(app) as client:
+        for path in ("/def", "/async"):
+            with pytest.raises(AttributeError, match=f"Request has no {name} to be set; use .*{name.upper()}"):
+                client.get(path)
+    with pytest.raises(AttributeError, match=f"Request has no {name} to be set in Own; use"):
+        type("Own", (Request,), {name: 5})
 
 
 def test_a_subclass_may_have_a_method_or_a_property_of_that_name():

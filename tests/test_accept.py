@@ -221,3 +221,32 @@ def test_choosing_takes_linear_time(growth, kind, repeated):
     count = 10_000 // len(repeated)
 
     assert growth(choose, "a/a;q=0." + repeated * count, "a/a;q=0." + repeated * 2 * count) < 2.6
+
+
+def test_old_names_of_codings_are_two_and_no_others():
+    accept = AcceptEncoding("x-gzip, x-compress, x-mine")
+
+    assert [coding in accept for coding in ("gzip", "compress", "mine", "x-mine")] == [True, True, False, True]
+    assert "IDENTITY" in accept
+
+
+@pytest.mark.parametrize(
+    ("header", "offered", "best"),
+    [
+        ("en_US", ["fr", "en-US"], "en-US"),
+        ("en-US", ["fr", "en_US"], "en_US"),
+        ("de_AT", ["fr", "de"], "de"),
+        ("de-AT", ["fr", "de"], "de"),
+        ("de", ["fr-CH", "de_AT", "de-DE"], "de_AT"),
+        ("de-AT", ["fr", "de-DE"], "none"),
+        ("de-AT, fr;q=0.5", ["fr", "de"], "fr"),
+    ],
+)
+def test_languages_are_chosen_by_the_whole_tag_and_then_by_the_primary_one(header, offered, best):
+    assert AcceptLanguage(header).best(offered, "none") == best
+
+
+def test_a_lone_asterisk_stands_for_every_media_type():
+    accept = Accept("text/html, *;q=0.2")
+
+    assert (accept.quality("text/html"), accept.quality("image/png")) == (1.0, 0.2)

@@ -67,6 +67,7 @@ def test_seconds_since_the_epoch_are_rounded_down(seconds: float) -> None:
         time.gmtime(EXAMPLE.timestamp()),
         time.localtime(EXAMPLE.timestamp()),
         time.struct_time((1994, 11, 6, 8, 49, 37, 0, 0, 0)),
+        time.strptime("1994-11-06 10:49:37 +0200", "%Y-%m-%d %H:%M:%S %z"),
     ],
 )
 def test_one_moment_is_written_alike_in_every_form(moment: Any) -> None:
@@ -86,6 +87,8 @@ def test_a_day_is_its_midnight_and_nothing_is_now() -> None:
         float("inf"),
         1e300,
         10**15,
+        10**17,
+        253402300800,
         -(10**12),
         datetime.datetime(9999, 12, 31, 23, tzinfo=datetime.timezone(datetime.timedelta(hours=-5))),
     ],
@@ -103,6 +106,8 @@ def test_a_moment_that_no_date_can_name_is_a_value_error(moment: Any) -> None:
         "Sun Nov  6 08:49:37 1994",
         "  sun, 6 NOV 1994 08:49:37 gmt ",
         "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun,06 Nov 1994 08:49:37 GMT",
+        SAME.ljust(64),
     ],
 )
 def test_all_three_forms_of_a_date_are_read(text: str) -> None:
@@ -144,7 +149,9 @@ def test_a_year_of_two_digits_is_at_most_fifty_years_ahead(ahead: int) -> None:
         "Sun, +6 Nov 1994 08:49:37 GMT",
         "Sun, ٦ Nov 1994 08:49:37 GMT",
         "Sun, 0² Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
         SAME + "," * 50,
+        SAME.ljust(65),
         "1" * 5000,
     ],
 )
@@ -180,6 +187,11 @@ def test_unquoting_any_text_gives_a_tag(value: str) -> None:
 
     assert value.endswith((tag, f'{tag}"'))
     assert weak == value.lower().startswith("w/")
+
+
+@pytest.mark.parametrize("value", ['"', 'a"', '"a', "a"])
+def test_a_tag_that_is_not_between_quotes_is_taken_as_it_is(value: str) -> None:
+    assert unquote_etag(value) == (value, False)
 
 
 def test_a_generated_tag_is_of_the_bytes_alone() -> None:
@@ -257,6 +269,7 @@ def test_tags_without_their_quotes_are_forgiven(tags: list[str]) -> None:
         ('W/"a"', '"a"', 412),
         ('"a"', 'W/"a"', 412),
         ("*", '"a"', None),
+        ("*", 'W/"a"', None),
         ("*", None, None),
         ('"a"', None, 412),
         ("", '"a"', 412),

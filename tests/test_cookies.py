@@ -46,6 +46,9 @@ def test_a_missing_cookie_is_a_400_that_calls_it_a_cookie():
         ("=1; b=2", {"b": "2"}),
         ("a b=1; c=2", {"c": "2"}),
         ("a=1 2; c=2", {"c": "2"}),
+        ("a\tb=1; c=2", {"c": "2"}),
+        ("a=1\t2; c=2", {"c": "2"}),
+        ("\ta\t=\t1\t; c=2", {"a": "1", "c": "2"}),
         ('a="1; b=2', {"b": "2"}),
         ('a="1" x; b=2', {"b": "2"}),
         ('a="1"', {"a": "1"}),
@@ -209,6 +212,11 @@ def test_nothing_given_to_a_cookie_can_end_its_part(junk):
 def test_a_domain_that_is_no_host_name_is_refused(domain):
     with pytest.raises(ValueError, match="domain is a host name"):
         dump_cookie("a", domain=domain)
+
+
+def test_expires_as_text_is_in_ascii():
+    with pytest.raises(ValueError, match="expires is a date"):
+        dump_cookie("a", expires="8. März 2030")
 
 
 @pytest.mark.parametrize("path", ["", "x", " /", "\t/"])

@@ -426,6 +426,40 @@ async def test_raise_for_error_rolls_back_and_gives_the_same_answer_again(caplog
     assert not caplog.records
 
 
+async def test_an_answer_that_is_no_error_raises_none():
+    app = App(__name__)
+
+    @app.middleware
+    async def transaction(request, call_next):
+        response = await call_next(request)
+        response.raise_for_error()
+        return response
+
+    @app.get("/")
+    async def home():
+        return "committed"
+
+    assert (await get(app)).text == "committed"
+
+
+async def test_the_error_of_a_miss_that_is_raised_again_has_the_answer_that_layers_have_edited():
+    app = App(__name__)
+
+    @app.middleware
+    async def transaction(request, call_next):
+        (await call_next(request)).raise_for_error()
+
+    @app.middleware
+    async def mark(request, call_next):
+        response = await call_next(request)
+        response.headers["x-mark"] = "yes"
+        return response
+
+    response = await get(app, "/unknown")
+
+    assert (response.status_code, response.headers["x-mark"]) == (404, "yes")
+
+
 async def test_an_error_raised_again_inside_a_task_group_is_the_same_error(caplog):
     app = App(__name__)
     told, torn_down = [], []

@@ -69,6 +69,7 @@ def read_parts(response):
     """The parts of a multipart/byteranges body: content type, range, bytes."""
     boundary = response.headers["content-type"].partition("boundary=")[2].encode()
     assert response.headers["content-type"] == f"multipart/byteranges; boundary={boundary.decode()}"
+    assert response.content.startswith(b"--" + boundary + b"\r\n")
     assert response.content.endswith(b"\r\n--" + boundary + b"--\r\n")
     body = b"\r\n" + response.content.removesuffix(b"\r\n--" + boundary + b"--\r\n")
     parts = []
@@ -129,9 +130,14 @@ async def test_a_file_of_any_size_is_sent_to_its_last_byte(tmp_path, size, spec_
 
 async def test_head_answers_as_get_without_the_body_and_opens_nothing(path):
     get = await fetch(lambda: FileResponse(path))
-    path.chmod(0)
+    app = make_app(lambda: FileResponse(path))
 
-    head = await fetch(lambda: FileResponse(path), "HEAD")
+    @app.after_request
+    async def remove(response):
+        path.unlink()
+
+    async with Client(app) as client:
+        head = await client.head("/")
 
     assert head.content == b""
     assert head.headers == get.headers
@@ -166,10 +172,11 @@ async def test_headers_that_are_given_replace_those_that_are_made(path):
         "ETag": '"mine"',
         "Cache-Control": "private",
         "Last-Modified": "Sun, 09 Sep 2001 01:46:40 GMT",
+        "Content-Disposition": "inline",
         "X-A": "b",
     }
 
-    response = await fetch(lambda: FileResponse(path, headers=given, content_type="text/x-mine"))
+    response = await fetch(lambda: FileResponse(path, headers=given, content_type="text/x-mine", as_attachment=True))
 
     assert {name: response.headers[name] for name in given} == given
     assert response.headers["content-type"] == "text/x-mine"
@@ -255,6 +262,8 @@ async def test_adding_a_tag_of_the_body_leaves_a_file_alone(path):
         (datetime.timedelta(hours=1), "public, max-age=3600"),
         (lambda path: 5 if path.endswith("letters.txt") else 7, "public, max-age=5"),
         (lambda path: None, "no-cache"),
+        (1.5, "public, max-age=1"),
+        (0.5, "no-cache"),
     ],
 )
 async def test_max_age_says_how_long_a_file_stays_fresh(path, max_age, header):
@@ -398,9 +407,14 @@ async def test_a_folder_without_permission_is_forbidden(tmp_path):
 
 async def test_a_known_tag_is_answered_304_without_opening_the_file(path):
     etag = (await fetch(lambda: FileResponse(path))).headers["etag"]
-    path.chmod(0)
+    app = make_app(lambda: FileResponse(path))
 
-    response = await fetch(lambda: FileResponse(path), if_none_match=etag)
+    @app.after_request
+    async def remove(response):
+        path.unlink()
+
+    async with Client(app) as client:
+        response = await client.get("/", headers={"if-none-match": etag})
 
     assert response.status_code == 304
     assert response.content == b""
@@ -423,6 +437,30 @@ async def test_a_tag_counts_before_a_date(path):
     response = await fetch(lambda: FileResponse(path), if_modified_since=date, if_none_match='"other"')
 
     assert response.status_code == 200
+
+
+OLD, NEW = "Sun, 09 Sep 2001 01:46:39 GMT", "Sun, 09 Sep 2001 01:46:40 GMT"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"if_match": '"other"', "if_unmodified_since": NEW}, 412),
+        ({"if_match": '"v1"', "if_unmodified_since": OLD}, 200),
+        ({"if_unmodified_since": OLD}, 412),
+        ({"if_unmodified_since": OLD, "if_none_match": '"v1"'}, 412),
+        ({"if_match": '"v1"', "if_none_match": '"v1"'}, 304),
+        ({"if_none_match": '"other"', "if_modified_since": NEW}, 200),
+        ({"if_modified_since": NEW}, 304),
+        ({"if_none_match": '"v1"', "range": "bytes=99-"}, 304),
+        ({"if_none_match": '"v1"', "range": "bytes=0-1", "if_range": '"other"'}, 304),
+    ],
+)
+async def test_conditions_of_a_file_are_weighed_in_the_order_of_the_rfc(path, method, conditions, status):
+    response = await fetch(lambda: FileResponse(path, etag="v1", last_modified=10**9), method, **conditions)
+
+    assert response.status_code == status
 
 
 async def test_a_condition_that_fails_is_412(path):
@@ -570,6 +608,20 @@ async def test_the_number_of_ranges_is_a_setting(path):
         three = await client.get("/", headers={"range": "bytes=0-0,2-2,4-4"})
 
     assert (two.status_code, three.status_code) == (206, 200)
+
+
+async def test_a_part_that_gets_its_own_status_again_stays_a_part(path):
+    app = make_app(lambda: FileResponse(path))
+
+    @app.after_request
+    async def copy_status(response):
+        response.status_code = response.status_code
+
+    async with Client(app) as client:
+        response = await client.get("/", headers={"range": "bytes=0-3"})
+
+    assert (response.status_code, response.content) == (206, TEXT[:4])
+    assert response.headers["content-range"] == "bytes 0-3/36"
 
 
 @pytest.mark.parametrize("ranges", ["bytes=0-3", "bytes=0-3,8-9"])
@@ -770,7 +822,7 @@ async def test_temporary_files_can_be_sent(make_file):
 async def test_what_cannot_seek_is_sent_without_a_length_and_without_ranges():
     file = Source()
 
-    response = await fetch(lambda: FileResponse(file), range="bytes=0-1")
+    response = await fetch(lambda: FileResponse(file, headers={"content-length": "5"}), range="bytes=0-1")
 
     assert (response.status_code, response.content) == (200, TEXT)
     assert "content-length" not in response.headers
@@ -857,8 +909,8 @@ def test_text_and_what_is_awaited_are_refused(path):
             raise AssertionError
 
     with path.open() as text:
-        for wrong in (text, io.StringIO("x"), Awaited(), 5, None):
-            with pytest.raises(ValueError, match="open for reading bytes"):
+        for wrong in (text, io.StringIO("x"), Awaited(), b"letters", 5, None):
+            with pytest.raises(ValueError, match=r"open for reading bytes, not \w+; bytes go into io.BytesIO"):
                 FileResponse(wrong)
 
 
@@ -1060,6 +1112,36 @@ async def test_a_file_that_is_replaced_before_the_answer_starts_is_sent_as_it_is
         assert {part[0] for part in read_parts(response)} == {"text/plain; charset=utf-8"}
 
 
+def replace_before_the_start(app, path):
+    @app.after_request
+    async def replace(response):
+        other = path.with_name("other")
+        other.write_bytes(b"another content")
+        other.replace(path)
+
+
+async def test_a_part_of_a_file_that_is_replaced_is_the_whole_of_it_where_the_client_has_another(path):
+    etag = (await fetch(lambda: FileResponse(path))).headers["etag"]
+    app = make_app(lambda: FileResponse(path))
+    replace_before_the_start(app, path)
+
+    async with Client(app) as client:
+        response = await client.get("/", headers={"range": "bytes=1-2", "if-range": etag})
+
+    assert (response.status_code, response.content) == (200, b"another content")
+    assert "content-range" not in response.headers
+
+
+async def test_a_file_that_is_replaced_before_the_answer_starts_keeps_its_status(path):
+    app = make_app(lambda: FileResponse(path, status=404))
+    replace_before_the_start(app, path)
+
+    async with Client(app) as client:
+        response = await client.get("/")
+
+    assert (response.status_code, response.content) == (404, b"another content")
+
+
 async def test_a_file_that_becomes_what_the_client_has_is_answered_304(path):
     app = make_app(lambda: FileResponse(path))
     later = path.stat().st_mtime_ns + 10_000_000_000
@@ -1237,14 +1319,24 @@ async def test_a_layer_may_wrap_the_bytes(path, spec_version):
     assert not is_open(path)
 
 
-async def test_head_of_a_wrapped_file_has_no_length_and_opens_nothing(path):
-    app = make_app(lambda: FileResponse(path))
+@pytest.mark.parametrize(
+    ("method", "tag", "status"), [("HEAD", '"v0"', 200), ("HEAD", '"v1"', 304), ("GET", '"v1"', 304)]
+)
+async def test_of_a_wrapped_file_whose_bytes_are_not_asked_for_nothing_is_opened(path, method, tag, status):
+    app = make_app(lambda: FileResponse(path, etag="v1"))
+
+    @app.middleware
+    async def delete(request, call_next):
+        response = await call_next(request)
+        path.unlink()
+        return response
+
     add_upper_case(app)
 
     async with Client(app) as client:
-        response = await client.head("/")
+        response = await client.request(method, "/", headers={"if-none-match": tag})
 
-    assert response.content == b""
+    assert (response.status_code, response.content) == (status, b"")
     assert "content-length" not in response.headers
 
 
@@ -1349,8 +1441,9 @@ async def test_a_client_gets_the_file_by_either_way(large):
     assert response.content == large.read_bytes()
 
 
+@pytest.mark.parametrize("ranges", ["bytes=0-3", "bytes=0-3,8-9"])
 @pytest.mark.parametrize("when", ["in the view", "afterwards"])
-async def test_of_a_body_that_is_set_on_a_file_nothing_is_said_that_holds_for_the_file(path, when):
+async def test_of_a_body_that_is_set_on_a_file_nothing_is_said_that_holds_for_the_file(path, when, ranges):
     app = App(__name__)
 
     @app.get("/")
@@ -1366,7 +1459,19 @@ async def test_of_a_body_that_is_set_on_a_file_nothing_is_said_that_holds_for_th
             response.body = "replaced"
 
     async with Client(app) as client:
-        response = await client.get("/", headers={"range": "bytes=0-3"})
+        response = await client.get("/", headers={"range": ranges})
 
     assert (response.status_code, response.text) == (200, "replaced")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert not {"accept-ranges", "content-range", "etag", "last-modified"} & set(response.headers)
+
+
+async def test_a_body_that_is_set_on_a_file_leaves_its_status(path):
+    def answer():
+        response = FileResponse(path, status=404)
+        response.body = "replaced"
+        return response
+
+    response = await fetch(answer)
+
+    assert (response.status_code, response.text) == (404, "replaced")

@@ -640,7 +640,35 @@ async def test_leaving_the_parts_early_leaves_nothing_open():
     assert (await post(app, chunked(FIELD + b"1\r\n" + FILE + b"x" * 1000 + b"\r\n" + END, 50))).text == "a"
 
 
+async def test_of_a_form_that_is_cut_off_nothing_is_given_to_who_asks_again():
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request: Request):
+        for _ in range(2):
+            for read in (request.form, request.files, request.body):
+                with pytest.raises((BadRequest, RuntimeError)):
+                    await read()
+        return "told"
+
+    assert (await post(app, FIELD + b"1\r\n" + FILE + b"x")).text == "told"
+
+
 # In def views -------------------------------------------------------------------------------------
+
+
+async def test_of_a_form_that_is_cut_off_nothing_is_given_to_a_def_view_that_asks_again():
+    app = App(__name__)
+
+    @app.post("/")
+    def view(request: SyncRequest):
+        for _ in range(2):
+            for name in ("form", "files", "data"):
+                with pytest.raises((BadRequest, RuntimeError)):
+                    getattr(request, name)
+        return "told"
+
+    assert (await post(app, FIELD + b"1\r\n" + FILE + b"x")).text == "told"
 
 
 async def test_a_def_view_has_flasks_attributes(tmp_path):
@@ -667,6 +695,30 @@ async def test_a_def_view_has_flasks_attributes(tmp_path):
         "file": ["p.png", "con", "tent", 7],
     }
     assert Path(tmp_path / "photo").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("DELETE", ["1", "3", "2", "4"]),
+        ("PATCH", ["1", "3", "2", "4"]),
+        ("GET", ["1", "3"]),
+        ("HEAD", ["1", "3"]),
+    ],
+)
+async def test_the_values_of_a_def_view_are_those_of_the_form_too_unless_it_reads(method, values):
+    app = App(__name__)
+    seen = []
+
+    @app.route("/", methods=["GET", "PATCH", "DELETE"])
+    def view(request: SyncRequest):
+        seen.append(request.values.getlist("id"))
+        return ""
+
+    async with Client(app) as client:
+        await client.request(method, "/?id=1&id=3", data={"id": ["2", "4"]})
+
+    assert seen == [values]
 
 
 async def test_a_get_in_a_def_view_has_an_empty_form():
@@ -702,6 +754,8 @@ async def test_a_def_face_on_the_loop_has_what_was_awaited_before():
             face.form  # noqa: B018 - the touch raises
         except RuntimeError as error:
             refused = str(error)
+        with pytest.raises(RuntimeError, match=r"request\.data was used on the event loop"):
+            face.data  # noqa: B018 - the touch raises
         await request.form()
         return {"refused": refused, "form": face.form.to_dict()}
 

@@ -3,6 +3,7 @@
 import pytest
 
 from microweb import App, Response, StreamingResponse
+from microweb.framing import LengthLines
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -21,12 +22,25 @@ async def answer_to(returned, method: str = "GET"):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("status", [204, 304, 205])
-async def test_bodyless_statuses_carry_no_body(status, method):
-    response = await answer_to(lambda: ("body", status), method)
+@pytest.mark.parametrize("kind", [Response, lambda body, status: StreamingResponse([body], status)])
+@pytest.mark.parametrize(("status", "length"), [(204, None), (304, None), (205, "0")])
+async def test_bodyless_statuses_carry_no_body(status, length, kind, method):
+    response = await answer_to(lambda: kind("body", status), method)
 
     assert response.content == b""
-    assert response.headers.get("content-length") in (None, "0")
+    assert response.headers.get("content-length") == length
+    assert "content-type" not in response.headers
+
+
+def test_the_lines_of_small_bodies_alone_are_kept():
+    lines = LengthLines()
+
+    assert [lines[length] for length in (3, 1023, 1024)] == [
+        (b"content-length", b"3"),
+        (b"content-length", b"1023"),
+        (b"content-length", b"1024"),
+    ]
+    assert list(lines) == [3, 1023]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -95,6 +95,10 @@ def test_space_around_a_value_is_no_part_of_it():
     assert encode_value("\té ") == b"\xe9"
     assert encode_value(" ") == encode_value("") == b""
 
+    headers = Headers()
+    headers["a"] = "  a b "
+    assert headers["a"] == "a b"
+
 
 def test_a_value_beyond_latin_1_is_refused_by_the_name_of_its_header():
     with pytest.raises(ValueError, match="'x-city' must be Latin-1"):
@@ -193,7 +197,9 @@ def test_get_and_getlist_convert_and_fall_back():
     assert headers.get("n", type=int) == 1
     assert headers.get("m", 7, type=int) == 7
     assert headers.get("o", 7, type=int) == 7
+    assert headers.get("n", 7, type=lambda value: value + 1) == 7
     assert headers.getlist("n", type=int) == [1, 3]
+    assert headers.getlist("n", type=lambda value: value + 1) == []
 
 
 def test_setting_replaces_every_line_at_the_place_of_the_first():
@@ -249,6 +255,7 @@ def test_headers_are_equal_when_each_name_has_the_same_lines():
     assert headers == Headers([("b", "2"), ("A", "1"), ("A", "3")])
     assert headers != Headers([("b", "2"), ("a", "3"), ("a", "1")])
     assert Headers({"A": "1"}) == {"a": "1"} == Headers({"A": "1"})
+    assert Headers({"a": "1"}) == {"A": "1"}
     assert Headers() != []
 
 
@@ -316,6 +323,7 @@ def test_a_requests_headers_are_found_in_any_case():
     assert headers["x-odd"] == "\xff\x00"
     assert "host" in headers
     assert "accept" not in headers
+    assert list(headers) == ["host", "x-odd"]
     assert list(headers.items()) == [("host", "example.org"), ("x-odd", "\xff\x00")]
 
 

@@ -358,3 +358,37 @@ def test_a_coroutine_has_no_json_form_and_the_error_asks_for_the_await():
     with pytest.raises(TypeError, match=r"coroutine has no JSON form; was an `await` forgotten\?"):
         json.dumps({"work": coroutine})
     coroutine.close()
+
+
+def test_of_a_value_that_nobody_could_await_no_forgotten_await_is_told():
+    with pytest.raises(TypeError, match=r"object has no JSON form$"):
+        json.dumps(object())
+
+
+def test_a_pydantic_model_inside_of_a_value_writes_itself_and_its_class_is_no_value():
+    class Model:
+        def model_dump(self, mode):
+            return {"dumped for": mode}
+
+    assert json.dumps([Model()]) == b'[{"dumped for":"json"}]'
+    with pytest.raises(TypeError, match="type has no JSON form"):
+        json.dumps([Model])
+
+
+def test_text_that_can_be_put_into_html_is_written_as_the_text_it_is():
+    class Escaping(str):
+        def __html__(self):
+            return f"&lt;{self}&gt;"
+
+    assert json.dumps(Escaping("a")) == b'"a"'
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_json_with_the_mark_of_another_encoding_is_told_so(encoding):
+    with pytest.raises(BadRequest, match="looks like UTF-16 or UTF-32"):
+        json.loads("\ufeff[1]".encode(encoding))
+
+
+@pytest.mark.parametrize("inner", [b"[]", b"{}", b'{"a":[1]}'])
+def test_json_may_be_as_wide_as_it_likes(inner):
+    assert len(json.loads(b"[" + b",".join([inner] * 500) + b"]", max_depth=3)) == 500

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microweb.headers import encode_value
-from microweb.mediatype import dump_options, parse_media_type
+from microweb.mediatype import dump_options, parse_media_type, with_charset
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,28 @@ def test_a_value_that_is_neither_token_nor_type_is_refused(value):
 def test_a_parameter_whose_name_is_no_token_is_refused(name):
     with pytest.raises(ValueError, match="a parameter's name is a token"):
         dump_options("text/plain", {name: "x"})
+
+
+def test_a_parameter_whose_name_is_a_number_is_no_piece_of_another():
+    assert parse_media_type("text/plain; 0=a; b=c") == ("text/plain", {"0": "a", "b": "c"})
+    assert parse_media_type("text/plain; a*b=c") == ("text/plain", {"a*b": "c"})
+
+
+@pytest.mark.parametrize("text", ["a; n=1; n*0=2; n*1=3", "a; n*0=2; n=1; n*0=2; n*1=3"])
+def test_pieces_replace_a_whole_that_came_before(text):
+    assert parse_media_type(text) == ("a", {"n": "23"})
+
+
+def test_bytes_of_an_extended_parameter_that_are_no_text_become_signs_of_that():
+    assert parse_media_type("a; n*=UTF-8''x%FF") == ("a", {"n": "x\N{REPLACEMENT CHARACTER}"})
+
+
+def test_a_percent_sign_is_written_twice_in_file_names_alone():
+    assert dump_options("form-data", {"name": "a%b"}) == "form-data; name=a%b"
+    assert dump_options("form-data", {"filename": "a%b"}) == "form-data; filename=a%b; filename*=UTF-8''a%25b"
+
+
+def test_text_gets_a_charset_unless_it_says_one_itself():
+    kinds = ["text/plain", "text/plain; charset=latin-1", "text/xml", "image/png"]
+
+    assert [with_charset(kind) for kind in kinds] == ["text/plain; charset=utf-8", *kinds[1:]]

@@ -66,6 +66,7 @@ def test_getlist_leaves_out_what_type_refuses():
 
     assert args.getlist("n", type=int) == [1, 3]
     assert args.getlist("m", type=int) == []
+    assert args.getlist("n", type=lambda value: value + 1) == []
 
 
 def test_items_with_multi_gives_a_pair_for_each_value():

@@ -82,6 +82,7 @@ def test_a_location_equals_werkzeug(path: str, query: str) -> None:
         "/",
         "/a?b#c",
         "a/b:c",
+        "/a b",
         "?q=http://evil.example",
         "#x",
         "..",

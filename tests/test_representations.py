@@ -341,6 +341,48 @@ async def test_a_client_is_refused_only_if_the_program_is_strict():
     assert (await ask(app, "*/*")).status_code == 200
 
 
+async def test_a_program_that_knows_json_alone_may_be_strict():
+    app = App(__name__)
+    app.representations.strict = True
+
+    @app.get("/")
+    async def view():
+        return {}
+
+    assert (await ask(app, "text/html")).status_code == 406
+    assert (await ask(app, "application/json")).status_code == 200
+
+
+async def test_an_empty_tuple_is_no_answer_in_any_type(caplog):
+    app = make_app()
+
+    @app.get("/")
+    async def view():
+        return ()
+
+    async with Client(app, raise_errors=False) as client:
+        assert (await client.get("/")).status_code == 500
+    assert "a tuple of 0" in caplog.text
+
+
+async def test_a_model_is_written_as_the_plain_values_in_it():
+    class Model:
+        def model_dump(self):
+            return {"name": "ada"}
+
+        def model_dump_json(self):
+            raise AssertionError
+
+    app = App(__name__)
+    app.representations["text/x-repr"] = repr
+
+    @app.get("/")
+    async def view():
+        return Model()
+
+    assert (await ask(app, "text/x-repr")).text == "{'name': 'ada'}"
+
+
 @pytest.mark.parametrize("media_type", ["msgpack", "text/*", "text/csv; charset=utf-8", "", "a/b/c"])
 def test_what_is_no_media_type_is_a_set_up_error(media_type):
     with pytest.raises(SetupError, match=r"application/msgpack.*test_representations.py"):
@@ -378,6 +420,10 @@ async def test_representations_are_frozen_with_the_app():
 
     with pytest.raises(SetupError, match="text/csv"):
         app.representations["text/csv"] = write_csv
+    with pytest.raises(SetupError, match=f"remove the representation '{PACKED}'"):
+        del app.representations[PACKED]
+    with pytest.raises(SetupError, match="change the representations"):
+        app.representations.strict = True
 
 
 # What is read ---------------------------------------------------------------------------------------------
@@ -441,6 +487,27 @@ async def test_a_type_that_nothing_reads_is_a_415_that_names_those_that_are(view
 
     assert (answer.status_code, answer.headers["accept"]) == (415, f"application/json, {PACKED}")
     assert f"application/json or {PACKED}, got text/csv" in answer.json()["detail"]
+
+
+async def test_a_body_without_a_type_is_a_415_too():
+    app = make_app()
+    app.post("/")(take_body)
+
+    async with Client(app) as client:
+        answer = await client.post("/", content=b"a")
+
+    assert answer.status_code == 415
+    assert "got no Content-Type" in answer.json()["detail"]
+
+
+async def test_json_that_the_program_reads_itself_is_named_once():
+    app = make_app()
+    app.representations["application/json"] = Representation(json.dumps, json.loads)
+    app.post("/")(take_body)
+
+    answer = await send(app, b"a", "text/csv")
+
+    assert answer.headers["accept"] == f"application/json, {PACKED}"
 
 
 @pytest.mark.parametrize("view", TAKERS)
@@ -520,6 +587,7 @@ async def test_a_body_that_is_nested_too_deep_is_a_400_in_any_type(begin, end):
         return value
 
     assert (await send(app, begin * 63 + end)).status_code == 200
+    assert (await send(app, begin * 64 + b"\x01")).status_code == 200
     for depth in (64, 900, 100_000):
         assert (await send(app, begin * depth + end)).status_code == 400
 

@@ -20,9 +20,11 @@ from microweb import (
     StreamingResponse,
     SyncRequest,
     copy_current_context,
+    jsonify,
     render_template_string,
     request,
 )
+from microweb.incoming import Authorization
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +176,12 @@ async def test_json_is_read_or_refused_with_the_right_status(content, kind, stat
 
 @pytest.mark.parametrize(
     ("content_type", "is_json"),
-    [("application/json", True), ("application/vnd.api+json; charset=utf-8", True), ("text/plain", False)],
+    [
+        ("application/json", True),
+        ("application/vnd.api+json; charset=utf-8", True),
+        ("image/vnd.picture+json", False),
+        ("text/plain", False),
+    ],
 )
 async def test_a_coroutine_may_ask_whether_the_body_is_json(content_type, is_json):
     app = App(__name__)
@@ -248,6 +255,44 @@ def nest(arrays, objects):
 
 async def read_json_silently(request):
     return await request.json(silent=True) or ["nothing"]
+
+
+async def test_json_in_a_def_view_is_read_as_in_flask():
+    app = App(__name__)
+
+    @app.post("/")
+    def view(request: SyncRequest):
+        return {
+            "forced": request.get_json(force=True, silent=True),
+            "silent": request.get_json(silent=True),
+            "kept": request.get_json(force=True) is request.get_json(force=True),
+            "text": request.get_data(as_text=True),
+        }
+
+    answer = await post(app, "/", b'["a"]', "text/plain")
+
+    assert answer.json() == {"forced": ["a"], "silent": None, "kept": True, "text": '["a"]'}
+
+
+async def test_the_text_of_a_body_in_a_def_view_is_read_by_its_charset():
+    app = App(__name__)
+
+    @app.post("/")
+    def view(request: SyncRequest):
+        return request.get_data(as_text=True)
+
+    assert (await post(app, "/", b"\xe4", "text/plain; charset=latin-1")).text == "\u00e4"
+
+
+async def test_malformed_json_in_a_def_view_is_none_if_asked_and_an_error_else():
+    app = App(__name__)
+
+    @app.post("/")
+    def view(request: SyncRequest):
+        return jsonify(request.get_json(silent="silent" in request.args))
+
+    assert (await post(app, "/?silent", b"{", "application/json")).json() is None
+    assert (await post(app, "/", b"{", "application/json")).status_code == 400
 
 
 async def test_the_body_is_read_once_and_kept():
@@ -357,7 +402,20 @@ async def test_text_is_decoded_by_its_charset():
     assert (await post(app, "/text", "ü".encode("latin-1"), "text/plain; charset=latin-1")).text == "ü"
     assert (await post(app, "/text", b"\xff", None)).status_code == 400
     assert (await post(app, "/text", b"x", "text/plain; charset=no-such")).status_code == 400
-    assert (await post(app, "/text", b"x", "text/plain; charset=punycode")).status_code == 400
+    assert (await post(app, "/text", b"\xe4", "text/plain; charset=ISO-8859-1")).text == "ä"
+    for charset in ("punycode", "utf-7", "rot13", "unicode_escape"):
+        assert (await post(app, "/text", b"x", f"text/plain; charset={charset}")).status_code == 400
+
+
+@pytest.mark.parametrize(("content_type", "came"), [("text/plain", "text/plain"), (None, "no Content-Type")])
+async def test_a_body_that_should_be_json_is_refused_with_what_came(content_type, came):
+    app = App(__name__)
+    app.post("/")(read_json)
+
+    response = await post(app, "/", b"[1]", content_type)
+
+    assert response.status_code == 415
+    assert f"got {came}." in response.text
 
 
 async def test_a_stream_arrives_chunk_by_chunk():
@@ -373,11 +431,61 @@ async def test_a_body_taken_as_a_stream_cannot_be_read_again():
             pass
         with pytest.raises(RuntimeError, match=r"request.stream\(\).*body\(\)"):
             await request.body()
-        with pytest.raises(RuntimeError, match="already taken"):
+        with pytest.raises(RuntimeError, match=r"request.stream\(\).*text\(\)"):
+            await request.text()
+        with pytest.raises(RuntimeError, match=r"request.stream\(\).*json\(\)"):
+            await request.json(force=True)
+        with pytest.raises(RuntimeError, match=r"already taken by request.stream\(\), so request.stream\(\)"):
             request.stream()
         return "told"
 
     assert (await post(app, "/", b"x")).text == "told"
+
+
+async def test_a_stream_that_is_left_half_way_is_closed_with_its_request():
+    app = App(__name__)
+    kept = []
+
+    @app.post("/")
+    async def view(request: Request):
+        kept.append(request.stream())
+        return await anext(kept[0])
+
+    assert (await post(app, "/", chunks(b"12", b"345"))).content == b"12"
+    with pytest.raises(StopAsyncIteration):
+        await anext(kept[0])
+
+
+@pytest.mark.parametrize("read", ["body", "text", "json"])
+async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_asked_for(read):
+    app = App(__name__, config={"MAX_CONTENT_LENGTH": 10_000})
+    statuses = []
+
+    @app.post("/")
+    async def view(request: Request):
+        return await getattr(request, read)()
+
+    async def receive():
+        raise AssertionError("nobody should ask")
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"10001")]
+    await app({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
+
+    assert statuses[0] == 413
+
+
+async def test_json_is_read_within_the_limits_of_its_route():
+    app = App(__name__)
+    app.post("/short", max_content_length=5, endpoint="short")(read_json)
+    app.post("/flat", json_max_depth=1, endpoint="flat")(read_json)
+
+    assert (await post(app, "/short", b"[1,2]", "application/json")).status_code == 200
+    assert (await post(app, "/short", b"[1,23]", "application/json")).status_code == 413
+    assert (await post(app, "/flat", b"[1]", "application/json")).status_code == 200
+    assert (await post(app, "/flat", b"[[1]]", "application/json")).status_code == 400
 
 
 async def test_two_tasks_that_read_the_body_get_the_same():
@@ -879,6 +987,28 @@ async def test_what_begins_to_look_for_the_client_in_a_teardown_ends_with_it():
     assert ended.is_set()
 
 
+async def test_is_disconnected_asks_nobody_once_the_request_is_over():
+    app = App(__name__)
+    kept, asked = [], []
+
+    @app.post("/")
+    async def view(request: Request):
+        kept.append(request)
+        return "x"
+
+    async def receive():
+        asked.append(True)
+        await anyio.sleep_forever()
+
+    async def send(message):
+        pass
+
+    await app(scope("/"), receive, send)
+
+    assert not await kept[0].is_disconnected()
+    assert not asked
+
+
 async def test_is_disconnected_asks_without_waiting_and_loses_nothing():
     app = App(__name__)
     gone = anyio.Event()
@@ -1014,6 +1144,24 @@ async def test_def_views_and_templates_have_what_a_request_class_of_ones_own_add
     async with Client(app) as client:
         assert (await client.post("/quiet", json=1)).json() == ["/QUIET", 1, "/QUIET", "/QUIET", True]
         assert (await client.get("/template")).text == "/TEMPLATE"
+
+
+async def test_a_request_class_of_ones_own_gets_one_face_for_all_requests():
+    class Mine(Request):
+        pass
+
+    app = App(__name__, request_class=Mine)
+    faces = set()
+
+    @app.get("/")
+    def view(face: Mine):
+        faces.add(type(face))
+
+    async with Client(app, raise_errors=False) as client:
+        for _ in range(2):
+            await client.get("/")
+
+    assert [face.__name__ for face in faces] == ["SyncMine"]
 
 
 @pytest.mark.parametrize("name", ["body", "is_disconnected", "parts", "stream", "text"])
@@ -1181,3 +1329,36 @@ async def test_a_multipart_form_leaves_nothing_of_the_body_as_in_flask():
     async with Client(app) as client:
         assert (await client.post("/", files={"a": (None, "1")})).json() == ["1", "", None]
         assert (await client.post("/", data={"a": "1"})).json() == ["1", "a=1", None]
+
+
+@pytest.mark.parametrize("header", ["Basic YWRhOmxvdmVsYWNl", " basic   YWRhOmxvdmVsYWNl ", "BASIC YWRhOmxvdmVsYWNl"])
+def test_credentials_may_be_written_with_more_space_and_in_any_case(header):
+    found = Authorization.parse(header)
+
+    assert found is not None
+    assert (found.type, found.username, found.password) == ("basic", "ada", "lovelace")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", " ", "Basic", "Bearer ", "Basic YWRh*OmxvdmVsYWNl", "Basic YWRh", "Basic /w==", "Basic YWRhOmxvdmVsYWN"],
+)
+def test_malformed_credentials_are_none(header):
+    assert Authorization.parse(header) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "version", "path"),
+    [({"path": "/a", "http_version": "2"}, "2", "/a"), ({"path": ""}, "1.1", "/")],
+)
+def test_what_a_server_leaves_out_has_a_default(scope, version, path):
+    request = Request(App(__name__), {"type": "http", "method": "GET", "headers": [], **scope}, anyio.sleep_forever)
+
+    assert (request.http_version, request.path) == (version, path)
+
+
+@pytest.mark.parametrize(("root", "shown"), [("/shop", "/shop"), ("/shop/", "/shop"), ("/", ""), ("", "")])
+def test_a_root_path_has_no_slash_at_its_end(root, shown):
+    scope = {"type": "http", "method": "GET", "path": "/", "root_path": root, "headers": []}
+
+    assert Request(App(__name__), scope, anyio.sleep_forever).root_path == shown

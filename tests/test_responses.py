@@ -2,11 +2,13 @@
 
 import dataclasses
 import datetime
+import functools
 import io
 import threading
 from collections.abc import AsyncIterator
 
 import anyio
+import attrs
 import msgspec
 import pytest
 
@@ -27,6 +29,7 @@ from microweb import (
     session,
 )
 from microweb.errors import NotFound, OutsideContextError
+from microweb.streaming import tells_of_leaving
 from microweb.testing import Client
 
 pytestmark = pytest.mark.anyio
@@ -58,11 +61,21 @@ class Place:
     name: str
 
 
+@attrs.define
+class Colour:
+    name: str
+
+
 class Model:
     """As pydantic's models do."""
 
     def model_dump_json(self) -> str:
         return '{"model":1}'
+
+
+class Later:
+    def __await__(self):
+        raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -75,6 +88,7 @@ class Model:
         (lambda: [1, "b"], 200, "application/json", b'[1,"b"]'),
         (lambda: Point(3), 200, "application/json", b'{"x":3}'),
         (lambda: Place("here"), 200, "application/json", b'{"name":"here"}'),
+        (lambda: Colour("red"), 200, "application/json", b'{"name":"red"}'),
         (lambda: Model(), 200, "application/json", b'{"model":1}'),
         (lambda: type("Text", (str,), {})("sub"), 200, "text/html; charset=utf-8", b"sub"),
         (lambda: type("Dict", (dict,), {})(a=1), 200, "application/json", b'{"a":1}'),
@@ -103,7 +117,14 @@ async def test_a_returned_value_becomes_a_response(returned, status, kind, body)
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda: None, "returned None"),
+        (lambda: None, "returned None; return text, bytes, a dict or list"),
+        (lambda: None, "Was a `return` forgotten?"),
+        (lambda: (None, 200), "returned None; return text"),
+        (lambda: make_response(None), "make_response() returned None"),
+        (lambda: anyio.sleep(0), "returned a coroutine that nobody has awaited. Was an `await` forgotten?"),
+        (Later, "returned a Later that nobody has awaited"),
+        (lambda: datetime.date(2026, 1, 1), "returned datetime.date, which is no answer"),
+        (lambda: functools.partial(jsonify), "returned functools.partial, which is no answer"),
         (lambda: 5, "returned int, which is no answer"),
         (lambda: Response, "forgotten: Response(...)?"),
         (lambda: jsonify, "forgotten: jsonify(...)?"),
@@ -117,6 +138,20 @@ async def test_a_returned_value_becomes_a_response(returned, status, kind, body)
 async def test_what_is_no_answer_is_an_error_naming_the_view(returned, message, caplog):
     assert (await answer_to(returned)).status_code == 500
     assert message in caplog.text
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_of_nothing_and_a_status_that_has_no_body_an_empty_answer_is_made(status):
+    response = await answer_to(lambda: (None, status, {"x-a": "1"}))
+
+    assert (response.status_code, response.content, response.headers["x-a"]) == (status, b"", "1")
+    assert "content-type" not in response.headers
+
+
+async def test_a_response_that_gets_a_status_without_a_body_keeps_its_headers():
+    response = await answer_to(lambda: (Response("x", headers={"x-a": "1"}), 204))
+
+    assert (response.status_code, response.content, response.headers["x-a"]) == (204, b"", "1")
 
 
 @pytest.mark.parametrize("status", [99, 199, 600, "200", 200.5, None])
@@ -135,6 +170,12 @@ def test_no_header_can_be_injected(value):
         Response(content_type=value)
     with pytest.raises(ValueError, match="header"):
         Response().headers.add(value, "x")
+
+
+async def test_headers_that_differ_in_case_are_repeats_too():
+    response = await answer_to(lambda: ("x", [("x-a", "1"), ("X-A", "2")]))
+
+    assert response.headers.get_list("x-a") == ["1", "2"]
 
 
 async def test_repeated_headers_of_a_tuple_are_all_sent():
@@ -156,7 +197,7 @@ async def test_cookies_are_set_and_deleted_with_their_attributes():
 
     for part in ("a=1", "Max-Age=60", "Secure", "HttpOnly", "SameSite=None", "Partitioned", "Path=/p"):
         assert part in first
-    assert "Max-Age=0" in second
+    assert second == "b=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/"
 
 
 async def test_a_response_returned_to_a_second_request_is_refused(caplog):
@@ -171,6 +212,24 @@ async def test_a_response_returned_to_a_second_request_is_refused(caplog):
         assert (await client.get("/")).text == "mine"
         assert (await client.get("/")).status_code == 500
     assert "build a new response for each request" in caplog.text
+
+
+async def test_a_response_that_is_refused_is_not_changed_either():
+    app = App(__name__)
+    shared = Response("mine")
+
+    @app.get("/")
+    async def view():
+        return shared
+
+    @app.get("/again")
+    async def again():
+        return shared, 404, {"x-a": "1"}
+
+    async with Client(app, raise_errors=False) as client:
+        await client.get("/")
+        assert (await client.get("/again")).status_code == 500
+    assert (shared.status_code, "x-a" in shared.headers) == (200, False)
 
 
 async def test_properties_of_a_response_can_be_changed_by_layers():
@@ -209,6 +268,7 @@ def test_a_response_tells_what_it_is():
     response.headers["x-a"] = "1"
     response.content_type = None
     assert (response.content_type, response.mimetype) == (None, None)
+    assert Response("x", content_type="text/plain ; charset=utf-8").mimetype == "text/plain"
     assert repr(response) == "<Response 200>"
     with pytest.raises(TypeError, match="str or bytes"):
         response.body = 5
@@ -218,9 +278,17 @@ async def test_an_answer_without_a_content_type_is_possible():
     def returned():
         response = Response(b"x")
         response.content_type = None
+        assert response.content_type is None
         return response
 
     assert "content-type" not in (await answer_to(returned)).headers
+
+
+def test_a_content_type_that_cannot_be_sent_is_refused_by_name():
+    with pytest.raises(ValueError, match="header 'content-type'"):
+        Response("x", content_type="text/plain\r\nx: y")
+    with pytest.raises(ValueError, match="header 'content-type'"):
+        Response("x").content_type = "text/plain\r\nx: y"
 
 
 @pytest.mark.parametrize(
@@ -239,13 +307,92 @@ async def test_make_conditional_answers_304_and_412(condition, status):
     assert response.headers["etag"] == '"tag"'
 
 
-async def test_conditions_are_for_successful_answers_only():
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ({"if-modified-since": "Thu, 01 Jan 2026 00:00:00 GMT"}, 304),
+        ({"if-modified-since": "Wed, 31 Dec 2025 00:00:00 GMT"}, 200),
+        ({"if-unmodified-since": "Wed, 31 Dec 2025 00:00:00 GMT"}, 412),
+        ({"if-unmodified-since": "Thu, 01 Jan 2026 00:00:00 GMT"}, 200),
+    ],
+)
+async def test_make_conditional_weighs_dates(condition, status):
     def returned():
-        response = Response("gone", 410)
+        response = Response("body")
+        response.last_modified = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        return response.make_conditional(request)
+
+    assert (await answer_to(returned, headers=condition)).status_code == status
+
+
+async def test_make_conditional_knows_a_request_that_writes():
+    def returned():
+        response = Response("body")
         response.set_etag("tag")
         return response.make_conditional(request)
 
-    assert (await answer_to(returned, headers={"if-none-match": '"tag"'})).status_code == 410
+    assert (await answer_to(returned, "POST", headers={"if-none-match": '"tag"'})).status_code == 412
+
+
+async def test_a_file_that_becomes_a_304_later_keeps_its_tag():
+    def returned():
+        return send_file(__file__, conditional=False, etag="tag").make_conditional(request)
+
+    response = await answer_to(returned, headers={"if-none-match": '"tag"'})
+
+    assert (response.status_code, response.headers["etag"]) == (304, '"tag"')
+
+
+@pytest.mark.parametrize("status", [300, 410])
+async def test_conditions_are_for_successful_answers_only(status):
+    def returned():
+        response = Response("not here", status)
+        response.set_etag("tag")
+        return response.make_conditional(request)
+
+    assert (await answer_to(returned, headers={"if-none-match": '"tag"'})).status_code == status
+
+
+def test_the_tag_of_a_body_replaces_another_only_if_asked():
+    response = Response("body")
+    response.set_etag("mine")
+
+    response.add_etag()
+    kept = response.headers["etag"]
+    response.add_etag(overwrite=True, weak=True)
+
+    assert kept == '"mine"'
+    assert response.headers["etag"].startswith('W/"')
+    assert response.headers["etag"] != 'W/"mine"'
+
+
+@pytest.mark.parametrize(
+    ("body", "declared", "length"),
+    [(b"", ["500"], "500"), (b"abc", ["500"], "3"), (b"", ["5", "6"], "0"), (b"", ["five"], "0")],
+)
+async def test_the_length_that_a_view_declares_counts_for_head_if_it_can_be_right(body, declared, length):
+    response = await answer_to(lambda: (body, [("content-length", each) for each in declared]), "HEAD")
+
+    assert response.headers.get_list("content-length") == [length]
+
+
+async def test_an_error_of_the_server_within_an_answer_begins_no_other_one():
+    app = App(__name__)
+    sent = []
+
+    @app.get("/")
+    async def view():
+        return JSONResponse({"a": 1})
+
+    async def send(message):
+        sent.append(message["type"])
+        if len(sent) == 2:
+            raise RuntimeError("the server is broken")
+
+    with pytest.raises(RuntimeError, match="the server is broken"):
+        await app({"type": "http", "method": "GET", "path": "/", "headers": []}, anyio.sleep_forever, send)
+
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 @pytest.mark.parametrize(
@@ -261,8 +408,14 @@ async def test_a_redirect_has_a_clean_location(target, location):
 def test_a_redirect_is_checked():
     with pytest.raises(ValueError, match="control characters"):
         redirect("/a\r\nset-cookie: x=1")
-    with pytest.raises(ValueError, match="status"):
-        redirect("/", 200)
+    for status in (200, 299, 304, 306, 309):
+        with pytest.raises(ValueError, match="status"):
+            redirect("/", status)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308])
+def test_a_redirect_may_have_each_status_of_a_redirect(status):
+    assert redirect("/new", status).status_code == status
 
 
 def test_jsonify_takes_one_kind_of_arguments():
@@ -287,6 +440,13 @@ def test_make_response_outside_of_a_request_says_what_to_use():
 async def numbers() -> AsyncIterator[str]:
     for number in range(3):
         yield f"{number};"
+
+
+class Numbers:
+    """An async iterable that is no generator, and has nothing to close."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return numbers()
 
 
 async def test_an_async_generator_view_is_streamed_chunk_by_chunk():
@@ -315,6 +475,8 @@ async def test_an_async_generator_view_is_streamed_chunk_by_chunk():
         lambda: (numbers(), 200, {"x-a": "1"}),
         lambda: iter(["0;", b"1;", bytearray(b"2;")]),
         lambda: StreamingResponse(["0;", "1;", "2;"]),
+        lambda: Numbers(),
+        lambda: StreamingResponse(Numbers()),
     ],
 )
 async def test_iterators_are_streamed(returned):
@@ -397,6 +559,53 @@ async def test_a_generator_that_a_layer_replaced_is_closed():
     async with Client(app) as client:
         assert (await client.get("/")).text == "instead"
     assert closed == ["closed"]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_body_of_which_a_layer_sends_only_the_beginning_is_closed(kind):
+    app = App(__name__)
+    events = []
+
+    @app.get("/")
+    async def view():
+        async def body():
+            try:
+                yield b"x"
+                yield b"y"
+            finally:
+                events.append("closed")
+
+        def sync_body():
+            try:
+                yield b"x"
+                yield b"y"
+            finally:
+                events.append("closed")
+
+        return body() if kind == "async" else sync_body()
+
+    @app.middleware
+    async def cut(request, call_next):
+        response = await call_next(request)
+        inner = response.iterable
+
+        async def first():
+            async for chunk in inner:
+                yield chunk
+                return
+
+        def sync_first():
+            yield next(inner)
+
+        response.iterable = first() if kind == "async" else sync_first()
+        return response
+
+    @app.teardown_request
+    async def teardown(error):
+        events.append("teardown")
+
+    assert (await get(app)).text == "x"
+    assert events == ["closed", "teardown"]
 
 
 async def test_a_blocking_body_that_a_layer_replaced_is_closed_in_the_worker_thread():
@@ -771,6 +980,10 @@ def test_a_mimetype_of_text_brings_its_charset():
     assert picture.content_type == "image/png"
 
 
+def test_a_content_type_counts_before_a_mimetype():
+    assert Response("a,b", content_type="text/csv", mimetype="text/html").content_type == "text/csv"
+
+
 def test_a_mimetype_can_be_set_later():
     response = Response("a,b")
 
@@ -787,11 +1000,95 @@ def test_a_location_can_be_set_as_an_attribute():
     assert response.location == response.headers["location"] == "/caf%C3%A9"
 
 
+def test_a_header_is_taken_back_by_setting_its_attribute_to_none():
+    response = Response(status=302)
+    response.location = "/new"
+    response.last_modified = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+    response.location = None
+    response.last_modified = None
+
+    assert (response.location, response.last_modified) == (None, None)
+    assert not {"location", "last-modified"} & set(response.headers)
+
+
 def test_a_location_that_would_begin_a_new_line_is_refused():
     response = Response(status=302)
 
     with pytest.raises(ValueError, match="control character"):
         response.location = "/a\r\nset-cookie: b=c"
+
+
+async def test_a_stream_without_a_content_type_is_possible():
+    def returned():
+        response = StreamingResponse(numbers())
+        response.content_type = None
+        return response
+
+    response = await answer_to(returned)
+
+    assert (response.text, "content-type" in response.headers) == ("0;1;2;", False)
+
+
+async def test_a_stream_with_a_status_that_has_no_body_says_nothing_of_one():
+    response = await answer_to(lambda: StreamingResponse(numbers(), 204))
+
+    assert (response.status_code, response.content, "content-type" in response.headers) == (204, b"", False)
+
+
+async def test_a_stream_has_no_body_yet_where_a_layer_looks():
+    app = App(__name__)
+    seen = []
+
+    @app.get("/")
+    async def view():
+        yield "x"
+
+    @app.after_request
+    async def look(response):
+        seen.append(response.body)
+
+    assert ((await get(app)).text, seen) == ("x", [b""])
+
+
+@pytest.mark.parametrize(
+    ("version", "tells"),
+    [
+        ("2.0", False),
+        ("2.3", False),
+        ("2.4", True),
+        ("2.5", True),
+        ("2.10", True),
+        ("2.4.dev", True),
+        ("2.3.dev", False),
+        ("3.0", True),
+        ("1.9", False),
+        ("", False),
+    ],
+)
+def test_a_servers_version_says_whether_it_tells_of_clients_that_leave(version, tells):
+    assert tells_of_leaving(Request(App(__name__), scope(version), anyio.sleep_forever)) is tells
+
+
+def test_a_server_that_says_no_version_does_not_tell_of_clients_that_leave():
+    assert not tells_of_leaving(Request(App(__name__), {"type": "http"}, anyio.sleep_forever))
+
+
+async def test_a_stream_that_no_request_gets_can_be_closed_by_hand():
+    closed = []
+
+    def body():
+        try:
+            yield "x"
+        finally:
+            closed.append(True)
+
+    chunks = body()
+    next(chunks)
+    await StreamingResponse(chunks).close()
+    await StreamingResponse(["a list has nothing to close"]).close()
+
+    assert closed == [True]
 
 
 async def test_a_stream_takes_a_mimetype():

@@ -897,7 +897,8 @@ async def test_concurrent_requests_in_threads_keep_their_own_g_and_variables():
     assert name_of.get() == "nobody"
 
 
-async def test_a_view_that_waits_for_a_thread_is_named_in_the_log(caplog):
+@pytest.mark.parametrize("what_waits", ["a view", "a body"])
+async def test_a_view_that_waits_for_a_thread_is_named_in_the_log(what_waits, caplog):
     app = App(__name__, config={"SYNC_THREADS": 1})
     entered, released = Event(), Event()
 
@@ -906,9 +907,16 @@ async def test_a_view_that_waits_for_a_thread_is_named_in_the_log(caplog):
         entered.set()
         return str(released.wait(30))
 
-    @app.get("/queued")
-    def queued_view():
-        return "done"
+    if what_waits == "a view":
+
+        @app.get("/queued")
+        def queued_view():
+            return "done"
+    else:
+
+        @app.get("/queued")
+        async def queued_view():
+            return iter(["done"])
 
     def find_records():
         return [record.getMessage() for record in caplog.records if "queued_view" in record.getMessage()]

@@ -94,13 +94,16 @@ def test_send_file_of_an_object_needs_its_type():
 async def test_send_file_takes_objects_whose_type_is_told():
     response = await fetch(lambda: send_file(io.BytesIO(b"a,b"), mimetype="text/csv"))
 
+    named = await fetch(lambda: send_file(io.BytesIO(b"a,b"), download_name="table.csv"))
+
     assert (response.content, response.headers["content-type"]) == (b"a,b", "text/csv; charset=utf-8")
+    assert (named.content, named.headers["content-type"]) == (b"a,b", "text/csv; charset=utf-8")
 
 
 def test_a_relative_path_needs_an_app():
-    with pytest.raises(OutsideContextError, match=r"the relative path 'x\.txt'"):
+    with pytest.raises(OutsideContextError, match=r"^send_file\(\) was given the relative path 'x\.txt'"):
         send_file("x.txt")
-    with pytest.raises(OutsideContextError, match="send_from_directory"):
+    with pytest.raises(OutsideContextError, match=r"^send_from_directory\(\) was given the relative path 'docs'"):
         send_from_directory("docs", "x.txt")
 
 
@@ -185,6 +188,20 @@ async def test_a_linked_folder_that_leaves_the_directory_is_not_found(site):
     assert statuses == [404, 404]
 
 
+@pytest.mark.parametrize("target", ["outside.txt", "."])
+async def test_a_link_further_down_that_leaves_the_directory_is_not_found(site, target):
+    below = Path(site.root_path) / "docs" / "below" / "deeper"
+    below.mkdir(parents=True)
+    (below / "link").symlink_to(Path(site.root_path) / target)
+
+    async with Client(site) as client:
+        statuses = [
+            (await client.get(f"/docs/below/deeper/{name}")).status_code for name in ("link", "link/outside.txt")
+        ]
+
+    assert statuses == [404, 404]
+
+
 async def test_a_directory_whose_name_begins_like_ours_is_outside(site):
     (Path(site.root_path) / "docs2").mkdir()
     (Path(site.root_path) / "docs2" / "file.txt").write_bytes(b"outside")
@@ -194,6 +211,32 @@ async def test_a_directory_whose_name_begins_like_ours_is_outside(site):
         response = await client.get("/docs/link")
 
     assert response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("options", "content_type", "disposition"),
+    [
+        ({}, "text/csv; charset=utf-8", None),
+        ({"mimetype": "text/plain"}, "text/plain; charset=utf-8", None),
+        ({"download_name": "table.json"}, "application/json", "inline; filename=table.json"),
+        ({"as_attachment": True}, "text/csv; charset=utf-8", "attachment; filename=latest.csv"),
+        (
+            {"as_attachment": True, "download_name": "table.json"},
+            "application/json",
+            "attachment; filename=table.json",
+        ),
+    ],
+)
+async def test_the_name_that_was_asked_for_tells_the_type_of_a_linked_file(
+    tmp_path, options, content_type, disposition
+):
+    (tmp_path / "2026.txt").write_text("a,b")
+    (tmp_path / "latest.csv").symlink_to("2026.txt")
+
+    response = await fetch(lambda: send_from_directory(tmp_path, "latest.csv", **options))
+
+    assert response.headers["content-type"] == content_type
+    assert response.headers.get("content-disposition") == disposition
 
 
 async def test_a_symlink_inside_the_directory_is_followed_under_its_own_name(site):
