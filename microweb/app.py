@@ -731,6 +731,7 @@ class App(Router):
         Raises:
             BuildError: there is no such endpoint, or it needs other values; the message names them.
             OutsideContextError: a whole URL is asked for, outside of a request and without ``SERVER_NAME``.
+            ValueError: ``_scheme`` is none.
         """
         context = current.get(None)
         incoming = context if isinstance(context, Incoming) and not context.closed else None

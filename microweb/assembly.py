@@ -12,7 +12,7 @@ from typing import Any
 
 from microweb.binding import Plan
 from microweb.callables import can_take, describe
-from microweb.converters import Converter
+from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import SetupError
 from microweb.limits import Limits
 from microweb.onion import Answer, Handler
@@ -40,6 +40,7 @@ class Placement:
         prefix: Pattern,
         host: HostPattern | None,
         converters: Mapping[str, type[Converter]],
+        place: str,
     ) -> None:
         self.router = router
         self.parent = parent
@@ -48,6 +49,8 @@ class Placement:
         self.prefix = prefix
         self.host = host
         self.converters = converters
+        self.place = place
+        """File and line of its mounting; for the app, of its making."""
         self.chain: list[Router] = [*(parent.chain if parent else ()), router]
         """The routers from the app down to this one."""
 
@@ -151,7 +154,7 @@ class Assembly:
         self.urls = UrlMap()
         self.mounted_apps: dict[str, tuple[Pattern, HostPattern | None, Mount]] = {}
         """Microweb apps mounted below, by their dotted names: prefix and host."""
-        root = Placement(app, None, "", parse_pattern(""), None, app.converters)
+        root = Placement(app, None, "", parse_pattern(""), None, app.converters, app.place)
         self.table: RouteTable[Target, Placement] = RouteTable(root)
         self.endpoints: dict[str, Route] = {}
         """The route that first took each endpoint name."""
@@ -163,7 +166,6 @@ class Assembly:
 
     def _place(self, placement: Placement) -> None:
         self.placements.append(placement)
-        self.table.add_owner(placement.prefix, placement, host=placement.host)
         for route in placement.router.routes:
             self._add_route(placement, route)
         for mount in placement.router.mounts:
@@ -222,15 +224,20 @@ class Assembly:
         else:
             self._mount_app(placement, mount, prefix.without_slash())
 
-    def _mount_router(self, placement: Placement, mount: Mount, inner: Router, prefix: Pattern) -> None:
+    def _mount_router(self, placement: Placement, mount: Mount, inner: Router, outer: Pattern) -> None:
         if inner in placement.chain:
             raise SetupError(f"{inner!r} is mounted inside itself ({mount.place})")
         full_name = self._name_router(placement, mount, mount.name or inner.name)
         with located(inner.place):
-            converters = {**placement.converters, **inner.converters}
-            prefix = parse_pattern(inner.prefix, converters).joined(prefix)
+            # Each router has the built-in ones; those that the app has put in their places hold here too.
+            own = {name: kind for name, kind in inner.converters.items() if BUILTIN_CONVERTERS.get(name) is not kind}
+            converters = {**placement.converters, **own}
+            prefix = parse_pattern(inner.prefix, converters).joined(outer)
             host = parse_host_pattern(inner.host, converters) if inner.host else placement.host
-        self._place(Placement(inner, placement, full_name, prefix, host, converters))
+        here = Placement(inner, placement, full_name, prefix, host, converters, mount.place)
+        with located(inner.place if outer.tail is None else mount.place):
+            self.table.add_owner(prefix, here, host=host)
+        self._place(here)
 
     def _mount_app(self, placement: Placement, mount: Mount, prefix: Pattern) -> None:
         inner = mount.target
@@ -263,11 +270,16 @@ class Assembly:
 
     def _name_router(self, placement: Placement, mount: Mount, name: str) -> str:
         """The dotted name of a router or an app that is mounted, which no other one may have."""
-        if not name or "." in name:
+        if "." in name:
             raise SetupError(f"a router's name is one word without dots, not {name!r} ({mount.place})")
         full_name = placement.endpoint(name)
-        if full_name in self.mounted_apps or any(known.name == full_name for known in self.placements):
-            raise SetupError(f"two routers are called {full_name!r}; mount one of them with name=... ({mount.place})")
+        others = [known.place for known in self.placements if known.name == full_name]
+        if full_name in self.mounted_apps:
+            others.append(self.mounted_apps[full_name][2].place)
+        if others:
+            raise SetupError(
+                f"two routers are called {full_name!r}; mount one of them with name=... ({others[0]} and {mount.place})"
+            )
         return full_name
 
     # Static files --------------------------------------------------------------------------------
@@ -323,8 +335,10 @@ class Assembly:
         files, name = mount.target, mount.name or ""
         if "." in name:
             raise SetupError(f"the name of a mount is one word without dots, not {name!r} ({mount.place})")
-        if placement.endpoint(name) in self.endpoints:
-            raise SetupError(f"the endpoint {placement.endpoint(name)!r} is there already ({mount.place})")
+        endpoint = placement.endpoint(name)
+        if endpoint in self.endpoints:
+            other = self.endpoints[endpoint].place
+            raise SetupError(f"the endpoint {endpoint!r} ({mount.place}) is there already ({other})")
         static = StaticFolder(self.app, files.directory, files)
         route = Route("/<path:filename>", static.static, name=name, methods=frozenset({"GET"}), place=mount.place)
         pattern = parse_pattern(route.rule, placement.converters).joined(prefix)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
 from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
-from microweb.hosts import parse_host
+from microweb.hosts import parse_host, write_idna
 from microweb.incoming import below_root
 from microweb.limits import Limits
 from microweb.quoting import raw_is_other, unquote
@@ -59,7 +59,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
         if root:
             path, raw_path = below_root(root, path, raw_path)
         try:
-            return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
+            return match(scope["method"], path, raw_path, find_host(scope) if uses_hosts else None)
         except AbsoluteTarget:
             return find_absolute(scope)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
@@ -172,10 +172,7 @@ def make_host_check(trusted: Collection[str]) -> Callable[[Scope], bool]:
 
     Ports do not count. Without a Host header it is the server's own address that has to be listed.
     """
-    parsed = [parse_host(entry.removeprefix(".")) for entry in trusted]
-    hosts = [
-        entry.removeprefix(".") if found is None else found[0] for entry, found in zip(trusted, parsed, strict=True)
-    ]
+    hosts = [read_entry(entry.removeprefix(".")) for entry in trusted]
     names = frozenset(hosts)
     endings = tuple(f".{host}" for entry, host in zip(trusted, hosts, strict=True) if entry.startswith("."))
 
@@ -191,3 +188,10 @@ def make_host_check(trusted: Collection[str]) -> Callable[[Scope], bool]:
         return asked is not None and (asked[0] in names or asked[0].endswith(endings))
 
     return is_trusted
+
+
+def read_entry(entry: str) -> str:
+    """The host of an entry as Host headers write it; an IPv6 address may stand without its brackets."""
+    written = entry if entry.isascii() else write_idna(entry)
+    found = parse_host(written)
+    return written if found is None else found[0]

@@ -20,7 +20,7 @@ from microweb.hosts import parse_host
 from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.querystring import parse_query
-from microweb.quoting import quote_path, quote_query, quote_raw_path, raw_is_other
+from microweb.quoting import PATH, quote_again, quote_path, quote_query, quote_raw_path, raw_is_other, unquote
 from microweb.url import URL
 
 if TYPE_CHECKING:
@@ -189,6 +189,16 @@ class Incoming:
         root: str = self.scope.get("root_path", "")
         return root.rstrip("/")
 
+    def quoted_root(self) -> str:
+        """``root_path`` as it stands in URLs: percent-encoded, a slash too that is part of a mount's variable."""
+        path: str = self.scope["path"]
+        root, raw_path = self.scope.get("root_path"), self.scope.get("raw_path")
+        if root and raw_path is not None and (end := find_root_end(root, path)) is not None:
+            raw_end = find_raw_end(path[:end], raw_path)
+            if raw_end is not None:
+                return quote_again(quote_raw_path(raw_path[:raw_end]), PATH).rstrip("/")
+        return quote_path(self.root_path)
+
     @property
     def query_string(self) -> bytes:
         """What follows the ``?``, undecoded."""
@@ -253,7 +263,7 @@ class Incoming:
     @property
     def url_root(self) -> URL:
         """The URL that the app is served under, with a slash at its end."""
-        return URL(f"{self.scheme}://{self.host}{quote_path(self.root_path)}/")
+        return URL(f"{self.scheme}://{self.host}{self.quoted_root()}/")
 
     @property
     def args(self) -> MultiDict[str]:
@@ -441,16 +451,39 @@ class Incoming:
 
 def below_root(root: str, path: str, raw_path: bytes | None) -> tuple[str, bytes | None]:
     """The path below ``root``, for servers that put the root into the path (ASGI) and for those that do not."""
+    end = find_root_end(root, path)
+    if end is None:
+        return path or "/", raw_path
+    if raw_path is not None:
+        raw_end = find_raw_end(path[:end], raw_path)
+        raw_path = None if raw_end is None else raw_path[raw_end:] or b"/"
+    return path[end:] or "/", raw_path
+
+
+def find_root_end(root: str, path: str) -> int | None:
+    """Where the root ends in a path; None if the path does not begin with it."""
     # A server may have put the two together as they are: "/" and "/a" are "//a".
     root = root if path.startswith(f"{root}/") else root.rstrip("/")
-    if not path.startswith(root) or path[len(root) : len(root) + 1] not in ("", "/"):
-        return path or "/", raw_path
-    path = path[len(root) :] or "/"
-    if raw_path is not None:
-        raw_root = quote_path(root).encode("ascii")
-        # A root that is escaped in another way than ours is cut by the decoded path alone.
-        raw_path = (raw_path[len(raw_root) :] or b"/") if raw_path.startswith(raw_root) else None
-    return path, raw_path
+    end = len(root)
+    return end if path.startswith(root) and path[end : end + 1] in ("", "/") else None
+
+
+def find_raw_end(root: str, raw_path: bytes) -> int | None:
+    """Where the decoded root ends in a raw path; None if this is the raw path of another one."""
+    quoted = quote_path(root).encode("ascii")
+    if raw_path.startswith(quoted):
+        return len(quoted)
+    # It may be escaped in another way than ours, and hold an escaped slash where an app is mounted below a variable.
+    first, *segments = raw_path.partition(b"?")[0].split(b"/")
+    position = end = 0
+    for segment in segments if not first else ():
+        text = f"/{unquote(segment)}"
+        if not root.startswith(text, position):
+            break
+        position, end = position + len(text), end + 1 + len(segment)
+        if position == len(root):
+            return end
+    return None
 
 
 def quote_whole_path(root: str, path: str, raw_path: bytes | None) -> str:

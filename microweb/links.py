@@ -17,6 +17,7 @@ from microweb.hosts import parse_host
 from microweb.incoming import Incoming
 from microweb.querystring import build_query
 from microweb.quoting import quote_fragment, quote_path
+from microweb.url import is_scheme
 from microweb.urlmap import UnknownEndpoint
 
 __all__ = ["build_url"]
@@ -47,15 +48,20 @@ def build_url(
     Raises:
         BuildError: there is no such endpoint, or it needs other values; the message names them.
         TypeError: the endpoint is no name.
+        ValueError: the scheme is none.
         OutsideContextError: a whole URL is asked for outside of a request and no ``SERVER_NAME`` is set.
     """
     given: object = endpoint
     if not isinstance(given, str):
         raise TypeError(f"url_for takes the name of an endpoint, such as 'blog.post', not {given!r}")
+    if scheme and not is_scheme(scheme):
+        # SECURITY: test_a_scheme_that_is_none_is_refused: what else stands there is read as a host, or runs.
+        raise ValueError(f"{scheme!r} is no scheme of a URL")
     base, root, found = find(app, incoming, endpoint, values, method)
-    path = quote_path(root) + found.path
+    path = root + found.path
     query = build_query(found.query)
-    url = f"{path or '/'}{'?' + query if query else ''}{'#' + quote_fragment(str(anchor)) if anchor else ''}"
+    fragment = "" if anchor is None or anchor == "" else f"#{quote_fragment(str(anchor))}"
+    url = f"{path}{'?' + query if query else ''}{fragment}"
     host = found.host
     if external is None:
         external = scheme is not None or (host is not None and (base is None or host != find_host(base.scope)))
@@ -78,6 +84,7 @@ def build_url(
         )
     if host is not None:
         _, port = parse_host(asked_host or "") or (None, None)
+        host = f"[{host}]" if ":" in host else host
         host = f"{host}:{port}" if port else host
     return f"{scheme + ':' if scheme else ''}//{host or asked_host}{url}"
 
@@ -89,18 +96,19 @@ TO_HTTP = {"ws": "http", "wss": "https"}
 def find(
     app: Any, incoming: Incoming | None, endpoint: str, values: dict[str, Any], method: str | None
 ) -> tuple[Incoming | None, str, Found]:
-    """Look for ``endpoint`` from here upwards; gives the request it was found at, its root path, and the parts."""
+    """Look for ``endpoint`` from here upwards; gives the request where it is, its quoted root and the parts."""
     failure: BuildError | None = None
     here, asked = incoming, app
-    current_host = find_host(incoming.scope) if incoming is not None and app.assembly.table.uses_hosts else None
     relative = endpoint.startswith(".")
     name = endpoint.lstrip(".")
     while True:
-        root: str = here.root_path if here is not None else (asked.config["APPLICATION_ROOT"] or "").rstrip("/")
+        root = (
+            here.quoted_root() if here is not None else quote_path((asked.config["APPLICATION_ROOT"] or "").rstrip("/"))
+        )
         routers = enclosing(here) if relative else [""]
         for router in routers:
             try:
-                return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method, current_host)
+                return here, root, build_in(asked, f"{router}.{name}" if router else name, values, method, incoming)
             except BuildError as error:
                 # What an endpoint lacks that is there tells more than where there is none of that name.
                 if failure is None or (type(failure) is UnknownEndpoint and type(error) is BuildError):
@@ -127,8 +135,10 @@ def enclosing(incoming: Incoming | None) -> list[str]:
     return [*names, ""]
 
 
-def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | None, current_host: str | None) -> Found:
-    """The parts of ``endpoint``'s URL in one app and the apps mounted in it.
+def build_in(
+    app: Any, endpoint: str, values: Mapping[str, Any], method: str | None, incoming: Incoming | None
+) -> Found:
+    """The parts of ``endpoint``'s URL in one app and the apps mounted in it; those on the host of ``incoming`` first.
 
     Raises:
         BuildError: it is not there, or needs other values.
@@ -140,7 +150,7 @@ def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | N
         for name, (prefix, host, mount) in assembly.mounted_apps.items():
             if endpoint.startswith(f"{name}."):
                 here = {key: values.pop(key) for key in prefix.variables if key in values}
-                inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, current_host)
+                inner = build_in(mount.target, endpoint[len(name) + 1 :], values, method, incoming)
                 filled = {**values, **here}
                 for registration in assembly.url_defaults_of(f"{name}."):
                     registration.function(endpoint, filled)
@@ -154,5 +164,6 @@ def build_in(app: Any, endpoint: str, values: Mapping[str, Any], method: str | N
     else:
         for registration in assembly.url_defaults_of(endpoint):
             registration.function(endpoint, values)
+    current_host = find_host(incoming.scope) if incoming is not None and assembly.urls.uses_hosts else None
     built = assembly.urls.build(endpoint, values, method=method, current_host=current_host)
     return Found(built.path, built.query, built.host, route is not None and route.methods is None)

@@ -15,7 +15,7 @@ from microweb.endpoint import make_endpoint
 from microweb.errorhandlers import ErrorHandlers, StockAnswers
 from microweb.errors import BadRequest, HTTPException, MethodNotAllowed, NotFound
 from microweb.onion import Answer, Handler
-from microweb.quoting import quote_path, quote_query
+from microweb.quoting import quote_query
 from microweb.registrations import is_token
 from microweb.responses import Response
 from microweb.routetable import Miss
@@ -83,7 +83,7 @@ def make_redirect(miss: Miss[Placement]) -> Handler:
         # SECURITY: test_a_slash_redirect_never_names_a_host: the Location has a path and a query, nothing else.
         scope = request.scope
         path, raw_path = request.local_path()
-        location = "/" + (quote_path(request.root_path) + miss.location(path, raw_path)).lstrip("/")
+        location = "/" + (request.quoted_root() + miss.location(path, raw_path)).lstrip("/")
         query: bytes = scope.get("query_string", b"")
         if query:
             location += "?" + quote_query(query)

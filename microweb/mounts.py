@@ -16,7 +16,6 @@ from microweb.context import current
 from microweb.errorhandlers import keep_headers
 from microweb.foreign import ASGIResponse
 from microweb.onion import Handler
-from microweb.quoting import quote_path
 from microweb.responses import Response
 from microweb.router import Router
 from microweb.segments import split_mount
@@ -44,7 +43,7 @@ def make_scope(request: Any, target: Target) -> Scope:
     # A server that sends no lifespan events gives no state; the lifespans have run all the same, the mounted app's too.
     scope["state"] = request.app._lifespan_state.seen_by(target.mount.target, request.state)
     if raw_path is not None:
-        scope["raw_path"] = quote_path(root).encode("ascii") + raw_path
+        scope["raw_path"] = request.quoted_root().encode("ascii") + raw_path
     connection = request._connection
     if connection is not None and connection.has_decoded:
         # What it will be given is the body without its coding.

@@ -339,7 +339,11 @@ class Pattern:
             BuildError: a value is missing or does not fit its converter.
         """
         path = "".join(["/" + segment.build(values) for segment in self.segments])
-        return path + "/" if self.trailing_slash else path
+        if not self.trailing_slash:
+            return path
+        if self.tail is not None and self.tail.ends_in_path and path.endswith("/"):
+            raise BuildError(f"{path!r} ends with a slash, and {self.rule!r} has its own there")
+        return path + "/"
 
     def __repr__(self) -> str:
         return f"<Pattern {self.rule!r}>"

@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from microweb.converters import NO_MATCH, AnyConverter
 from microweb.errors import FrozenError, SetupError
 from microweb.patterns import HostPattern, Pattern
-from microweb.quoting import PATH, quote_again, quote_path, raw_is_other
+from microweb.quoting import PATH, quote_again, quote_path, quote_raw_path, raw_is_other
 from microweb.routetree import (
     CONVERT,
     INT,
@@ -71,7 +71,7 @@ class Miss(NamedTuple, Generic[Owner]):
         if raw_path is None or raw_is_other(path, raw_path):
             target = quote_path(path)
         else:
-            target = quote_again(raw_path.partition(b"?")[0].decode("latin-1"), PATH)
+            target = quote_again(quote_raw_path(raw_path.partition(b"?")[0]), PATH)
         if self.kind == "add_slash":
             target += "/"
         else:
@@ -254,8 +254,7 @@ class RouteTable(Generic[T, Owner]):
             if rule.kind != "http":
                 websocket.add(rule)
         for pattern, owner, host in self._owners:
-            for tree in self._trees_of(host):
-                tree.descend(pattern).owners.append(owner)
+            self._trees_of(host)[0].descend(pattern).owners.append(owner)
         self._wildcard_hosts = dict(sorted(self._wildcard_hosts.items(), key=lambda item: item[1][0].order))
         self.uses_hosts = bool(self._exact_hosts or self._wildcard_hosts)
         redirects: tuple[MissKind, ...] = ("add_slash", "merge_slashes", "bad_path")
@@ -421,7 +420,7 @@ class RouteTable(Generic[T, Owner]):
                 return entry.target, entry.name_values(values)
         if is_absolute(parts):
             raise AbsoluteTarget
-        return self._get_miss("not_found", self._find_owner(parts, host, 1))
+        return self._get_miss("not_found", self._find_owner(parts, host))
 
     def _search(
         self, method: str, path: str, raw_path: bytes | None, host: str | None
@@ -429,7 +428,7 @@ class RouteTable(Generic[T, Owner]):
         """What ``match`` does, without its shortcuts."""
         parts, is_utf8 = split_path(path, raw_path)
         if not is_utf8:
-            return self._get_miss("bad_path", self._find_owner(parts, host, 0))
+            return self._get_miss("bad_path", self._find_owner(parts, host))
         trees = self._find_trees(host, 0)
         lacking: list[Leaf[T]] = []
         for tree, host_values in trees:
@@ -437,10 +436,10 @@ class RouteTable(Generic[T, Owner]):
             entry = find(tree.root, parts, method, values, lacking)
             if entry is not None:
                 if entry.redirect:
-                    return self._get_miss("add_slash", self._find_owner(parts, host, 0))
+                    return self._get_miss("add_slash", self._find_owner(parts, host))
                 return entry.target, entry.name_values(values)
         merged = merge_slashes(parts)
-        owner = self._find_owner(merged, host, 0)
+        owner = self._find_owner(merged, host)
         if len(merged) < len(parts):
             for tree, _ in trees:
                 if find(tree.root, merged, method, [], lacking) is not None:
@@ -466,10 +465,10 @@ class RouteTable(Generic[T, Owner]):
         trees.append((self._websocket if index else self._http, ()))
         return trees
 
-    def _find_owner(self, parts: list[str], host: str | None, index: int) -> Owner:
+    def _find_owner(self, parts: list[str], host: str | None) -> Owner:
         best = (0, self._owner)
         if self._owners:
-            for tree, _ in self._find_trees(host, index):
+            for tree, _ in self._find_trees(host, 0):  # The owners of what websockets miss are there too.
                 found = find_owner(tree.root, parts)
                 if found is not None and found[0] > best[0]:
                     best = found

@@ -114,6 +114,7 @@ class Node(Generic[T, Owner]):
         "mount",
         "mounted",
         "name",
+        "narrow",
         "options",
         "owners",
         "plain",
@@ -148,6 +149,8 @@ class Node(Generic[T, Owner]):
         self.child: Node[T, Owner] = self
         self.convert: Convert = never
         self.options: tuple[tuple[Convert, Any, Node[T, Owner]], ...] = ()
+        # Of many edges, those that may fit a text.
+        self.narrow: Callable[[str], list[Edge[T, Owner]]] | None = None
         # Whether nothing is left to try when the fast walk ends here: then ``miss`` is the answer.
         self.sealed = False
 
@@ -256,17 +259,19 @@ def finish_node(
     owner: Owner,
     get_miss: GetMiss[Owner, T],
     path: str | None,
-    names: tuple[Any, ...] | None,
+    names: tuple[Any, ...],
     *,
     sealed: bool,
 ) -> None:
     """Finish a node and those under it.
 
     ``path`` is the path to it, None with variables on the way; ``names`` are those that the fast walk gives
-    them, None if it does not come here; ``sealed`` says that no node on the way has more to try.
+    them, if it comes here; ``sealed`` says that no node on the way has more to try.
     """
     owner = node.owners[0] if node.owners else owner
     node.edges.sort(key=lambda edge: edge.segment.order)
+    if sum(isinstance(edge.segment.parts[0], str) for edge in node.edges) > MANY_EDGES:
+        node.narrow = make_narrow(node.edges)
     node.tails.sort(key=lambda edge: edge.tail.order)
     slash_end = make_leaf(node.slashed, node.exact)
     if slash_end is not None:
@@ -274,12 +279,11 @@ def finish_node(
         node.static[""].end = slash_end
     if node.end is None:
         node.end = make_leaf(node.exact, node.slashed, redirect=True)
-    if path == "" and node.depth == 1:
+    if path == "":
         node.end = slash_end  # An empty path is "/" (RFC 9110 §4.2.3).
     if node.end is not None:
         get_miss(owner, node.end)
-        if names is not None:
-            finish_names(node, node.end, names)
+        finish_names(node, node.end, names)
         if path is not None and node.plain:
             tree.static[path] = {method: (target, None) for method, target in node.plain.items()}
     for tail in node.tails:
@@ -291,11 +295,35 @@ def finish_node(
     for literal, child in node.static.items():
         child_path = None if path is None else f"{path}/{literal}" if node.depth else literal
         finish_node(tree, child, owner, get_miss, child_path, names, sealed=sealed and not node.edges)
-    walks = names is not None and node.kind != OTHER
     for edge in node.edges:
-        child_names = (*names, edge.name) if walks and names is not None else None
         is_last = edge is node.edges[-1]
-        finish_node(tree, edge.child, owner, get_miss, None, child_names, sealed=sealed and is_last)
+        finish_node(tree, edge.child, owner, get_miss, None, (*names, edge.name), sealed=sealed and is_last)
+
+
+MANY_EDGES = 4
+"""Up to so many edges are tried one by one, which is as fast as looking for those that may fit."""
+
+
+def make_narrow(edges: list[Edge[T, Owner]]) -> Callable[[str], list[Edge[T, Owner]]]:
+    """A function that gives the edges whose text in front of their first variable begins a text, in their order.
+
+    With it ``/users.<format>`` beside a thousand others costs what it costs alone.
+    """
+    places: dict[str, list[int]] = {}
+    for place, edge in enumerate(edges):
+        first = edge.segment.parts[0]
+        places.setdefault(first if isinstance(first, str) else "", []).append(place)
+    lengths = sorted({len(prefix) for prefix in places})
+
+    def narrow(text: str) -> list[Edge[T, Owner]]:
+        found: list[int] = []
+        for length in lengths:
+            if length > len(text):
+                break
+            found += places.get(text[:length], ())
+        return [edges[place] for place in sorted(found)]
+
+    return narrow
 
 
 def finish_names(node: Node[T, Owner], leaf: Leaf[T], names: tuple[Any, ...]) -> None:
@@ -320,11 +348,11 @@ def finish_tail(edge: TailEdge[T], owner: Owner, get_miss: GetMiss[Owner, T]) ->
             get_miss(owner, leaf)
 
 
-def choose_step(node: Node[T, Owner], names: tuple[Any, ...] | None) -> None:
+def choose_step(node: Node[T, Owner], names: tuple[Any, ...]) -> None:
     """Decide what the fast walk does at a node."""
     if node.edges:
         node.kind = SEVERAL if all(edge.single for edge in node.edges) else OTHER
-        node.options = tuple((edge.convert, edge.name, edge.child) for edge in node.edges if edge.single)
+        node.options = tuple((edge.convert, edge.name, edge.child) for edge in node.edges)
         if node.kind == SEVERAL and len(node.edges) == 1:
             node.kind = CONVERT
             node.convert, node.name, node.child = node.options[0]
@@ -339,7 +367,7 @@ def choose_step(node: Node[T, Owner], names: tuple[Any, ...] | None) -> None:
         # Only the most ordinary of them, /files/<path:name>.
         if len(node.tails) == 1 and tail.tail.is_whole_path and not tail.slashed:
             node.kind, node.name, node.child = TAIL, tail.exact[0].pattern.variables[-1], Node(node.depth)
-            if tail.exact_leaf is not None and names is not None:
+            if tail.exact_leaf is not None:
                 finish_names(node.child, tail.exact_leaf, (*names, node.name))
     elif node.mount is not None:
         node.kind = OTHER
@@ -395,7 +423,7 @@ def find(
         if entry is not None:
             return entry
     count = len(values)
-    for edge in node.edges:
+    for edge in node.edges if node.narrow is None else node.narrow(part):
         value = edge.convert(part)
         if value is NO_MATCH:
             continue
@@ -442,7 +470,8 @@ def find_owner(node: Node[T, Owner], parts: list[str]) -> tuple[int, Owner] | No
         part = parts[node.depth]
         child = node.static.get(part)
         children = [] if child is None else [child]
-        children += [edge.child for edge in node.edges if edge.convert(part) is not NO_MATCH]
+        edges = node.edges if node.narrow is None else node.narrow(part)
+        children += [edge.child for edge in edges if edge.convert(part) is not NO_MATCH]
         for child in children:
             found = find_owner(child, parts)
             if found is not None and (best is None or found[0] > best[0]):

@@ -13,6 +13,7 @@ from typing import Any
 
 from microweb.converters import BUILTIN_CONVERTERS, Converter
 from microweb.errors import SetupError
+from microweb.hosts import parse_host
 from microweb.patterns import HOST, HostPattern, Part, Pattern, Segment, Variable
 
 __all__ = ["parse_host_pattern", "parse_pattern"]
@@ -59,7 +60,10 @@ def parse_host_pattern(rule: str, converters: Mapping[str, type[Converter]] = BU
         SetupError: the rule cannot be read, has a port, or a variable that could span labels.
     """
     if rule.count(":") > 1 and "<" not in rule:  # An IPv6 address has no labels.
-        return HostPattern(rule, (Segment((rule.lower().strip("[]"),)),))
+        address, port = parse_host(rule if rule.startswith("[") else f"[{rule}]") or ("", None)
+        if not address or port is not None:
+            raise SetupError(f"The host {rule!r} is no IPv6 address; a port has no place there.")
+        return HostPattern(rule, (Segment((address,)),))
     segments: list[Segment] = []
     for parts in read_segments(rule, 0, ".", converters):
         if not parts:

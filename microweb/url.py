@@ -14,7 +14,7 @@ from microweb.hosts import parse_host, write_idna
 from microweb.querystring import build_query
 from microweb.quoting import AUTHORITY, PATH, QUERY, USER, quote_again
 
-__all__ = ["URL", "Parts"]
+__all__ = ["URL", "Parts", "is_scheme"]
 
 
 def is_scheme(text: str) -> bool:

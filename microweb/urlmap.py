@@ -74,9 +74,11 @@ class UrlMap:
     ('/list/', Built(path='/list/2', query={'by': 'name'}, host=None))
     """
 
-    __slots__ = ("_candidates",)
+    __slots__ = ("_candidates", "uses_hosts")
 
     def __init__(self) -> None:
+        self.uses_hosts = False
+        """Whether any rule has a host, so that ``build`` should be told the current one."""
         self._candidates: dict[str, list[Candidate]] = {}
 
     def add(
@@ -91,6 +93,8 @@ class UrlMap:
         """Add a rule; ``methods`` None fits every method, as for websocket routes."""
         if methods is not None and "GET" in methods:
             methods |= {"HEAD"}
+        if host is not None:
+            self.uses_hosts = True
         candidates = self._candidates.setdefault(endpoint, [])
         candidates.append(Candidate(pattern, methods, defaults or {}, host))
         # As in werkzeug: the rule with the most arguments first, then the one with the most defaults.

@@ -14,7 +14,7 @@ from microweb.testing.websocketsession import WebSocketDenied
 
 pytestmark = pytest.mark.anyio
 
-LISTED = ["example.org", ".example.net", "localhost:5000", "[::1]"]
+LISTED = ["example.org", ".Example.net:8000", "localhost:5000", "[::1]", "2001:db8::1", ".bücher.example"]
 
 
 def make_app(**config):
@@ -38,7 +38,8 @@ async def status_for(app, host):
 
 @pytest.mark.parametrize(
     "host",
-    ["example.org", "EXAMPLE.org:8000", "example.net", "a.b.example.net", "localhost", "localhost:1", "[::1]:80"],
+    ["example.org", "EXAMPLE.org:8000", "example.net", "a.b.example.net", "localhost", "localhost:1", "[::1]:80"]
+    + ["[2001:DB8::1]", "xn--bcher-kva.example:80", "www.xn--bcher-kva.example"],
 )
 async def test_a_host_that_is_listed_is_answered(host):
     assert await status_for(make_app(TRUSTED_HOSTS=LISTED), host) == 200
@@ -92,6 +93,30 @@ async def test_two_host_headers_are_refused():
 
     async with Client(make_app(TRUSTED_HOSTS=LISTED), lint=False) as client:
         assert (await client.get("/", headers=lines)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("hosts", "server", "status"),
+    [
+        ([], ("LOCALHOST", 8000), 200),
+        ([], ("10.0.0.1", 80), 400),
+        ([], None, 400),
+        ([b"evil.example"], ("localhost", 80), 400),
+        ([b"example.org", b"evil.example"], ("localhost", 80), 400),
+    ],
+)
+async def test_without_a_host_header_the_servers_address_has_to_be_listed(hosts, server, status):
+    app, sent = make_app(TRUSTED_HOSTS=LISTED), []
+    app.get("/plain")(lambda: "plain")
+    scope = make_scope("/plain", "GET", None, b"", "http://example.org") | {"server": server}
+    scope["headers"] = [(b"host", host) for host in hosts]
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, make_receive(b""), send)
+
+    assert sent[0]["status"] == status
 
 
 async def test_without_a_list_every_host_is_answered():
@@ -198,7 +223,7 @@ async def test_as_much_as_the_limits_say_is_taken(headers, size, status, raw_pat
 
 
 async def test_a_url_that_a_server_leaves_whole_on_the_raw_path_is_measured_once():
-    app, sent = make_app(MAX_URL_LENGTH=50), []
+    app, sent = make_app(MAX_URL_LENGTH=32), []
     scope = make_scope("/", "GET", None, b"", "http://example.org") | {"query_string": b"x" * 30}
     scope["raw_path"] = b"/?" + b"x" * 30
 
@@ -230,7 +255,7 @@ async def ask_whole_url(app, target, host="asked.example", raw_path=True, **scop
     """The answer's start and body to a request whose target is a whole URL, as h11 and hypercorn pass it on."""
     sent = []
     given = make_scope("/", "GET", {"accept": "text/html"}, b"", f"http://{host}") | {"path": unquote(target)} | scope
-    given["raw_path"] = target.encode() if raw_path else None
+    given["raw_path"] = target.encode() if raw_path is True else raw_path or None
 
     async def send(message):
         sent.append(message)
@@ -299,6 +324,35 @@ async def test_the_host_of_a_whole_url_chooses_the_route():
     _, body = await ask_whole_url(app, "http://named.example/")
 
     assert body == "inner"
+
+
+async def test_the_host_of_a_whole_url_takes_the_place_of_a_header_in_any_case():
+    headers = [(b"Host", b"asked.example"), (b"accept", b"text/html")]
+
+    start, body = await ask_whole_url(make_site(), "http://named.example/", headers=headers)
+
+    assert (start["status"], body) == (200, "http://named.example/")
+
+
+async def test_a_whole_url_counts_as_it_was_rewritten_on_the_way():
+    _, body = await ask_whole_url(make_site(), "http://named.example/names/new", raw_path=b"http://old.example/secret")
+
+    assert body.startswith("new /names/new http://named.example/names/new ")
+
+
+@pytest.mark.parametrize("name", [b"host", b"Host", b"x-host"])
+async def test_a_host_header_in_any_case_chooses_the_route(name):
+    app, sent = make_app(), []
+    app.get("/", endpoint="named", host="named.example")(lambda: "named")
+    scope = make_scope("/", "GET", None, b"", "http://asked.example") | {"headers": [(name, b"named.example")]}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, make_receive(b""), send)
+
+    assert (sent[1]["body"] == b"named") == (name.lower() == b"host")
+    assert sent[0]["status"] == 200
 
 
 async def test_the_host_of_a_whole_url_has_to_be_a_trusted_one():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.sansio.utils import host_is_trusted
 
-from microweb.hosts import parse_host
+from microweb.hosts import parse_host, write_idna
 
 controls = [chr(code) for code in [*range(0x20), 0x7F]]
 
@@ -64,10 +64,21 @@ def test_a_host_with_anything_but_name_and_port_is_malformed(bad: str) -> None:
         "[::1%25eth0]",
         "[v1.a]",
         "a" * 300,
+        "a" * 263,
     ],
 )
 def test_a_malformed_host_is_none(value: str) -> None:
     assert parse_host(value) is None
+
+
+def test_a_host_is_as_long_as_a_name_a_dot_and_a_port_at_most() -> None:
+    longest = "é" * 8 + ".abcdefghi" * 25 + ".xyz"
+
+    assert len(longest) == 262
+    assert write_idna(longest).startswith("xn--")
+    assert parse_host("a" * 262) == ("a" * 262, None)
+    with pytest.raises(ValueError, match="too long"):
+        write_idna(longest + "z")
 
 
 @given(st.lists(st.sampled_from(["a", "Z-", "0", ".", ":", ":8", "[::1]", "[", "@", "/"]), max_size=6).map("".join))

@@ -31,6 +31,9 @@ def make_app(**config) -> App:
         ("list", {"page": 1}, "/list/"),
         ("list", {"page": 2}, "/list/2"),
         ("user", {"name": "x", "_anchor": "top of page"}, "/user/x#top%20of%20page"),
+        ("user", {"name": "x", "_anchor": "\r\n?#<é"}, "/user/x#%0D%0A?%23%3C%C3%A9"),
+        ("user", {"name": "x", "_anchor": 0}, "/user/x#0"),
+        ("user", {"name": "x", "_anchor": ""}, "/user/x"),
         ("item", {"id": 3, "_method": "GET"}, "/item/3"),
     ],
 )
@@ -91,6 +94,30 @@ def test_a_url_may_leave_the_scheme_to_the_page_it_is_on():
     assert app.url_for("home", _scheme="") == "//example.org/"
 
 
+@pytest.mark.parametrize("scheme", ["//evil.example/", "https:", "javascript:alert(1)", "java\r\nscript", " http", "é"])
+def test_a_scheme_that_is_none_is_refused(scheme):
+    app = make_app(SERVER_NAME="example.org")
+
+    with pytest.raises(ValueError, match="is no scheme of a URL"):
+        app.url_for("home", _scheme=scheme)
+
+
+@pytest.mark.parametrize("host", ["2001:db8::7", "[2001:DB8::7]"])
+def test_an_address_in_a_whole_url_has_its_brackets(host):
+    app = make_app(SERVER_NAME="example.org:8000")
+    app.add_route("/status", view, endpoint="status", host=host)
+
+    assert app.url_for("status") == "http://[2001:db8::7]:8000/status"
+
+
+def test_an_app_that_is_mounted_with_a_slash_has_one_slash_in_its_urls():
+    app, inner = make_app(), App(__name__)
+    inner.add_route("/cart", view, endpoint="cart")
+    app.mount("/shop/", inner, name="shop")
+
+    assert app.url_for("shop.cart") == "/shop/cart"
+
+
 def test_a_value_may_be_called_self():
     app = make_app()
 
@@ -106,6 +133,10 @@ def test_an_endpoint_that_is_no_name_is_an_error():
 def test_url_for_without_an_app_says_so():
     with pytest.raises(OutsideContextError, match="url_for"):
         url_for("home")
+
+
+def test_a_relative_name_outside_of_a_request_is_one_of_the_app():
+    assert make_app().url_for(".user", name="x") == "/user/x"
 
 
 def test_url_for_works_in_an_app_context():
@@ -196,6 +227,24 @@ async def test_hosts_route_and_build():
         assert (await ask("ADA.Example.com:8000")).text == "ada /"
         assert (await ask("[::1]:8000")).text == "default http://api.example.com:8000/"
         assert (await ask("elsewhere")).text == "default http://api.example.com/"
+
+
+@pytest.mark.anyio
+async def test_the_rule_on_the_current_host_is_taken_across_mounted_apps_too():
+    inner, between, outer = App(__name__), App(__name__), App(__name__)
+    for app in (inner, outer):
+        app.add_route("/first", view, endpoint="both", host="first.example")
+        app.add_route("/second", view, endpoint="both", host="second.example")
+
+    @between.get("/")
+    async def links():
+        return f"{url_for('inner.both')} {url_for('both')}"
+
+    between.mount("/inner", inner, name="inner")
+    outer.mount("/between", between)
+
+    async with Client(outer, base_url="http://second.example") as client:
+        assert (await client.get("/between/")).text == "/between/inner/second /second"
 
 
 def test_a_variable_of_the_host_that_an_app_is_mounted_on_is_no_query():

@@ -33,6 +33,25 @@ async def test_a_miss_has_the_right_answer_for_each_kind():
     assert (await get(app, "/%ff")).status_code == 400
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/none", 404), ("PUT", "/", 405)])
+async def test_the_page_of_a_common_miss_is_written_once(method, path, status):
+    app, answers = App(__name__), []
+
+    @app.middleware
+    async def keep(request, call_next):
+        answers.append(await call_next(request))
+        return answers[-1]
+
+    @app.get("/")
+    async def home(): ...
+
+    async with Client(app) as client:
+        first, second = await client.request(method, path), await client.request(method, path)
+
+    assert (first.status_code, second.status_code, first.content) == (status, status, second.content)
+    assert answers[0].body is answers[1].body
+
+
 async def test_a_slash_redirect_never_names_a_host():
     app = App(__name__)
 

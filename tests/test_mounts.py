@@ -440,9 +440,67 @@ async def test_url_for_looks_locally_then_up_and_into_mounted_apps():
 
 async def test_a_foreign_app_sees_spec_correct_paths():
     outer = App("outer")
-    outer.mount("/foreign", echo_scope)
+    outer.mount("/foreign", echo_scope, name="foreign")
 
     assert (await get(outer, "/foreign/a%2Fb")).text == "/foreign|/foreign/a/b|/foreign/a%2Fb"
+
+
+@pytest.mark.parametrize("prefix", ["/a%2Fb/c%2fd", "/%2Fx/%2Fy", "/%c3%a9/%C3%a9%20", "/a%2Fb/c%5Bd"])
+async def test_what_is_escaped_in_the_variables_of_mounts_stays_so(prefix):
+    app, shop, shelf = App(__name__), App(__name__), App(__name__)
+
+    @shelf.get("/<item>/")
+    async def show(request: Request, item):
+        return f"{item} {request.path} {request.url_root.path} {url_for('show', item=item)}"
+
+    app.mount("/<name>", shop)
+    shop.mount("/<number>", shelf)
+
+    async with Client(app) as client:
+        page, redirect = await client.get(f"{prefix}/e%2Ff/"), await client.get(f"{prefix}/e%2Ff")
+
+    assert page.text == f"e/f /e/f/ {prefix}/ {prefix}/e%2Ff/"
+    assert redirect.headers["location"] == f"{prefix}/e%2Ff/"
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "raw_path", "text"),
+    [
+        ("/é", "/é/a/b", b"/%c3%a9/a%2Fb", "a/b /%c3%a9/"),
+        ("/x/y", "/x/y/a/b", b"/x%2Fy/a%2Fb", "a/b /x%2Fy/"),
+        ("/x/y", "/x/y", b"/x%2Fy?q=1", "None /x%2Fy/"),
+        ("/x/y", "/x/y/a", b"/x%2Fother/a", "a /x/y/"),
+        ("/x/y", "/x/y/a", b"other/x%2Fy/a", "a /x/y/"),
+        ("/x/y", "/x/y/a", None, "a /x/y/"),
+        ("/100%", "/100%/a", b"/100%/a", "a /100%25/"),
+        ("/[x]", "/[x]/a", b"/[x]/a", "a /%5Bx%5D/"),
+        ("/r/", "/r//a", b"/r//a", "a /r/"),
+        ("/r/", "/a", b"/a", "a /r/"),
+        ("/", "/a", b"/a", "a /"),
+    ],
+)
+async def test_a_root_is_cut_off_however_it_is_escaped(root, path, raw_path, text):
+    app = App(__name__)
+
+    @app.get("/")
+    @app.get("/<name>")
+    async def home(name=None):
+        return f"{name} {url_for('home')}"
+
+    async def at_root(scope, receive, send):
+        await app(scope | {"root_path": root, "path": path, "raw_path": raw_path}, receive, send)
+
+    assert (await get(at_root)).text == text
+
+
+async def test_the_raw_path_of_another_root_does_not_count():
+    app = App(__name__)
+    app.get("/<name>")(lambda name: name)
+
+    async def at_root(scope, receive, send):
+        await app(scope | {"root_path": "/x/y", "path": "/x/y/a/b", "raw_path": b"/x/z/a%2Fb"}, receive, send)
+
+    assert (await get(at_root)).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/api/foreign/x", "/foreign/x"])

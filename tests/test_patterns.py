@@ -31,7 +31,11 @@ class EvenConverter(Converter):
         return int(value)
 
 
-CONVERTERS = {**BUILTIN_CONVERTERS, "list": ListConverter, "even": EvenConverter}
+class LettersConverter(Converter):
+    regex = "[a-z]*"
+
+
+CONVERTERS = {**BUILTIN_CONVERTERS, "list": ListConverter, "even": EvenConverter, "letters": LettersConverter}
 
 
 def test_a_pattern_is_immutable():
@@ -59,6 +63,10 @@ def test_a_pattern_is_immutable():
         ("/<even:n>-<a>", "5-x", NO_MATCH),
         ("/<list:n>", "a+b", ["a", "b"]),
         ("/aa<n>aa", "aaa", NO_MATCH),
+        ("/a<letters:n>b", "ab", ("",)),
+        ("/a<letters:n>b", "axb", ("x",)),
+        ("/<even:n>-<a>", "4-" + "x" * 253, (4, "x" * 253)),
+        ("/<even:n>-<a>", "4-" + "x" * 254, NO_MATCH),  # A regex of the program's takes nobody knows how long.
     ],
 )
 def test_a_segment_converts_its_text(rule, text, value):
@@ -176,6 +184,21 @@ def test_a_value_that_does_not_fit_is_a_build_error_that_names_its_variable(rule
         parse_pattern(rule, CONVERTERS).build({"x": value})
 
 
+def test_a_path_in_front_of_the_slash_of_a_rule_has_none_of_its_own():
+    pattern = parse_pattern("/in/<path:x>/")
+
+    with pytest.raises(BuildError, match=r"'/in/a/' ends with a slash, and '/in/<path:x>/' has its own there"):
+        pattern.build({"x": "a/"})
+    assert pattern.build({"x": "a/b"}) == "/in/a/b/"
+    assert parse_pattern("/<path:x>/<y>/").build({"x": "a/", "y": "b"}) == "/a//b/"
+
+
+def test_a_converter_that_takes_nothing_may_stand_in_front_of_the_slash_of_a_rule():
+    pattern = parse_pattern("/<path:x>/<letters:y>/", CONVERTERS)
+
+    assert pattern.build({"x": "a", "y": ""}) == "/a//"
+
+
 @given(st.text(min_size=1).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text)))
 def test_what_is_built_from_a_text_decodes_to_it(text):
     path = parse_pattern("/x/<name>").build({"name": text})
@@ -231,6 +254,16 @@ def test_before_a_slash_a_path_does_not_end_with_one():
     assert tail.match(["a/"], 0, 1, before_slash=True) is NO_MATCH
 
 
+def test_a_rest_has_one_segment_at_least():
+    class Anything(Converter):
+        regex = "[a-z/]*"
+
+    for rule, values in [("/<all:p>/", ("",)), ("/<all:p><all:q>/", ("", ""))]:
+        tail = parse_pattern(rule, {**BUILTIN_CONVERTERS, "all": Anything}).tail
+        assert tail.match(["f", ""], 1, 1, before_slash=True) is NO_MATCH
+        assert tail.match(["f", "", ""], 1, 2, before_slash=False) == values
+
+
 def test_a_regex_with_a_slash_is_matched_against_the_rest():
     class Two(Converter):
         regex = "[a-z]+/[a-z]+"
@@ -241,6 +274,16 @@ def test_a_regex_with_a_slash_is_matched_against_the_rest():
     assert tail.match(["a", "b", "7"], 0, 3, before_slash=False) == ("a/b", 7)
     assert tail.match(["a", "7"], 0, 2, before_slash=False) is NO_MATCH
     assert parse_pattern("/<two:x>", converters).build({"x": "a/b c"}) == "/a/b%20c"
+
+
+def test_a_rest_with_a_regex_of_the_programs_may_be_longer_than_a_segment():
+    class Two(Converter):
+        regex = "[a-z]+/[a-z]+"
+
+    tail = parse_pattern("/v<two:x>/<int:n>", {**BUILTIN_CONVERTERS, "two": Two}).tail
+    long = "a" * 300
+
+    assert tail.match([f"v{long}", "b", "7"], 0, 3, before_slash=False) == (f"{long}/b", 7)
 
 
 # Hosts

@@ -1,11 +1,12 @@
 """What a program registers: mistakes are told at once or at the start, with file and line, and the rest is served."""
 
+import linecache
 import re
 from contextlib import asynccontextmanager
 
 import pytest
 
-from microweb import App, Converter, Depends, Router, SetupError, url_for
+from microweb import App, Converter, Depends, Router, SetupError, StaticFiles, url_for
 from microweb.middleware import CORS, ProxyHeaders
 from microweb.testing import Client
 from microweb.wsgi import WSGI
@@ -74,6 +75,11 @@ def mount_an_app_under_the_name_of_a_router(app):
 def name_two_views_alike(app):
     app.get("/1", endpoint="same")(view)
     app.get("/2", endpoint="same")(other)
+
+
+def name_files_as_a_view(app):
+    app.get("/", endpoint="files")(view)
+    app.mount("/files", StaticFiles("."), name="files")
 
 
 async def forgets_the_app():
@@ -218,6 +224,40 @@ async def test_two_identical_rules_are_refused_with_both_places():
     assert len(lines) == 2
 
 
+@pytest.mark.parametrize(
+    "register",
+    [
+        name_two_views_alike,
+        name_files_as_a_view,
+        mount_twice_under_one_name,
+        mount_two_apps_under_one_name,
+        mount_an_app_under_the_name_of_a_router,
+    ],
+)
+def test_two_of_one_name_are_refused_with_both_places(register):
+    app = App(__name__, static_folder=None)
+    register(app)
+
+    with pytest.raises(SetupError) as caught:
+        app.explain("GET", "/")
+
+    assert len(set(re.findall(r"test_router\.py:(\d+)", str(caught.value)))) == 2
+
+
+def test_a_prefix_that_spans_segments_is_refused_where_it_is_written():
+    in_router, in_mount = App(__name__), App(__name__)
+    plain = Router("plain", __name__)
+    wide = Router("wide", __name__, prefix="/<path:here>")
+    in_router.mount("/x", wide)
+    in_mount.mount("/<path:here>", plain)
+
+    for app in (in_router, in_mount):
+        with pytest.raises(SetupError, match="spans segments") as caught:
+            app.explain("GET", "/")
+        [line] = re.findall(r"test_router\.py:(\d+)", str(caught.value))
+        assert "/<path:here>" in linecache.getline(__file__, int(line))
+
+
 async def test_slashes_are_strict_unless_the_app_or_the_rule_says_otherwise():
     strict, lax = App(__name__), App(__name__, strict_slashes=False)
     strict.get("/a/")(view)
@@ -284,6 +324,23 @@ async def test_a_converter_of_the_program_reads_and_writes_its_variable(add):
 
     async with Client(app) as client:
         assert (await client.get("/tags/a,b")).json() == {"tags": ["a", "b"], "url": "/tags/c,d"}
+
+
+def test_a_converter_in_the_place_of_a_built_in_one_holds_in_routers_too():
+    class Shouted(Converter):
+        def to_url(self, value):
+            return value.upper()
+
+    app, outer, inner = App(__name__), Router("outer", __name__), Router("inner", __name__, prefix="/<prefix>")
+    app.converters["default"] = Shouted
+    inner.converters["string"] = Shouted
+    inner.get("/<name>/<string:other>")(view)
+    outer.mount("", inner)
+    app.mount("/<string:first>", outer)
+
+    url = app.url_for("outer.inner.view", first="a", prefix="b", name="c", other="d")
+
+    assert url == "/a/B/C/D"
 
 
 async def test_each_verb_has_its_decorator():

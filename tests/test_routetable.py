@@ -91,6 +91,14 @@ MERGE_SLASHES = (Miss("merge_slashes", "app"), None)
         ("/<path:p>", "/a/b/", {"p": "a/b/"}),
         ("/f/<path:p>", "/f/a/b", {"p": "a/b"}),
         ("/f/<path:p>", "/f/a//b", {"p": "a//b"}),
+        ("/f/x<path:p>", "/f/xa/b", {"p": "a/b"}),
+        ("/<path:p>-<path:q>", "/a-/b-c", {"p": "a-/b", "q": "c"}),
+        ("/<string(maxlength=1):a>-<b>", "/x-y-z", {"a": "x", "b": "y-z"}),
+        ("/<string(minlength=2):x>", "/ab", {"x": "ab"}),
+        ("/<int(signed=True):n>", "/-7", {"n": -7}),
+        ("/<int:a>-<b>", "/7-x", {"a": 7, "b": "x"}),
+        ("/<int:a><b>", "/7x", {"a": 7, "b": "x"}),
+        ("/<int:a><int:b>", "/789", {"a": 78, "b": 9}),
         ("/<path:p>/edit", "/a/b/edit", {"p": "a/b"}),
         ("/<path:p>/", "/a/b/", {"p": "a/b"}),
         ("/<x>/<path:p>/<int:n>", "/a/b/c/7", {"x": "a", "p": "b/c", "n": 7}),
@@ -135,6 +143,12 @@ def test_a_whole_url_is_no_path_and_no_miss(path):
         ("/<x>", "/"),
         ("/<x>", "/a/b"),
         ("/f/<path:p>", "/f/"),
+        ("/f/x<path:p>", "/f/a/b"),
+        ("/<string(minlength=2):x>", "/a"),
+        ("/<string(maxlength=2):x>", "/abc"),
+        ("/<int(min=5):n>", "/4"),
+        ("/<int(max=5):n>", "/6"),
+        ("/<int(fixed_digits=2):n>", "/7"),
         ("/f/<path:p>", "/f"),
         ("/<path:p>/edit", "/edit"),
         ("/<x>", "a"),
@@ -235,6 +249,20 @@ def test_the_most_specific_rule_wins_whatever_the_order(seed):
 def test_a_rule_beats_the_next_general_one_in_both_orders(specific, general):
     assert ask(sites(specific, general).freeze(), "/x/new")[0] == specific
     assert ask(sites(general, specific).freeze(), "/x/new")[0] == specific
+
+
+MIXTURES = ["/abc<x>", "/ab<x>", "/ab<int:x>", "/a<x>c", "/a<x>", "/b<x>", "/<x>c", "/<x>.<y>", "/<int:x>", "/<x>"]
+
+
+@pytest.mark.parametrize("path", ["/abcd", "/ab7", "/abxc", "/axc", "/ax", "/a", "/bx", "/bc", "/x.y", "/7", "/x"])
+def test_of_many_rules_in_one_place_the_best_of_those_that_fit_wins(path):
+    table = sites(*MIXTURES).freeze()
+    alone = [(ask(sites(rule).freeze(), path), rule) for rule in MIXTURES]
+
+    fitting = [rule for (target, _), rule in alone if target == rule]
+    best = min(fitting, key=lambda rule: parse_pattern(rule).segments[0].order)
+
+    assert ask(table, path)[0] == best
 
 
 def test_a_number_beats_a_text():
@@ -426,6 +454,8 @@ def test_a_slash_is_never_added_to_a_path_that_ends_with_one():
         ("add_slash", "/a b", b"/a%20b", "/a%20b/"),
         ("add_slash", "/a/b", b"/a%2Fb", "/a%2Fb/"),
         ("add_slash", "/a/b", b"/other%2Fb", "/a/b/"),
+        ("add_slash", "/é", "/é".encode(), "/%C3%A9/"),
+        ("add_slash", "/é 100%", "/é%20100%".encode(), "/%C3%A9%20100%25/"),
         ("add_slash", "/a", b"/a?x=1", "/a/"),
         ("add_slash", "//evil.example/x", None, "/evil.example/x/"),
         ("add_slash", "/\\evil.example", b"/\\evil.example", "/%5Cevil.example/"),
@@ -669,7 +699,8 @@ def test_the_empty_prefix_owns_nothing_of_the_app():
 
 def test_misses_are_made_before_the_first_request():
     made = []
-    table = sites("/a", "/a/b/").add("/u/<x>", "POST").own("/a", "router").table
+    built = sites("/a", "/a/b/").add("/u/<x>", "POST").add("/p/<path:x>", "QUX").own("/a", "router")
+    table = built.websocket("/socket").table
 
     table.freeze(lambda miss: made.append(miss) or miss)
 
@@ -680,10 +711,12 @@ def test_misses_are_made_before_the_first_request():
         ("/a/b", "GET"),
         ("/x", "GET"),
         ("/u/x", "GET"),
+        ("/p/x/y", "GET"),
         ("//a", "GET"),
     ]:
         assert isinstance(ask(table, path, method)[0], Miss)
     assert len(made) == count == len(set(made))
+    assert not any("websocket" in miss.allow for miss in made)
 
 
 def test_the_methods_of_rules_that_meet_make_one_miss_however_often_they_are_asked():
@@ -850,6 +883,17 @@ def test_a_list_of_what_other_rules_spell_out_can_never_match():
 
     with pytest.raises(SetupError, match=r"list\.py:1.*never match.*a\.py:1.*b\.py:1"):
         made.freeze()
+
+
+def test_a_list_of_sockets_or_mounts_may_be_spelled_out_too():
+    sockets, mounts = Sites(), Sites()
+    for item in ("a", "b", "<any(a,b):x>"):
+        sockets.websocket(f"/{item}")
+        mounts.mount(f"/{item}")
+
+    for made in (sockets, mounts):
+        with pytest.raises(SetupError, match="never match"):
+            made.freeze()
 
 
 @pytest.mark.parametrize(
@@ -1164,6 +1208,42 @@ def test_matching_costs_the_same_with_ten_and_with_ten_thousand_routes():
         "//users/7",
     ):
         assert count_steps(lambda: ask(few, path)) == count_steps(lambda: ask(many, path))  # noqa: B023
+
+
+def test_a_thousand_rules_that_differ_in_front_of_a_variable_cost_as_much_as_ten():
+    def make(count):
+        made = sites(*(f"/item{number:03}.<format>" for number in range(count)), "/<int:n>", "/<a>-<b>")
+        return made.own("/items", "shop").freeze()
+
+    few, many = make(10), make(1000)
+
+    for path in ("/item001.json", "/item001-x", "/7", "/none"):
+        assert ask(few, path) == ask(many, path)
+        assert count_steps(lambda: ask(few, path)) == count_steps(lambda: ask(many, path))  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/", None),
+        ("/users/7/", {"id": 7}),
+        ("/users/7/cars", {"number": 7}),
+        ("/users/ada/cars", {"name": "ada"}),
+        ("/teams/a", {"x": "a"}),
+        ("/teams/a/1.5", {"x": "a", "y": 1.5}),
+        ("/pages/a/b", {"p": "a/b"}),
+        ("/blog/a/b", None),
+        ("/none", None),
+        ("/teams/a/b", None),
+    ],
+)
+def test_an_ordinary_request_is_answered_in_few_steps(path, values):
+    made = sites("/", "/users/<int:id>/", "/users/<int:number>/cars", "/users/<name>/cars", "/pages/<path:p>")
+    table = made.add("/teams/<x>").add("/teams/<x>/<float:y>").add("/teams/<z>", "POST").mount("/blog").freeze()
+
+    assert ask(table, path)[1] == values
+    for raw_path in (None, path.encode(), path.replace("a", "%61").encode()):
+        assert count_steps(lambda: ask(table, path, raw_path=raw_path)) < 65  # noqa: B023 - a search comes on top
 
 
 @pytest.mark.parametrize("part", ["/", "/a", "a", "1", "-", "a-", "/1-a/b", "%2F", "%ff", "é"])

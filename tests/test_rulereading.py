@@ -181,6 +181,10 @@ def test_a_converter_can_replace_the_default():
         ("<x>.<x>", "twice"),
         ("<x", "a '>' ends it"),
         ("a?b", "no part of a path"),
+        ("example.com:80:90", "no IPv6 address"),
+        ("http://example.com:80", "no IPv6 address"),
+        ("[::1", "no IPv6 address"),
+        ("[::1]:80", "a port has no place there"),
     ],
 )
 def test_a_host_that_cannot_be_one_is_a_setup_error(rule, message):

@@ -12,6 +12,8 @@ from microweb.segments import is_absolute, merge_slashes, split_mount, split_pat
         (1, "/api/x/y", b"/api/x%2Fy", ("/api", "/x/y", b"/x%2Fy")),
         (1, "/a/b/x", b"/a%2Fb/x", ("/a/b", "/x", b"/x")),
         (2, "/a/b/x", None, ("/a/b", "/x", None)),
+        (1, "/a/b/x/y", None, ("/a", "/b/x/y", None)),
+        (2, "/a/b", None, ("/a/b", "", None)),
         (1, "/api", b"/api", ("/api", "", b"")),
         (1, "/api/", b"/api/", ("/api", "/", b"/")),
         (0, "/api/é", b"/api/%C3%A9", ("", "/api/é", b"/api/%C3%A9")),

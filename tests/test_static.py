@@ -406,9 +406,11 @@ async def test_an_escaped_prefix_is_a_mount_all_the_same(folder):
 def test_a_mount_without_a_name_has_no_urls(folder):
     app = App(__name__)
     app.mount("/site", StaticFiles(folder))
+    app.mount("/again", StaticFiles(folder))
 
-    with pytest.raises(BuildError):
-        app.url_for("site", filename="x")
+    for name in ("site", ""):
+        with pytest.raises(BuildError):
+            app.url_for(name, filename="x")
 
 
 @pytest.mark.parametrize(("name", "problem"), [("a.b", "without dots"), ("home", "is there already")])
