@@ -6,6 +6,7 @@ Composed around an endpoint by ``composition.py``, where a route or the config a
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 from microweb.errors import ClientDisconnect, GatewayTimeout
@@ -33,9 +34,11 @@ def make_timeout(endpoint: Handler, seconds: float, answer: Answer) -> Handler:
     """An endpoint that is answered 504 when it takes longer."""
 
     async def limited(request: Any) -> Response:
-        from anyio import move_on_after
+        from anyio import CancelScope, current_time
 
-        with move_on_after(seconds):
+        with CancelScope() as scope:
+            # asyncio keeps a cancelled timer until its time has come, and its context: not that with the request.
+            Context().run(setattr, scope, "deadline", current_time() + seconds)
             return await endpoint(request)
         return await answer(request, GatewayTimeout(f"No answer within {seconds:g} seconds."))
 

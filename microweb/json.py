@@ -88,7 +88,7 @@ decode_any: Callable[[bytes], Any] | None = None
 
 @lru_cache(maxsize=512)
 def find_decoder(type: Any, strict: bool = True) -> Callable[[bytes], Any]:
-    """Find the function that reads ``type``, made once.
+    """Find the function that reads ``type``, made once. What it gives has the defaults of all dataclasses in it.
 
     Raises:
         TypeError: msgspec cannot read this type.
@@ -100,9 +100,20 @@ def find_decoder(type: Any, strict: bool = True) -> Callable[[bytes], Any]:
     if type is Any:
         decode_any = decode
         return decode
+    from microweb.defaults import make_completer
     from microweb.oddities import refuse_oddities
 
-    return refuse_oddities(decode, type, strict=strict)
+    decode = refuse_oddities(decode, type, strict=strict)
+    complete = make_completer(type, {})
+    if complete is None:
+        return decode
+
+    def decode_whole(data: bytes) -> Any:
+        value = decode(data)
+        complete(value)
+        return value
+
+    return decode_whole
 
 
 @overload

@@ -152,7 +152,6 @@ class Lookout:
                     self._given_up = deque()
                 self._given_up.append(answer)
                 raise
-            self._asked.discard(answer)
             task = current_task()
             if self._close is None or (task is not None and task.cancelling()):
                 raise
@@ -160,10 +159,9 @@ class Lookout:
             if self._closing is not None:
                 await self._closing.wait()
             return {"code": 1000, **self._close, "type": "websocket.disconnect"}
-        except BaseException:
-            self._asked.discard(answer)
-            raise
-        self._asked.discard(answer)
+        finally:
+            if answer.done():
+                self._asked.discard(answer)
         return message
 
     async def _look(self) -> None:

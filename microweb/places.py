@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_origin
 
 from microweb import json
+from microweb.defaults import make_completer
 from microweb.formreading import Form as ReadForm
 from microweb.headers import find_header
 from microweb.markers import Body, Cookie, Form, Header, Query, Source
@@ -35,7 +36,6 @@ from microweb.validation import (
     SWITCHES,
     check_type,
     make_body_decoder,
-    make_completer,
     make_quick_decoder,
     make_text_converter,
 )

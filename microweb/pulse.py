@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task, TimerHandle
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ class Line:
 class Pulse(Interruption):
     """The timer of one stream on asyncio, which runs in the task that makes it; ``stop`` it in any case."""
 
-    __slots__ = ("_failure", "_line", "_loop", "_ping", "_seconds", "_shutting_down", "_timer")
+    __slots__ = ("_context", "_failure", "_line", "_loop", "_ping", "_seconds", "_shutting_down", "_timer")
 
     def __init__(self, loop: AbstractEventLoop, line: Line, seconds: float, shutting_down: ShutdownEvent) -> None:
         super().__init__(loop)
@@ -88,7 +89,9 @@ class Pulse(Interruption):
         self._ping: Task[None] | None = None
         self._failure: BaseException | None = None
         self._shutting_down = shutting_down
-        self._timer: TimerHandle | None = loop.call_later(seconds, self._beat)
+        self._context = copy_context()
+        # asyncio keeps a cancelled timer until its time has come, and its context: not that with the request.
+        self._timer: TimerHandle | None = loop.call_later(seconds, self._beat, context=Context())
         shutting_down.add(self)
 
     def set(self) -> None:
@@ -108,7 +111,7 @@ class Pulse(Interruption):
         if rest <= 0:
             # A client that is too slow for the last ping gets no second one.
             if self._ping is None:
-                self._ping = self._loop.create_task(self._line.ping())
+                self._ping = self._loop.create_task(self._line.ping(), context=self._context)
                 self._ping.add_done_callback(self._pinged)
             rest = self._seconds
         self._timer = self._loop.call_later(rest, self._beat)
@@ -156,6 +159,6 @@ async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent) -
     while not shutting_down.is_set():
         with move_on_after(line.last_used + seconds - monotonic()):
             await shutting_down.wait()
-        if not shutting_down.is_set() and monotonic() - line.last_used >= seconds:
+        if monotonic() - line.last_used >= seconds:
             await line.ping()
     await sleep(FAREWELL)

@@ -1,7 +1,8 @@
 """What a type is made of: classes with named fields, lists, unions, and what is wrapped around them.
 
 Struct means here any of msgspec's Structs, dataclasses, TypedDicts, attrs classes and pydantic models. Types
-are only looked at; ``validation.py`` makes values of them, ``filtering.py`` takes values apart by them.
+are only looked at; ``validation.py`` makes values of them, ``defaults.py`` completes those, ``filtering.py`` takes
+values apart by them.
 """
 
 from __future__ import annotations

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 
 from microweb import json
+from microweb.defaults import make_completer
 from microweb.errors import BadRequest
 from microweb.oddities import find_hashless, refuse_oddities, take_apart
 from microweb.problems import MOST_PROBLEMS, Invalid, find_problems, find_unknown
 from microweb.pydanticvalues import make_pydantic_converter, make_pydantic_decoder
-from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_pydantic, is_row, is_struct, is_switch
+from microweb.structs import is_pydantic, is_switch
 from microweb.wholenumbers import rewrite_whole_numbers
 
 __all__ = [
     "check_type",
     "make_body_decoder",
-    "make_completer",
     "make_quick_decoder",
     "make_text_converter",
 ]
@@ -48,91 +48,6 @@ def check_type(hint: Any) -> None:
     for part in take_apart(hint):
         if isinstance(part, msgspec.inspect.CustomType):
             raise TypeError(f"{part.cls.__qualname__} is no type that a value in a request can have")
-
-
-def make_completer(hint: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
-    """A function that puts defaults into decoded dataclasses; None if the type holds none that need it.
-
-    msgspec leaves fields with a plain default to the class, which keeps them out of the instance's
-    ``__dict__``, and so out of every JSON that is made of it. ``known`` are the completers under way, by type.
-    """
-    completers = [found for choice in choices(hint) if (found := make_choice_completer(choice, known)) is not None]
-    if len(completers) < 2:
-        return completers[0] if completers else None
-
-    def complete_any(value: Any) -> None:
-        for complete in completers:
-            complete(value)
-
-    return complete_any
-
-
-def make_choice_completer(choice: Any, known: dict[Any, list[Callable[[Any], None]]]) -> Callable[[Any], None] | None:
-    kind, arguments = get_origin(choice) or choice, get_args(choice)
-    if is_struct(choice):
-        if choice in known:
-            holder = known[choice]
-            return lambda value: holder[0](value) if holder else None
-        known[choice] = []
-        defaults = find_class_defaults(kind)
-        inner = [(each.name, make_completer(each.hint, known)) for each in find_fields(choice)]
-        nested = [(name, complete) for name, complete in inner if complete is not None]
-        if not defaults and not nested:
-            return None
-
-        def complete_fields(value: Any) -> None:
-            if isinstance(value, dict):
-                for name, complete in nested:
-                    if name in value:
-                        complete(value[name])
-            elif isinstance(value, kind):
-                if defaults:
-                    value.__dict__.update({**defaults, **value.__dict__})
-                for name, complete in nested:
-                    complete(getattr(value, name))
-
-        known[choice].append(complete_fields)
-        return complete_fields
-    if not arguments or kind not in ITEMS:
-        return None
-    if is_row(choice):
-        return make_row_completer([make_completer(each, known) for each in arguments])
-    return make_items_completer(kind, make_completer(arguments[1 if kind in MAPPINGS else 0], known))
-
-
-def make_row_completer(completers: list[Callable[[Any], None] | None]) -> Callable[[Any], None] | None:
-    if not any(completers):
-        return None
-
-    def complete_row(value: Any) -> None:
-        if isinstance(value, tuple):
-            for item, complete in zip(value, completers, strict=False):
-                if complete is not None:
-                    complete(item)
-
-    return complete_row
-
-
-def make_items_completer(kind: Any, complete_item: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
-    if complete_item is None:
-        return None
-
-    def complete_items(value: Any) -> None:
-        if isinstance(value, kind) and not isinstance(value, str | bytes):
-            for item in value.values() if isinstance(value, dict) else value:
-                complete_item(item)
-
-    return complete_items
-
-
-ITEMS = LISTS | MAPPINGS
-
-
-def find_class_defaults(kind: Any) -> dict[str, Any]:
-    """The fields of a dataclass whose default is an attribute of the class, by name."""
-    if not hasattr(kind, "__dataclass_fields__") or "__slots__" in kind.__dict__:
-        return {}
-    return {name: getattr(kind, name) for name in kind.__dataclass_fields__ if hasattr(kind, name)}
 
 
 # Text ----------------------------------------------------------------------------------------------
@@ -184,7 +99,6 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
         return make_pydantic_decoder(hint, forbid_unknown=forbid_unknown)
     decode_typed = make_quick_decoder(hint)
     loads = json.loads
-    complete = make_completer(hint, {})
 
     def decode(body: bytes, max_depth: int) -> Any:
         # PERF(bodies.typed-body): json.loads, with what is decided at the start left out.
@@ -195,10 +109,7 @@ def make_body_decoder(hint: Any, *, forbid_unknown: bool = False) -> Callable[[b
         except (ValueError, RecursionError):
             pass
         try:
-            value = loads(body, hint, max_depth=max_depth)
-            if complete is not None:
-                complete(value)
-            return value
+            return loads(body, hint, max_depth=max_depth)
         except BadRequest as error:
             if not isinstance(error.__cause__, msgspec.ValidationError):
                 raise
@@ -230,14 +141,4 @@ def make_quick_decoder(hint: Any) -> Callable[[bytes], Any]:
         TypeError: the type is none that it reads.
     """
     check_type(hint)
-    decode: Callable[[bytes], Any] = json.find_decoder(hint)
-    complete = make_completer(hint, {})
-    if complete is None:
-        return decode
-
-    def decode_whole(body: bytes) -> Any:
-        value = decode(body)
-        complete(value)
-        return value
-
-    return decode_whole
+    return json.find_decoder(hint)

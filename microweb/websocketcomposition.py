@@ -36,7 +36,7 @@ Enter = Callable[[WebSocket, Target], Awaitable[None]]
 class WebSocketTarget(Target):
     """A route or a mount as websockets see it; ``serve`` gives None or the response that refuses.
 
-    ``lone`` is the plan of a view with nothing around it: it needs no ``serve``.
+    ``lone`` is the plan of a view, or of the way into a mounted app, with nothing around it: it needs no ``serve``.
     """
 
     __slots__ = ("lone", "serve")
@@ -108,7 +108,7 @@ def compose_websocket(composition: Composition, target: Target, enter: Enter) ->
     if composition.services.session_store is not None:
         serve = with_stored_session(serve, composition)
     found = WebSocketTarget(target, serve)
-    if serve is endpoint and route is not None and len(stages) == 1 and stages[0].is_coroutine_function:
+    if serve is endpoint and len(stages) == 1 and stages[0].is_coroutine_function:
         found.lone = stages[0]
     found.limits = limits_of(target, composition.services.limits)
     found.teardown = composition.teardown(placement, "teardown_websocket_hooks")

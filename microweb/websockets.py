@@ -18,7 +18,8 @@ from typing import Any, Literal, NoReturn, Self, TypeVar, overload
 from microweb import json
 from microweb.absences import OF_A_WEBSOCKET, without
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
-from microweb.errors import RequestEntityTooLarge, UnsupportedMediaType, WebSocketDisconnect
+from microweb.connection import within
+from microweb.errors import RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType, WebSocketDisconnect
 from microweb.headers import Headers
 from microweb.incoming import Incoming
 from microweb.requests import Request
@@ -143,10 +144,9 @@ class WebSocket(Incoming):
         if DENIAL not in (self.scope.get("extensions") or {}):
             await self._pass({"type": "websocket.close", "code": 1008})
             return
-        # Responses are written for HTTP: they get the handshake as the GET that it was (RFC 6455 §4.1). Its
-        # version of the specification says that nobody has to watch for the client to leave meanwhile.
+        # Responses are written for HTTP: they get the handshake as the GET that it was (RFC 6455 §4.1). What else the
+        # server offers for a websocket it does not offer for this.
         scope = {**self.scope, "type": "http", "method": "GET", "extensions": {}}
-        scope["asgi"] = {**scope.get("asgi", {}), "spec_version": "2.4"}
 
         async def receive() -> Message:
             await self._receive()  # A handshake has no body: all that can come is its end.
@@ -340,12 +340,11 @@ class WebSocket(Incoming):
     # The state -----------------------------------------------------------------------------------
 
     async def _receive_within(self, receive: Receive, seconds: float) -> Message:
-        from anyio import move_on_after
-
-        with move_on_after(seconds):
-            return await receive()
-        await self.close(1001, f"nothing came for {seconds:g} seconds")
-        return {"type": "websocket.disconnect", "code": 1001, "reason": self.close_reason}
+        try:
+            return await within(receive(), seconds)
+        except RequestTimeout:
+            await self.close(1001, f"nothing came for {seconds:g} seconds")
+        return {"type": "websocket.disconnect"}
 
     async def _pass(self, message: Message) -> None:
         try:

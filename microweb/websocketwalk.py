@@ -25,7 +25,7 @@ from microweb.websockets import WebSocket
 
 __all__ = ["enter_mounted", "serve_websocket"]
 
-CLOSE_CODES = {400: 1007, 413: 1009, 415: 1003, 422: 1007, 500: 1011}
+CLOSE_CODES = {400: 1007, 413: 1009, 415: 1003, 422: 1007}
 """The codes of RFC 6455 §7.4 for errors after ``accept``; other errors of the client are 1008, of ours 1011."""
 
 
@@ -109,7 +109,7 @@ async def end_with_error(websocket: WebSocket, error: Exception) -> Response | N
     try:
         if isinstance(error, WebSocketDisconnect):
             return None
-        if isinstance(error, ClientDisconnect) and websocket.state_of_connection != "connecting":
+        if isinstance(error, ClientDisconnect):
             await websocket.close(1013, str(error))  # A channel gave it up as too slow: it may try again.
             return None
         if websocket.state_of_connection == "connecting":

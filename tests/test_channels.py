@@ -1,5 +1,8 @@
 """Channels within one process: who receives what, and what becomes of those who are slow."""
 
+import gc
+import weakref
+
 import anyio
 import pytest
 
@@ -107,6 +110,83 @@ async def test_a_slow_subscriber_is_disconnected_if_it_asked_for_that():
 
         with pytest.raises(TooSlow, match="2 messages"):
             await anext(slow)
+
+
+async def test_subscribers_get_what_the_json_says_whatever_becomes_of_the_message():
+    channels, message = Channels(), {"pair": (1, 2), "words": ["a"]}
+
+    async with channels.subscribe("a") as messages:
+        await channels.publish("a", message)
+        message["words"].append("b")
+
+        assert await anext(messages) == {"pair": [1, 2], "words": ["a"]}
+
+
+async def test_messages_that_are_kept_no_longer_take_no_room():
+    channels = Channels(history=5, history_bytes=1000)
+
+    for number in range(100):
+        await channels.publish("a", number)
+
+    async with channels.subscribe("a", history=5) as messages:
+        assert await take(messages, 5) == [95, 96, 97, 98, 99]
+
+
+async def test_channels_that_are_kept_no_longer_take_no_room():
+    channels = Channels(history_channels=5, history_bytes=1000)
+
+    for number in range(100):
+        await channels.publish(f"room:{number}", number)
+
+    for number in range(95, 100):
+        async with channels.subscribe(f"room:{number}", history=1) as messages:
+            assert await take(messages, 1) == [number]
+
+
+async def test_a_slow_subscriber_that_is_disconnected_holds_no_more_than_its_queue():
+    class Message:
+        """Something that is there as long as it is held."""
+
+    channels, held = Channels(history=0), weakref.WeakSet()
+
+    async with channels.subscribe("a", size=2, on_full="disconnect"):
+        for _ in range(10):
+            message = Message()
+            held.add(message)
+            channels.deliver("a", message)
+            del message
+        gc.collect()
+
+        assert len(held) == 2
+
+
+async def test_a_subscription_that_begins_anew_is_not_behind():
+    channels = Channels()
+
+    async with channels.subscribe("a", size=1, on_full="disconnect") as messages:
+        for number in range(3):
+            await channels.publish("a", number)
+        messages.forget()
+        await channels.publish("a", "new")
+
+        assert await anext(messages) == "new"
+
+
+async def test_who_gave_up_waiting_stops_no_publisher_and_may_wait_again():
+    channels = Channels()
+
+    async with channels.subscribe("a") as messages:
+        with anyio.move_on_after(0.01):
+            await anext(messages)
+        await channels.publish("a", 1)
+        await channels.publish("a", 2)
+        assert [await anext(messages), await anext(messages)] == [1, 2]
+
+        with anyio.move_on_after(0.01):
+            await anext(messages)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(channels.publish, "a", 3)
+            assert await anext(messages) == 3
 
 
 async def test_late_joiners_get_the_last_messages_first():
@@ -245,7 +325,7 @@ async def test_a_websocket_that_is_too_slow_is_closed_with_1013_and_not_logged(c
         with pytest.raises(WebSocketDisconnect) as closed:
             await ws.receive()
 
-    assert closed.value.code == 1013
+    assert (closed.value.code, closed.value.reason) == (1013, "a subscriber of 'news' was more than 1 messages behind")
     assert caplog.records == []
 
 

@@ -1,11 +1,15 @@
 """Server-sent events: their format, pings, and every way that a stream of them ends."""
 
 import asyncio
+import gc
 import time
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microweb import App, Event, EventStream
@@ -38,6 +42,8 @@ def parse(stream):
 
 
 @given(st.text(), st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1))
+@example("one\r\ntwo\rthree\n\nfour\r\n", "x")
+@example("half of a pair: \ud800", "x")
 def test_every_text_is_one_event_of_the_same_lines(text, name):
     encoded = Event(text, event=name, id=name).encode().decode()
 
@@ -67,6 +73,10 @@ def test_all_fields_are_written():
     event = Event({"a": [1]}, event="news", id=3, retry=500)
 
     assert event.encode() == b'id: 3\nevent: news\nretry: 500\ndata: {"a":[1]}\n\n'
+
+
+def test_a_browser_may_be_told_to_come_again_at_once():
+    assert Event("x", retry=0).encode() == b"retry: 0\ndata: x\n\n"
 
 
 @pytest.mark.parametrize("ping", [0, -1, float("nan"), None, "15"])
@@ -101,6 +111,7 @@ async def test_items_of_every_kind_are_events():
     assert parse(response.text) == [("text", "", None), ('{"a":1}', "", None), ("[2]", "", None), ("x", "e", None)]
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["x-accel-buffering"] == "no"
     assert response.headers["x-own"] == "1"
 
 
@@ -165,7 +176,7 @@ async def test_pings_are_sent_while_nothing_happens():
         text = ""
         async for chunk in response.aiter_text():
             text += chunk
-            if ": ping\n\n" in text:
+            if text.count(": ping\n\n") == 3:
                 ping_seen.set()
 
     assert [data for data, _, _ in parse(text)] == ["first", "last"]
@@ -307,6 +318,9 @@ async def test_the_server_says_that_the_client_left_while_a_ping_is_sent(caplog)
 
 
 @given(st.text() | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers()))
+@example("one\r\ntwo")
+@example("one\rtwo")
+@example("half of a pair: \ud800")
 def test_an_item_is_written_as_the_event_of_it(item):
     assert EventStream.encode(item) == Event(item).encode()
 
@@ -343,6 +357,24 @@ async def test_an_event_waits_for_a_ping_that_is_under_way():
     await drive(items, send)
 
     assert [body for body in sent[1:] if body] == [b": ping\n\n", b"data: late\n\n"]
+
+
+async def test_a_ping_is_sent_in_the_context_of_the_request():
+    tenant, seen, ping_sent = ContextVar("tenant"), [], anyio.Event()
+
+    async def items():
+        await ping_sent.wait()
+        yield "late"
+
+    async def send(message):
+        seen.append(tenant.get(None))
+        if message.get("body") == b": ping\n\n":
+            ping_sent.set()
+
+    tenant.set("ours")
+    await drive(items, send)
+
+    assert set(seen) == {"ours"}
 
 
 async def test_a_ping_that_is_under_way_ends_with_the_stream(caplog):
@@ -385,3 +417,210 @@ async def test_a_ping_that_fails_ends_the_stream_with_its_error(caplog):
         await drive(items, send)
 
     assert closed == [True]
+
+
+async def test_a_client_that_is_too_slow_for_one_ping_gets_no_other_meanwhile():
+    is_free, sent = anyio.Event(), []
+
+    async def items():
+        await is_free.wait()
+        yield "late"
+        await anyio.wait_all_tasks_blocked()
+        yield "later"
+
+    async def send(message):
+        sent.append(message.get("body"))
+        if sent[1:] == [b": ping\n\n"]:
+            await anyio.sleep(0.2)  # twenty more would have been due
+            is_free.set()
+
+    await drive(items, send)
+
+    assert sent.count(b": ping\n\n") < 5
+
+
+async def test_nothing_is_sent_behind_the_end_that_a_client_is_slow_to_take():
+    ends = []
+
+    async def items():
+        yield "first"
+
+    async def send(message):
+        ends.append(message["type"] == "http.response.body" and not message.get("more_body", False))
+        if ends[-1]:
+            await anyio.sleep(0.1)  # ten pings would have been due
+
+    await drive(items, send)
+
+    assert ends.count(True) == 1
+    assert ends[-1]
+
+
+async def test_the_end_is_sent_once_also_when_the_app_shuts_down_meanwhile():
+    app, ends = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        return EventStream(["first"])
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ends.append(message)
+            app.shutting_down.set()
+            await anyio.sleep(4 * FAREWELL)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+
+    assert len(ends) == 1
+
+
+async def test_a_shutdown_that_begins_as_a_stream_ends_finds_it_ended(caplog):
+    app, seen = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "first"
+            app.shutting_down.set()
+
+        return EventStream(items())
+
+    @app.teardown_request
+    async def teardown(error):
+        await anyio.sleep(2 * FAREWELL)  # The farewell would have cancelled it by now.
+        seen.append(error)
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "data: first\n\n"
+
+    assert seen == [None]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_nothing_holds_a_stream_that_was_ended_by_the_shutdown():
+    app, requests, begun = App(__name__), weakref.WeakSet(), anyio.Event()
+
+    @app.get("/")
+    async def view(request):
+        requests.add(request)
+
+        async def items():
+            yield "first"
+            begun.set()
+            await anyio.Event().wait()
+
+        return EventStream(items(), ping=2 * FAREWELL)
+
+    async def receive():
+        await anyio.Event().wait()
+
+    async def send(message): ...
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    task = asyncio.create_task(app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send))
+    await begun.wait()
+    app.shutting_down.set()
+    await task
+    await asyncio.sleep(2 * FAREWELL)  # Its next ping would have been due.
+    gc.collect()
+
+    assert not [*requests]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_stream_that_has_ended_is_not_kept_by_the_timer_of_its_next_ping():
+    app, requests = App(__name__), weakref.WeakSet()
+
+    @app.get("/")
+    async def view(request):
+        requests.add(request)
+
+        async def items():
+            yield "first"
+
+        return EventStream(items(), ping=60)
+
+    async def receive():
+        await anyio.Event().wait()
+
+    async def send(message): ...
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    # A timer in front of it, which goes on: asyncio forgets cancelled ones at the head of its queue.
+    other = asyncio.get_running_loop().call_later(30, print)
+    await asyncio.create_task(app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send))
+    gc.collect()
+    left = [*requests]
+    other.cancel()
+
+    assert left == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_cancellation_at_the_shutdown_is_none_for_who_comes_after_the_stream():
+    app, counts = App(__name__), []
+
+    @app.get("/")
+    async def view():
+        async def items():
+            yield "first"
+            app.shutting_down.set()
+            with suppress(asyncio.CancelledError):
+                await anyio.Event().wait()
+
+        return EventStream(items())
+
+    @app.teardown_request
+    async def teardown(error):
+        counts.append(asyncio.current_task().cancelling())
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "data: first\n\n"
+
+    assert counts == [0]
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_nothing_more_is_sent_to_a_client_that_left_whoever_says_so(is_told):
+    app, sent = App(__name__), []
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}]
+
+    @app.post("/")
+    async def view(request):
+        async def items():
+            yield "first"
+            await request.body() if is_told else await anyio.lowlevel.checkpoint()
+            yield "second"
+
+        return EventStream(items())
+
+    async def receive():
+        if is_told:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+        await anyio.sleep_forever()
+
+    async def send(message):
+        sent.append(message.get("body"))
+        if not is_told and message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+
+    assert sent == [None, b"data: first\n\n"]
+
+
+async def test_no_pings_are_sent_while_something_happens():
+    async def items():
+        for number in range(4):
+            await anyio.sleep(0.3)
+            yield str(number)
+
+    response = await fetch(items, ping=0.6)
+
+    assert ": ping" not in response.text

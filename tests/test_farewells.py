@@ -1,6 +1,8 @@
 """Websockets that are open when the app shuts down: closed with 1012, and waited for before any exit runs."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 
 import anyio
@@ -42,6 +44,36 @@ async def test_an_open_websocket_is_closed_with_1012_and_its_view_goes_on():
     assert seen == [1012]
 
 
+async def test_one_that_has_ended_keeps_no_other_from_being_closed():
+    app, seen = App(__name__), []
+    listen(app, seen)
+
+    async with Client(app) as client, client.websocket("/ws") as stays:
+        async with client.websocket("/ws"):
+            pass
+        app.shutting_down.set()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await stays.receive()
+
+    assert closed.value.code == 1012
+    assert seen == [1000, 1012]
+
+
+async def test_a_websocket_of_an_app_that_has_started_again_stays_open():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await anyio.sleep(0.5)  # The farewell of an app that shuts down would have come by now.
+        await websocket.send_text("still here")
+
+    async with Client(app) as client, client.websocket("/ws"):
+        app.shutting_down.set()
+    async with Client(app) as client, client.websocket("/ws") as ws:
+        assert await ws.receive() == "still here"
+
+
 async def test_a_view_that_waits_for_the_shutdown_has_the_last_word():
     app = App(__name__)
 
@@ -49,6 +81,7 @@ async def test_a_view_that_waits_for_the_shutdown_has_the_last_word():
     async def view(websocket: WebSocket):
         await websocket.accept()
         await app.shutting_down.wait()
+        await anyio.sleep(0.05)
         await websocket.send_text("come back soon")
         await websocket.close(4000)
 
@@ -85,6 +118,23 @@ async def test_a_websocket_of_a_mounted_app_is_closed_by_that_app():
 
     assert await shut_down(app, "/inner/ws") == 1012
     assert seen == [1012]
+
+
+async def test_a_websocket_of_a_mounted_app_is_closed_once():
+    app, inner, seen = App(__name__), App("inner"), []
+
+    @inner.websocket("/")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await anyio.sleep(0.6)  # The farewell of the app around it would have come by now.
+        seen.append(websocket.close_code)
+
+    app.mount("/ws", inner)
+    line = Line(app)
+    with anyio.fail_after(10):
+        await line.run()
+
+    assert (line.codes, seen) == ([1012], [1012])
 
 
 class SlowStore(MemorySessionStore):
@@ -199,6 +249,13 @@ class Line:
 
         await self.app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
 
+    async def serve_in_a_scope(self, *, task_status):
+        """Serve the lifespan, and give what cancels it."""
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(lambda *, task_status: self.serve_lifespan(task_status))
+                task_status.started(scope)
+
     async def serve_websocket(self):
         scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "subprotocols": []}
         await self.to_app.send({"type": "websocket.connect"})
@@ -236,12 +293,37 @@ async def test_exits_run_when_websockets_have_ended_whatever_the_server_says_to_
             seen.append("closed")
 
     line = Line(app)
-    with anyio.fail_after(10):
+    with anyio.fail_after(4):  # Nobody waits any longer than for the view.
         await line.run()
 
     assert seen == ["closed", "exit"]
     assert line.sent == ["websocket.accept", "websocket.close"]
     assert caplog.records == []
+
+
+async def test_exits_wait_for_views_also_where_the_server_cancels_the_lifespan():
+    app, seen = App(__name__), []
+    note_exit(app, seen)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+        await anyio.sleep(0.05)
+        seen.append("closed")
+
+    line = Line(app)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            lifespan = await tasks.start(line.serve_in_a_scope)
+            tasks.start_soon(line.serve_websocket)
+            await anyio.wait_all_tasks_blocked()
+            lifespan.cancel()
+    line.to_app.close()
+    line.messages.close()
+
+    assert seen == ["closed", "exit"]
 
 
 @pytest.mark.slow
@@ -290,13 +372,15 @@ async def test_a_view_that_waits_for_something_else_is_cancelled_when_it_had_its
     app.websocket("/ws")(view)
     inner.websocket("/ws")(view)
     app.teardown_websocket(teardown)
+    inner.teardown_websocket(teardown)
     app.mount("/inner", inner)
     app.mount("/foreign", foreign)
 
     with anyio.fail_after(10):
         assert await shut_down(app, through) == 1012
 
-    assert seen == ["cancelled", None, "exit"]
+    teardowns = [None, None] if through == "/inner/ws" else [None]
+    assert seen == ["cancelled", *teardowns, "exit"]
     assert caplog.records == []
 
 
@@ -354,6 +438,33 @@ async def test_a_view_that_is_cancelled_by_its_server_meanwhile_is_cancelled():
     assert tasks.cancel_scope.cancelled_caught
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_by_the_server_after_that_of_the_farewell_is_passed_on():
+    app, late = App(__name__, config={"BACKGROUND_TIMEOUT": 0}), asyncio.Event()
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            late.set()
+            await anyio.sleep_forever()
+
+    line = Line(app)
+    with anyio.fail_after(10):
+        task = asyncio.create_task(line.serve_websocket())
+        await anyio.wait_all_tasks_blocked()
+        app.shutting_down.set()
+        await late.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    line.to_app.close()
+    line.messages.close()
+
+    assert task.cancelled()
+
+
 class QuietLine(Line):
     """The same server, which leaves the close to the app."""
 
@@ -380,6 +491,132 @@ async def test_a_view_that_gets_no_time_at_all_is_closed_with_1012_too(answers):
         await line.run()
 
     assert line.codes == [1012]
+
+
+async def test_a_view_that_was_cancelled_may_release_what_it_holds_before_the_exits_run():
+    # Half of the grace period is all that websockets get.
+    app, seen = App(__name__, config={"GRACEFUL_TIMEOUT": 0.2, "BACKGROUND_TIMEOUT": 30}), []
+    note_exit(app, seen)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.05)
+            seen.append("released")
+
+    with anyio.fail_after(10):
+        await QuietLine(app).run()
+
+    assert seen == ["released", "exit"]
+
+
+async def test_a_view_is_cancelled_once():
+    app, seen = App(__name__, config={"BACKGROUND_TIMEOUT": 0.1}), []
+    note_exit(app, seen)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            # Longer than until the second of those who wait for it has lost patience; on asyncio no shield would hold.
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.6)
+            seen.append("released")
+
+    with anyio.fail_after(10):
+        await QuietLine(app).run()
+
+    assert seen == ["released", "exit"]
+
+
+async def test_nothing_holds_a_websocket_that_was_cancelled_at_the_shutdown():
+    app, held = App(__name__, config={"BACKGROUND_TIMEOUT": 0}), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        held.append(weakref.ref(websocket))
+        await websocket.accept()
+        await anyio.Event().wait()  # anyio's sleep_forever() leaves a timer to asyncio.
+
+    with anyio.fail_after(10):
+        await QuietLine(app).run()
+    gc.collect()
+
+    assert [reference() for reference in held] == [None]
+
+
+class SlowLine(Line):
+    """A server whose client is slow to hear of a close."""
+
+    async def send(self, message):
+        if message["type"] == "websocket.close":
+            self.codes.append(message["code"])
+            await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_client_that_is_slow_to_hear_of_its_close_keeps_no_other_waiting():
+    app = App(__name__, config={"BACKGROUND_TIMEOUT": 0.5})
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+
+    slow, quick = SlowLine(app), QuietLine(app)
+    with anyio.fail_after(10):
+        tasks = [asyncio.create_task(slow.serve_websocket()), asyncio.create_task(quick.serve_websocket())]
+        await anyio.wait_all_tasks_blocked()
+        app.shutting_down.set()
+        await tasks[1]
+        assert not tasks[0].done()
+        await tasks[0]
+        while any(task.get_name() == "microweb farewell" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
+    for line in (slow, quick):
+        line.to_app.close()
+        line.messages.close()
+
+    assert (slow.codes, quick.codes) == ([1012], [1012])
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("view_ends", [False, True])
+async def test_one_that_takes_too_long_to_close_is_cancelled_and_the_server_hears_of_its_own_cancellation_alone(
+    view_ends,
+):
+    # Half of the grace period is all that websockets get.
+    app = App(__name__, config={"GRACEFUL_TIMEOUT": 0.2, "BACKGROUND_TIMEOUT": 30})
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        if not view_ends:
+            await anyio.sleep_forever()
+
+    line = SlowLine(app)
+    with anyio.fail_after(10):
+        lifespan = asyncio.create_task(line.serve_lifespan(anyio.TASK_STATUS_IGNORED))
+        await anyio.wait_all_tasks_blocked()
+        task = asyncio.create_task(line.serve_websocket())
+        await anyio.wait_all_tasks_blocked()
+        line.stop.set()
+        if not view_ends:  # It has been cancelled by the farewell when the close goes out.
+            while not line.codes:
+                await asyncio.sleep(0.01)
+            task.cancel()
+        await asyncio.wait([task, lifespan])
+    line.to_app.close()
+    line.messages.close()
+
+    assert task.cancelled() == (not view_ends)
 
 
 @pytest.mark.slow

@@ -291,6 +291,17 @@ def test_the_cause_tells_a_wrong_value_from_a_wrong_text() -> None:
     assert not isinstance(wrong_text.value.__cause__, msgspec.ValidationError)
 
 
+def test_the_defaults_of_dataclasses_are_part_of_the_value() -> None:
+    @dataclasses.dataclass
+    class Point:
+        x: int
+        y: int = 2
+
+    read = json.loads(b'\xef\xbb\xbf{"a": [{"x": 1}], "b": [{"x": 3, "y": 4}]}', dict[str, list[Point] | None])
+
+    assert json.dumps(read) == b'{"a":[{"x":1,"y":2}],"b":[{"x":3,"y":4}]}'
+
+
 def test_a_type_that_cannot_be_read_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         json.loads(b"1", lambda: None)

@@ -1,6 +1,7 @@
 """Websockets on servers that say nothing when something is sent to a client that has left (ASGI before 2.4)."""
 
 import asyncio
+import weakref
 from itertools import chain, repeat
 
 import anyio
@@ -102,6 +103,143 @@ async def test_sending_beside_a_loop_that_receives_goes_on():
                     pass
 
 
+async def test_sending_beside_one_that_receives_asks_the_server_for_one_message_at_a_time():
+    app, asked, heard = App(__name__), [], []
+    coming, line = anyio.create_memory_object_stream(1)
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(gather, websocket)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(5):
+                await websocket.send_text("tick")
+            await coming.send({"type": "websocket.receive", "text": "hello"})
+            await coming.send({"type": "websocket.disconnect"})
+
+    async def gather(websocket):
+        async for message in websocket:
+            heard.append(message)
+
+    async def receive():
+        assert asked[-1:] != ["asked"]
+        asked.append("asked")
+        message = await line.receive() if len(asked) > 1 else {"type": "websocket.connect"}
+        asked.append("answered")
+        return message
+
+    async def send(message):
+        await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(10), coming, line:
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert heard == ["hello"]
+
+
+async def test_a_view_that_receives_after_each_send_is_asked_for_nothing_ahead():
+    app, messages, asked = App(__name__), ["c", "b", "a"], []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for message in websocket:
+            await websocket.send_json([message, len(asked)])
+
+    async def receive():
+        asked.append(True)
+        if len(asked) == 1:
+            return {"type": "websocket.connect"}
+        if not messages:
+            return {"type": "websocket.disconnect"}
+        return {"type": "websocket.receive", "text": messages.pop()}
+
+    async def send(message):
+        sent.append(message.get("text"))
+
+    sent = []
+    await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert sent[1:4] == ['["a",2]', '["b",3]', '["c",4]']
+
+
+@pytest.mark.parametrize("version", ["2.4", "2.5", "2.6", "2.10", "3.0"])
+async def test_nothing_is_received_ahead_on_servers_that_say_when_a_client_has_left(version):
+    app, asked = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        for _ in range(3):
+            await websocket.send_text("tick")
+
+    async def receive():
+        asked.append(True)
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        await anyio.lowlevel.checkpoint()
+
+    scope = {"type": "websocket", "path": "/ws", "headers": [], "asgi": {"version": "3.0", "spec_version": version}}
+    await app(scope, receive, send)
+
+    assert asked == [True]
+
+
+async def test_nothing_is_received_any_more_when_the_app_has_returned():
+    app, ends = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        for _ in range(3):
+            await websocket.send_text("tick")
+
+    async def receive():
+        if not ends:
+            ends.append("connected")
+            return {"type": "websocket.connect"}
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("given up")
+
+    async def send(message):
+        await anyio.lowlevel.checkpoint()
+
+    await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert ends == ["connected", "given up"]
+
+
+async def test_a_mounted_app_that_sends_on_when_its_client_has_left_is_told_each_time():
+    app, told = App(__name__), []
+    messages = [{"type": "websocket.disconnect"}, {"type": "websocket.connect"}]
+
+    async def foreign(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while len(told) < 3:
+            try:
+                await send({"type": "websocket.send", "text": "tick"})
+            except OSError:
+                told.append("left")
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        return messages.pop()
+
+    async def send(message):
+        await anyio.lowlevel.checkpoint()
+
+    app.mount("/in", foreign)
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/in/ws", "headers": []}, receive, send)
+
+    assert (told, messages) == (["left"] * 3, [])
+
+
 async def test_one_that_is_closed_while_it_looks_out_sends_no_more(caplog):
     app, sent = App(__name__), []
 
@@ -150,22 +288,30 @@ async def test_what_the_server_raises_meanwhile_is_raised_in_the_view(receives):
         if messages:
             return messages.pop()
         await anyio.lowlevel.checkpoint()
-        raise ZeroDivisionError("the server's own")
+        if not raised:
+            raised.append(True)
+            raise ZeroDivisionError("the server's own")
+        await anyio.sleep_forever()
 
     async def send(message):
         await anyio.lowlevel.checkpoint()
 
-    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+    raised = []
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
 
     assert seen == ["the server's own"]
 
 
-async def test_a_view_that_only_sends_ends_whatever_its_client_has_said_before(caplog):
+@pytest.mark.parametrize("receives", [False, True])
+async def test_a_view_that_only_sends_ends_whatever_its_client_has_said_before(receives, caplog):
     app, ends = App(__name__), []
 
     @app.websocket("/ws")
     async def view(websocket: WebSocket):
         await websocket.accept()
+        if receives:
+            assert await websocket.receive() == "subscribe"
         try:
             while True:
                 await websocket.send_text("tick")
@@ -204,7 +350,35 @@ async def send_until(websocket, seconds):
         await websocket.send_text("tick")
 
 
-async def test_what_comes_while_a_view_only_sends_is_bounded():
+@pytest.mark.parametrize("kind", ["text", "bytes"])
+@pytest.mark.parametrize("is_mounted", [False, True])
+async def test_what_is_kept_of_what_comes_while_a_view_only_sends_is_bounded(is_mounted, kind):
+    app, asked, inner = App(__name__), [], App("inner")
+    owner = inner if is_mounted else app
+
+    @owner.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await send_until(websocket, 0.05)
+
+    async def receive():
+        await anyio.lowlevel.checkpoint()
+        asked.append(True)
+        data = "x" * 10_000 if kind == "text" else b"x" * 10_000
+        return {"type": "websocket.receive" if len(asked) > 1 else "websocket.connect", kind: data}
+
+    async def send(message):
+        await anyio.lowlevel.checkpoint()
+
+    app.mount("/in", inner)
+    with anyio.fail_after(10):
+        path = "/in/ws" if is_mounted else "/ws"
+        await app({"type": "websocket", "path": path, "headers": []}, receive, send)
+
+    assert 5 < len(asked) < 10
+
+
+async def test_what_comes_while_a_view_only_sends_does_not_hide_the_end():
     app, ends = App(__name__, config={"BODY_TIMEOUT": 0.05}), []
 
     @app.websocket("/ws")
@@ -239,8 +413,27 @@ async def test_a_view_that_receives_after_messages_were_thrown_away_is_told():
     assert sent[-1]["code"] == 1008
 
 
-async def test_no_message_is_lost_while_the_view_takes_its_time():
-    app, heard = App(__name__), []
+async def test_the_patience_with_a_view_begins_anew_when_it_has_received():
+    app, heard = App(__name__, config={"BODY_TIMEOUT": 1}), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        for _ in range(2):
+            await send_until(websocket, 0.6)
+            heard.append(await websocket.receive())
+        heard.extend([message async for message in websocket])
+
+    receive, send, _ = make_talkative([f"{number:10000}" for number in range(50)])
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert [int(text) for text in heard] == list(range(50))
+
+
+@pytest.mark.parametrize("patience", [30, None])
+async def test_no_message_is_lost_while_the_view_takes_its_time(patience):
+    app, heard = App(__name__, config={"BODY_TIMEOUT": patience}), []
 
     @app.websocket("/ws")
     async def view(websocket: WebSocket):
@@ -290,6 +483,115 @@ async def test_a_wait_that_was_given_up_loses_no_message_of_a_server_that_gives_
 
     assert heard == ["0"]
     assert all(answer.done() for answer in answers)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_a_server_that_gives_futures_has_answered_is_kept_no_longer(anyio_backend):
+    app, answered = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        for _ in range(10):
+            await websocket.receive()
+        answered.append(sum(answer() is not None for answer in given))
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result({"type": "websocket.receive", "text": "x"} if given else {"type": "websocket.connect"})
+        given.append(weakref.ref(answer))
+        return answer
+
+    async def send(message): ...
+
+    given = []
+    await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+    assert answered[0] < 3
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_view_that_is_cancelled_asks_a_server_that_gives_futures_for_nothing_any_more(anyio_backend):
+    app, asked = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.receive()
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        asked.append(answer)
+        if len(asked) == 1:
+            answer.set_result({"type": "websocket.connect"})
+        return answer
+
+    async def send(message): ...
+
+    task = asyncio.create_task(app({"type": "websocket", "path": "/ws", "headers": []}, receive, send))
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert (task.cancelled(), asked[1].cancelled()) == (True, True)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_answer_that_the_server_itself_cancels_is_a_cancellation(anyio_backend):
+    app, asked = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.receive()
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        asked.append(answer)
+        if len(asked) == 1:
+            answer.set_result({"type": "websocket.connect"})
+        else:
+            asyncio.get_running_loop().call_soon(answer.cancel)
+        return answer
+
+    async def send(message): ...
+
+    with anyio.fail_after(10), pytest.raises(asyncio.CancelledError):
+        await app({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("close", "told"), [({}, {"code": 1000}), ({"code": 4001, "reason": "bye"}, {"code": 4001, "reason": "bye"})]
+)
+async def test_a_mounted_app_that_waits_for_a_message_hears_of_its_own_close(anyio_backend, close, told):
+    app, asked, heard = App(__name__), [], []
+
+    async def foreign(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen, receive)
+            await anyio.wait_all_tasks_blocked()
+            await send({"type": "websocket.close", **close})
+
+    async def listen(receive):
+        heard.append(await receive())
+
+    def receive():
+        answer = asyncio.get_running_loop().create_future()
+        asked.append(answer)
+        if len(asked) == 1:
+            answer.set_result({"type": "websocket.connect"})
+        return answer
+
+    async def send(message): ...
+
+    app.mount("/in", foreign)
+    with anyio.fail_after(10):
+        await app({"type": "websocket", "path": "/in/ws", "headers": []}, receive, send)
+
+    assert heard == [{"type": "websocket.disconnect", **told}]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -1,6 +1,8 @@
 """Channels through a real Redis, started for these tests."""
 
+import asyncio
 import contextlib
+import gc
 from urllib.parse import urlsplit
 
 import anyio
@@ -147,6 +149,48 @@ async def test_the_last_one_to_leave_ends_the_subscription(url, client):
 
         assert channels.count("brief") == 0
         await nobody_listens(client, "brief")
+
+
+async def test_who_is_cancelled_while_waiting_ends_the_subscription(url, client):
+    async with RedisChannels(url) as channels:
+        with anyio.CancelScope() as scope:
+            async with channels.subscribe("waiting") as messages, anyio.create_task_group() as tasks:
+                tasks.start_soon(anext, messages)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+
+        assert channels.count("waiting") == 0
+        await nobody_listens(client, "waiting")
+
+
+async def test_who_leaves_after_the_channels_have_closed_may_do_so(url):
+    channels = RedisChannels(url)
+    await channels.__aenter__()
+
+    async with channels.subscribe("long"):
+        await channels.__aexit__(None, None, None)
+
+    assert channels.count("long") == 0
+
+
+async def test_what_is_kept_of_a_silent_channel_has_a_lifetime(url, client):
+    async with RedisChannels(url, lifetime=100) as channels:
+        await channels.publish("silent", 1)
+
+    assert 0 < client.ttl("microweb:number:silent") <= 100
+    assert 0 < client.ttl("microweb:history:silent") <= 100
+
+
+async def test_no_more_is_kept_of_a_channel_than_was_asked_for(url, client):
+    channel = f"news on {sniffio.current_async_library()}"
+
+    async with RedisChannels(url, history=2, prefix="some:") as some, RedisChannels(url, history=0, prefix="no:") as no:
+        for number in range(5):
+            await some.publish(channel, number)
+            await no.publish(channel, number)
+
+    assert client.lrange(f"some:history:{channel}", 0, -1) == [b"4:3", b"5:4"]
+    assert not client.exists(f"no:history:{channel}")
 
 
 async def test_who_is_cancelled_while_joining_leaves_nothing(url, client):
@@ -331,13 +375,17 @@ async def test_the_app_opens_and_closes_them(url):
         await app.channels.publish("app", 1)
 
 
-async def test_a_redis_that_is_not_there_stops_the_start():
+async def test_a_redis_that_is_not_there_stops_the_start_and_leaves_no_loop():
     app = App(__name__)
     app.channels = RedisChannels(f"redis://127.0.0.1:{find_free_port()}/0")
+    loops = {loop for loop in gc.get_objects() if isinstance(loop, asyncio.BaseEventLoop) and not loop.is_closed()}
 
     with pytest.raises(Exception, match=r"(?i)start|connect"):
         async with Client(app):
             pass
+
+    for loop in gc.get_objects():
+        assert not isinstance(loop, asyncio.BaseEventLoop) or loop.is_closed() or loop in loops
 
 
 async def test_what_the_history_holds_is_not_delivered_a_second_time(url):
@@ -597,3 +645,8 @@ async def test_a_subscription_for_which_nothing_comes_is_not_cut(url, client, ca
 async def test_a_timeout_is_a_number_of_seconds(timeout):
     with pytest.raises(ValueError, match="more than 0"):
         RedisChannels(timeout=timeout)
+
+
+def test_no_less_than_nothing_is_kept():
+    with pytest.raises(ValueError, match="0 or more messages of a channel, not -1"):
+        RedisChannels(history=-1)

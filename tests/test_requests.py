@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import weakref
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote, unquote
 
@@ -222,6 +223,21 @@ async def test_json_is_read_as_deep_as_the_limit_says(depth, status):
 
     assert (await post(app, "/", body, "application/json")).status_code == status
     assert ((await post(app, "/silent", body, "application/json")).json() == ["nothing"]) == (status == 400)
+
+
+async def test_json_read_as_a_dataclass_has_its_defaults():
+    @dataclass
+    class Point:
+        x: int
+        y: int = 2
+
+    app = App(__name__)
+
+    @app.post("/")
+    async def view(request):
+        return await request.json(Point)
+
+    assert (await post(app, "/", b'{"x": 1}', "application/json")).json() == {"x": 1, "y": 2}
 
 
 async def read_json(request):

@@ -238,6 +238,20 @@ async def test_an_error_is_raised_to_the_server_after_its_answer_if_that_is_aske
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("offered", [["http.response.debug"], None])
+async def test_what_the_server_offers_is_not_written_to(offered):
+    app = failing_app(PROPAGATE_EXCEPTIONS=True)
+    extensions = offered and {name: {} for name in offered}
+
+    async def send(message): ...
+
+    with pytest.raises(ZeroDivisionError):
+        await app(dict(SCOPE, path="/", raw_path=b"/", extensions=extensions), anyio.sleep_forever, send)
+
+    assert offered == (extensions and [*extensions])
+
+
+@pytest.mark.anyio
 async def test_asgi_middleware_sees_the_error_that_is_raised_to_the_server():
     app, seen = failing_app(PROPAGATE_EXCEPTIONS=True), []
 

@@ -1,6 +1,7 @@
 """Websockets: the handshake, messages, closing, hooks, errors and mounts, on both event loops."""
 
 import contextlib
+import contextvars
 import gc
 import logging
 import weakref
@@ -9,22 +10,28 @@ from typing import Annotated
 
 import anyio
 import pytest
+from markupsafe import Markup
 
 from microweb import (
     App,
+    ClientDisconnect,
     Converter,
     EventStream,
     FileResponse,
+    HTTPException,
     Request,
     Response,
     Router,
     SetupError,
+    StreamingResponse,
     WebSocketDisconnect,
     abort,
     current_app,
     g,
     websocket,
 )
+from microweb.channels import TooSlow
+from microweb.errors import leaf_of
 from microweb.markers import Depends, Header, Query
 from microweb.sessions import MemorySessionStore
 from microweb.testing import Client, WebSocketDenied
@@ -47,6 +54,22 @@ def echoing(**options):
             await (websocket.send_text if isinstance(message, str) else websocket.send_bytes)(message)
 
     return app
+
+
+EVERY_CALL = [
+    pytest.param(call, id=name)
+    for name, call in {
+        "receive": lambda websocket: websocket.receive(),
+        "receive_text": lambda websocket: websocket.receive_text(),
+        "receive_bytes": lambda websocket: websocket.receive_bytes(),
+        "receive_json": lambda websocket: websocket.receive_json(),
+        "receive_as": lambda websocket: websocket.receive_as(int),
+        "iteration": lambda websocket: websocket.__anext__(),
+        "send_text": lambda websocket: websocket.send_text("x"),
+        "send_bytes": lambda websocket: websocket.send_bytes(b"x"),
+        "send_json": lambda websocket: websocket.send_json(1),
+    }.items()
+]
 
 
 async def close_code(app, *messages, path="/ws"):
@@ -186,8 +209,86 @@ async def test_a_message_at_the_limit_is_taken(message):
         assert await ws.receive() == message
 
 
-async def test_an_idle_client_is_closed_with_1001():
-    assert await close_code(echoing(timeout=0.02)) == 1001
+@pytest.mark.parametrize("method", ["receive", "receive_text", "receive_bytes", "receive_json"])
+async def test_the_limit_holds_however_a_message_is_received(method):
+    app = App(__name__)
+
+    @app.websocket("/ws", websocket_max_message=1000)
+    async def view(websocket):
+        await websocket.accept()
+        await getattr(websocket, method)()
+
+    assert await close_code(app, "x" * 1001) == 1009
+
+
+async def test_a_lone_surrogate_is_measured_as_any_other_text():
+    assert await close_code(echoing(websocket_max_message=1000), "\ud800" * 334) == 1009
+
+
+async def test_the_depth_of_the_config_holds_for_messages():
+    app = App(__name__)
+    app.config["JSON_MAX_DEPTH"] = 3
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.receive_json()
+
+    assert await close_code(app, "[[[]]]") == 1000
+    assert await close_code(app, "[[[[]]]]") == 1007
+
+
+async def test_the_defaults_of_a_dataclass_are_part_of_what_came():
+    @dataclass
+    class Point:
+        x: int
+        y: int = 2
+
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.send_json(await websocket.receive_as(Point))
+        await websocket.send_json(await websocket.receive_as(list[Point]))
+
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        await ws.send_text('{"x": 1}')
+        await ws.send_text('[{"x": 1}]')
+
+        assert await ws.receive_json() == {"x": 1, "y": 2}
+        assert await ws.receive_json() == [{"x": 1, "y": 2}]
+
+
+async def test_an_idle_client_is_closed_with_1001_and_the_reason():
+    async with connect(echoing(timeout=0.02)) as client, client.websocket("/ws") as ws:
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert (closed.value.code, closed.value.reason) == (1001, "nothing came for 0.02 seconds")
+
+
+async def test_whatever_is_text_or_bytes_may_be_sent():
+    app, sent = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.send_text(Markup("<b>"))
+        await websocket.send_bytes(bytearray(b"a"))
+        await websocket.send_bytes(memoryview(b"b"))
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message.get("text") or message.get("bytes"))
+
+    scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "asgi": {"spec_version": "2.4"}}
+    await app(scope, receive, send)
+
+    assert sent == [None, "<b>", b"a", b"b", None]
+    assert [type(data) for data in sent[2:4]] == [bytes, bytes]
 
 
 @pytest.mark.parametrize(("method", "value"), [("send_text", b"x"), ("send_bytes", "x")])
@@ -234,26 +335,30 @@ async def test_an_accept_that_may_not_be_sent_is_a_value_error(options):
     assert (await denial(app)).status_code == 418
 
 
-@pytest.mark.parametrize("what", ["receive", "send_text", "again"])
-async def test_a_method_out_of_turn_is_a_runtime_error(what):
+@pytest.mark.parametrize("call", EVERY_CALL)
+async def test_a_method_out_of_turn_is_a_runtime_error(call):
     app = App(__name__)
 
     @app.websocket("/ws")
     async def view(websocket):
-        if what == "again":
-            await websocket.accept()
         with pytest.raises(RuntimeError, match="accept"):
-            if what == "receive":
-                await websocket.receive()
-            elif what == "send_text":
-                await websocket.send_text("x")
+            await call(websocket)
+        abort(418)
+
+    assert (await denial(app)).status_code == 418
+
+
+async def test_a_second_accept_is_a_runtime_error():
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        with pytest.raises(RuntimeError, match="once"):
             await websocket.accept()
         await websocket.close(4000)
 
-    if what == "again":
-        assert await close_code(app) == 4000
-    else:
-        assert (await denial(app)).status_code == 403
+    assert await close_code(app) == 4000
 
 
 async def test_the_websocket_is_like_a_request():
@@ -310,6 +415,29 @@ async def test_an_http_route_is_no_websocket():
     assert (await denial(app)).status_code == 404
 
 
+async def test_one_that_nobody_accepted_is_a_403_from_the_error_handlers():
+    app = App(__name__)
+    app.errorhandler(403)(lambda error: ("not for you", 403))
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        pass
+
+    assert (await denial(app)).text == "not for you"
+
+
+@pytest.mark.parametrize("error", [TooSlow("slow"), ClientDisconnect("gone"), WebSocketDisconnect()])
+async def test_an_end_of_something_else_before_accept_refuses_and_is_not_logged(error, caplog):
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        raise error
+
+    assert (await denial(app)).status_code == 403
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(("value", "status"), [(None, 403), (("no", 401), 401), ({"a": 1}, 200)])
 async def test_what_is_returned_before_accept_refuses(value, status):
     app = App(__name__)
@@ -319,6 +447,21 @@ async def test_what_is_returned_before_accept_refuses(value, status):
         return value
 
     assert (await denial(app)).status_code == status
+
+
+async def test_what_is_sent_after_a_refusal_is_a_disconnect():
+    app, seen = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.deny(Response("no", 403))
+        try:
+            await websocket.send_text("x")
+        except WebSocketDisconnect as closed:
+            seen.append(closed.code)
+
+    assert (await denial(app)).text == "no"
+    assert seen == [1006]
 
 
 async def test_an_open_websocket_is_closed_and_not_denied():
@@ -360,13 +503,14 @@ async def test_an_error_before_a_refusal_has_begun_is_answered_by_the_error_hand
 
     @app.websocket("/ws")
     async def view():
-        response = FileResponse(path, status=403)
+        response = FileResponse(path, status=403, headers={"x-why": "full"})
         path.unlink()
         return response
 
     refusal = await denial(app)
 
     assert (refusal.status_code, refusal.text) == (404, "lost")
+    assert refusal.headers["x-why"] == "full"
 
 
 async def test_an_error_inside_of_a_refusal_is_reported_once(caplog):
@@ -390,25 +534,27 @@ async def test_an_error_inside_of_a_refusal_is_reported_once(caplog):
 
 
 @pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
-async def test_an_error_inside_of_a_refusal_is_told_to_the_app_that_owns_it(errors, told, caplog):
-    inner, outer, seen, torn_down = App("inner"), App("outer"), [], []
+@pytest.mark.parametrize("error", [KeyError("x"), ExceptionGroup("of a task group", [KeyError("x")])])
+async def test_an_error_inside_of_a_refusal_is_told_to_the_app_that_owns_it(errors, told, error, caplog):
+    inner, outer, outermost, seen, torn_down = App("inner"), App("outer"), App("outermost"), [], []
 
     @inner.websocket("/ws")
     async def view():
         yield "a"
-        raise KeyError("x")
+        raise error
 
-    for app in (inner, outer):
+    for app in (inner, outer, outermost):
         app.on("exception")(lambda request, error: seen.append(request.app.import_name))
         app.teardown_websocket(torn_down.append)
     outer.mount("/in", inner, errors=errors)
+    outermost.mount("/out", outer)
 
-    with pytest.raises(KeyError):
-        async with Client(outer) as client, client.websocket("/in/ws"):
+    with pytest.raises(type(error)):
+        async with Client(outermost) as client, client.websocket("/out/in/ws"):
             pass
 
     assert (seen, len(caplog.records)) == ([told], 1)
-    assert list(map(repr, torn_down)) == ["KeyError('x')"] * 2
+    assert [repr(leaf_of(error)) for error in torn_down] == ["KeyError('x')"] * 3
 
 
 @pytest.mark.parametrize(("errors", "told"), [("own", "inner"), ("bubble", "outer")])
@@ -431,6 +577,28 @@ async def test_an_error_before_a_refusal_has_begun_is_answered_by_the_app_that_o
     assert len(caplog.records) == 1
 
 
+async def test_the_teardown_hears_of_a_refusal_that_ended_half_way():
+    app, seen = App(__name__), []
+    scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b""}
+    scope["extensions"] = {"websocket.http.response": {}}
+
+    @app.websocket("/ws")
+    async def view():
+        yield "a"
+        raise TooSlow("behind")
+
+    app.teardown_websocket(lambda error: seen.append(repr(error)))
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message): ...
+
+    await app(scope, receive, send)
+
+    assert seen == ["TooSlow('behind')"]
+
+
 async def test_a_view_that_yields_cannot_accept():
     app = App(__name__)
 
@@ -444,24 +612,27 @@ async def test_a_view_that_yields_cannot_accept():
             pass
 
 
-async def test_a_denial_without_an_end_ends_when_the_client_has_left(caplog):
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+@pytest.mark.parametrize("make", [EventStream, StreamingResponse])
+async def test_a_denial_without_an_end_ends_when_the_client_has_left(make, version, caplog):
     app, ends = App(__name__), []
 
     @app.websocket("/ws")
     async def view():
-        async def events():
+        async def lines():
             try:
-                yield "refused"
-                began.set()
-                await anyio.sleep_forever()
+                while True:
+                    yield "refused"
+                    began.set()
+                    await anyio.sleep(0.01)
             finally:
                 ends.append("closed")
 
-        return EventStream(events())
+        return make(lines())
 
     began = anyio.Event()
     with anyio.fail_after(10):
-        async with Client(app) as client, anyio.create_task_group() as tasks:
+        async with Client(app, spec_version=version) as client, anyio.create_task_group() as tasks:
             tasks.start_soon(client.websocket("/ws").__aenter__)
             await began.wait()
             tasks.cancel_scope.cancel()
@@ -506,9 +677,11 @@ async def test_a_converter_that_raises_refuses_with_a_500_and_is_logged_once(cap
     ]
 
 
-async def test_without_the_extension_a_denial_is_a_close():
+@pytest.mark.parametrize("extensions", [{}, {"extensions": None}, {"extensions": {}}])
+async def test_without_the_extension_a_denial_is_a_close(extensions):
     app, sent = App(__name__), []
     scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "asgi": {"version": "3.0"}}
+    scope |= extensions
 
     async def receive():
         return {"type": "websocket.connect"}
@@ -519,6 +692,28 @@ async def test_without_the_extension_a_denial_is_a_close():
     await app(scope, receive, send)
 
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_what_a_server_offers_for_requests_is_not_used_for_a_denial(tmp_path):
+    app, sent, path = App(__name__), [], tmp_path / "sorry.html"
+    path.write_text("sorry")
+    scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}
+    scope["extensions"] = {"websocket.http.response": {}, "http.response.pathsend": {}}
+
+    @app.websocket("/ws")
+    async def view():
+        return FileResponse(path)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append((message["type"], message.get("body", b"")))
+
+    await app(scope, receive, send)
+
+    assert {type for type, _ in sent} == {"websocket.http.response.start", "websocket.http.response.body"}
+    assert b"".join(body for _, body in sent) == b"sorry"
 
 
 async def test_a_scope_may_leave_out_what_is_optional():
@@ -581,6 +776,9 @@ async def test_the_limits_of_requests_hold_for_handshakes(path, headers, status)
         ("http://evil.example#testserver", False),
         ("null", False),
         ("file://", False),
+        ("HTTP://testserver", True),
+        ("chrome-extension://testserver", False),
+        ("testserver", False),
         ("", False),
     ],
 )
@@ -594,6 +792,64 @@ async def test_a_page_of_another_site_cannot_use_the_cookies(origin, allowed):
     async with connect(app) as client, client.websocket("/ws", headers=headers) as ws:
         await ws.send_text("x")
         assert await ws.receive() == "x"
+
+
+@pytest.mark.parametrize("name", [b"origin", b"Origin"])
+async def test_the_page_is_known_however_the_server_writes_the_header(name):
+    app, sent = echoing(), []
+    headers = [(b"host", b"testserver"), (b"cookie", b"session=1"), (name, b"http://evil.example")]
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": headers}, receive, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def with_a_hook(app):
+    app.before_websocket(lambda: None)
+
+
+def with_a_hook_that_has_a_dependency(app):
+    async def hook(user: Annotated[str, Depends(lambda: "ada")]):
+        pass
+
+    app.before_websocket(hook)
+
+
+def with_a_layer(app):
+    @app.websocket_middleware
+    async def layer(websocket, call_next):
+        return await call_next(websocket)
+
+
+AROUND = [with_a_hook, with_a_hook_that_has_a_dependency, with_a_layer]
+
+
+@pytest.mark.parametrize("surround", AROUND)
+async def test_pages_of_other_sites_are_refused_whatever_is_around_the_view(surround):
+    app = echoing()
+    surround(app)
+
+    refused = await denial(app, headers={"cookie": "session=1", "origin": "http://evil.example"})
+
+    assert refused.status_code == 403
+
+
+async def test_pages_of_other_sites_are_refused_for_mounted_apps_too():
+    async def foreign(scope, receive, send):
+        raise AssertionError
+
+    app = App(__name__)
+    app.mount("/in", foreign)
+
+    refused = await denial(app, "/in/ws", headers={"cookie": "session=1", "origin": "http://evil.example"})
+
+    assert refused.status_code == 403
 
 
 @pytest.mark.parametrize("credentials", ["Basic YTpi", "digest username=a", "Negotiate YII=", "NTLM TlRM"])
@@ -648,41 +904,129 @@ async def test_a_view_that_returns_closes_with_1000():
     assert await close_code(app) == 1000
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(ValueError(), 1011), (ExceptionGroup("", [ValueError()]), 1011), (401, 1008), (503, 1011)]
-)
-async def test_an_error_after_accept_closes(error, code):
+@pytest.mark.parametrize("error", [ValueError(), ExceptionGroup("", [ValueError()])])
+async def test_an_error_after_accept_closes_with_1011_and_says_nothing(error):
     app = App(__name__)
 
     @app.websocket("/ws")
     async def view(websocket):
         await websocket.accept()
-        if isinstance(error, int):
-            abort(error, "x" * 200)
         raise error
 
-    assert await close_code(app) == code
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert (closed.value.code, closed.value.reason) == (1011, "")
 
 
-async def test_what_comes_after_the_end_is_quiet_or_a_disconnect(caplog):
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, 1007), (422, 1007), (413, 1009), (415, 1003), (401, 1008), (404, 1008), (500, 1011), (503, 1011)],
+)
+@pytest.mark.parametrize(("description", "reason"), [("because", "because"), ("", "{title}"), ("x" * 200, "x" * 123)])
+async def test_an_http_exception_after_accept_closes_with_a_code_and_its_description(status, code, description, reason):
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        raise HTTPException(status, description)
+
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    title = HTTPException(status).title
+    assert (closed.value.code, closed.value.reason) == (code, reason.format(title=title))
+
+
+@pytest.mark.parametrize("call", [*EVERY_CALL, pytest.param(lambda websocket: websocket.accept(), id="accept")])
+async def test_what_comes_after_the_end_is_a_disconnect(call, caplog):
     app, seen = App(__name__), []
 
     @app.websocket("/ws")
     async def view(websocket):
         await websocket.accept()
-        await websocket.close(4001, "\u00fc" * 100)
+        await websocket.close(4001, "bye")
         await websocket.close()
-        for method in (websocket.receive, lambda: websocket.send_text("x"), lambda: websocket.send_bytes(b"x")):
-            with pytest.raises(WebSocketDisconnect) as closed:
-                await method()
-            seen.append(closed.value.code)
-        with pytest.raises(WebSocketDisconnect):
-            await websocket.accept()
-        assert [message async for message in websocket] == []
+        try:
+            await call(websocket)
+        except WebSocketDisconnect as closed:
+            seen.append((closed.code, closed.reason))
+        except StopAsyncIteration:
+            seen.append((4001, "bye"))
 
     assert await close_code(app) == 4001
-    assert seen == [4001, 4001, 4001]
+    assert seen == [(4001, "bye")]
     assert caplog.records == []
+
+
+async def test_a_loop_over_the_messages_ends_with_the_websocket():
+    app, ends = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        async for message in websocket:
+            if message == "end":
+                await websocket.close(4003)
+        ends.append((websocket.close_code, websocket.close_reason))
+
+    assert await close_code(app, "end") == 4003
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        await ws.close(4002, "bye")
+
+    assert ends == [(4003, ""), (4002, "bye")]
+
+
+@pytest.mark.parametrize(("reason", "sent"), [("\u00fc" * 100, "\u00fc" * 61), ("x" * 124, "x" * 123), ("\ud800", "?")])
+async def test_any_reason_is_one_that_a_close_frame_has_room_for(reason, sent):
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.close(4001, reason)
+
+    async with connect(app) as client, client.websocket("/ws") as ws:
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await ws.receive()
+
+    assert closed.value.reason == sent
+
+
+@pytest.mark.parametrize("around", [None, *AROUND])
+async def test_what_a_view_returns_when_it_has_accepted_is_not_looked_at(around, caplog):
+    app = App(__name__)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        return object()
+
+    if around is not None:
+        around(app)
+
+    assert await close_code(app) == 1000
+    assert caplog.records == []
+
+
+async def test_a_hook_that_closes_keeps_the_view_from_being_called():
+    app = App(__name__)
+
+    @app.before_websocket
+    async def guard(websocket):
+        await websocket.close(4000)
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        raise AssertionError
+
+    async with Client(app) as client:
+        with pytest.raises(WebSocketDenied):
+            async with client.websocket("/ws"):
+                pass
 
 
 async def test_a_client_that_leaves_ends_the_view_without_a_log(caplog):
@@ -743,8 +1087,9 @@ async def test_a_client_that_leaves_before_the_answer_is_no_error(caplog):
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("call", [call for call in EVERY_CALL if call.id.startswith("send")])
 @pytest.mark.parametrize("error", [OSError(), RuntimeError("Unexpected ASGI message 'websocket.send'")])
-async def test_sending_to_a_client_that_left_is_a_disconnect(error, caplog):
+async def test_sending_to_a_client_that_left_is_a_disconnect(error, call, caplog):
     app, ends = App(__name__), []
 
     async def receive():
@@ -758,14 +1103,116 @@ async def test_sending_to_a_client_that_left_is_a_disconnect(error, caplog):
     async def view(websocket):
         await websocket.accept()
         try:
-            await websocket.send_text("x")
+            await call(websocket)
         except WebSocketDisconnect as closed:
-            ends.append(closed.code)
+            ends.append((closed.code, websocket.close_code))
 
     await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
 
-    assert ends == [1006]
+    assert ends == [(1006, 1006)]
     assert caplog.records == []
+
+
+async def test_closing_is_quiet_when_the_client_was_faster(caplog):
+    app, ends = App(__name__), []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        if message["type"] == "websocket.close":
+            raise OSError
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        await websocket.close(4000, "done")
+        ends.append((websocket.close_code, websocket.close_reason))
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert ends == [(4000, "done")]
+    assert caplog.records == []
+
+
+async def test_a_message_that_a_close_has_overtaken_is_a_disconnect_with_its_code():
+    app, ends = App(__name__), []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        if message["type"] == "websocket.send":
+            await app.state.websocket.close(4000, "done")
+            raise OSError
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        app.state.websocket = websocket
+        await websocket.accept()
+        try:
+            await websocket.send_text("x")
+        except WebSocketDisconnect as closed:
+            ends.append((closed.code, closed.reason))
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert ends == [(4000, "done")]
+
+
+async def test_a_code_that_comes_after_a_send_has_failed_is_the_one_that_counts():
+    app, ends, left = App(__name__), [], anyio.Event()
+    messages = [{"type": "websocket.disconnect", "code": 4001, "reason": None}, {"type": "websocket.connect"}]
+
+    async def receive():
+        if len(messages) == 1:
+            await left.wait()
+        return messages.pop()
+
+    async def send(message):
+        if message["type"] == "websocket.send":
+            raise OSError
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(gather, websocket)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send_text("x")
+            left.set()
+        ends.append((websocket.close_code, websocket.close_reason))
+
+    async def gather(websocket):
+        async for _ in websocket:
+            pass
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert ends == [(4001, "")]
+
+
+async def test_a_disconnect_may_leave_out_its_code_and_reason():
+    app, ends = App(__name__), []
+    messages = [{"type": "websocket.disconnect"}, {"type": "websocket.connect"}]
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        await websocket.accept()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            await websocket.receive()
+        ends.append((closed.value.code, closed.value.reason))
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message):
+        pass
+
+    await app({"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}, receive, send)
+
+    assert ends == [(1005, "")]
 
 
 async def test_any_other_error_of_sending_is_an_error_of_the_view(caplog):
@@ -790,19 +1237,19 @@ async def test_any_other_error_of_sending_is_an_error_of_the_view(caplog):
     assert [str(record.exc_info[1]) for record in caplog.records] == ["a middleware's own"]
 
 
-@pytest.mark.parametrize("has_left", [True, False])
+@pytest.mark.parametrize("next_message", ["websocket.disconnect", "websocket.receive", None])
 async def test_an_answer_that_the_server_takes_for_a_second_one_is_an_error_unless_the_client_has_left(
-    has_left, caplog
+    next_message, caplog
 ):
-    app, sent = App(__name__), []
-    messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]
+    app, sent, has_left = App(__name__), [], next_message == "websocket.disconnect"
+    messages = [{"type": "websocket.connect"}, {"type": next_message, "text": "x"}]
 
     @app.websocket("/ws")
     async def view(websocket):
         await websocket.accept()
 
     async def receive():
-        if len(messages) == 1 and not has_left:
+        if len(messages) == 1 and next_message is None:
             await anyio.sleep_forever()
         return messages.pop(0)
 
@@ -961,6 +1408,66 @@ async def test_the_teardown_of_a_cancelled_view_gets_the_cancellation():
     assert ends == [anyio.get_cancelled_exc_class()]
 
 
+@pytest.mark.parametrize("end", ["accept", "close"])
+async def test_a_layer_may_do_something_else_than_a_refusal_from_inside(end, caplog):
+    app = App(__name__)
+
+    @app.websocket_middleware
+    async def instead(websocket, call_next):
+        await call_next(websocket)
+        await getattr(websocket, end)()
+
+    @app.websocket("/ws")
+    async def view(websocket):
+        return "no", 401
+
+    if end == "accept":
+        assert await close_code(app) == 1000
+    else:
+        assert (await denial(app)).status_code == 403
+    assert caplog.records == []
+
+
+async def test_a_proxy_of_a_websocket_that_has_ended_says_so():
+    app, copies = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view():
+        await websocket.accept()
+        copies.append(contextvars.copy_context())
+
+    assert await close_code(app) == 1000
+
+    with pytest.raises(RuntimeError, match="ended|over|copy_current_context"):
+        copies[0].run(lambda: websocket.path)
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 60}])
+async def test_a_websocket_is_gone_without_the_collector_when_it_has_ended(options):
+    app, held = App(__name__), []
+    scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "asgi": {"spec_version": "2.4"}}
+    messages = [{"type": "websocket.disconnect"}, {"type": "websocket.connect"}]
+
+    @app.websocket("/ws", **options)
+    async def view(websocket: WebSocket):
+        held.append(weakref.ref(websocket))
+        await websocket.accept()
+        async for _ in websocket:
+            pass
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message): ...
+
+    gc.disable()
+    try:
+        await app(scope, receive, send)
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
+
+
 async def test_a_hook_that_answers_refuses():
     app, seen = echoing(), []
 
@@ -972,6 +1479,26 @@ async def test_a_hook_that_answers_refuses():
     response = await denial(app)
 
     assert (response.status_code, response.text, seen) == (403, "not today", ["/ws"])
+
+
+async def test_a_url_value_preprocessor_sees_the_values_of_a_websocket_before_its_hooks():
+    app, seen = App(__name__), []
+
+    @app.url_value_preprocessor
+    def pull_language(endpoint, values):
+        g.language = values.pop("language")
+
+    @app.before_websocket
+    async def look():
+        seen.append(g.language)
+
+    @app.websocket("/<language>/ws")
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        seen.append(websocket.view_args)
+
+    assert await close_code(app, path="/de/ws") == 1000
+    assert seen == ["de", {}]
 
 
 async def test_the_handlers_of_the_router_answer_its_errors():
@@ -1063,15 +1590,39 @@ async def test_a_foreign_app_that_raises_is_answered_or_closed(accepts):
         await receive()
         if accepts:
             await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "so far"})
         raise ValueError
 
     app = App(__name__)
     app.mount("/in", foreign)
 
     if accepts:
-        assert await close_code(app, path="/in/x") == 1011
+        async with connect(app) as client, client.websocket("/in/x") as ws:
+            assert await ws.receive() == "so far"
+            with pytest.raises(WebSocketDisconnect) as closed:
+                await ws.receive()
+        assert closed.value.code == 1011
     else:
         assert (await denial(app, "/in/x")).status_code == 500
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+async def test_a_refusal_of_a_mounted_app_is_no_error_that_bubbles(accepts, caplog):
+    outer, inner = App("outer"), App("inner")
+
+    @inner.websocket("/ws")
+    async def view(websocket):
+        if accepts:
+            await websocket.accept()
+        abort(403)
+
+    outer.mount("/in", inner, errors="bubble")
+
+    if accepts:
+        assert await close_code(outer, path="/in/ws") == 1008
+    else:
+        assert (await denial(outer, "/in/ws")).status_code == 403
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("accepts", [False, True])
@@ -1117,6 +1668,43 @@ async def test_a_client_that_leaves_a_foreign_app_is_no_error(version, caplog):
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_foreign_app_raises_for_a_client_that_left_is_told_from_its_own_mistakes(fails, caplog):
+    app, codes = App(__name__), []
+
+    async def foreign(scope, receive, send):
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await send({"type": "websocket.send", "text": "x"})
+        except OSError:
+            if not fails:
+                raise
+        raise KeyError("its own")
+
+    @app.websocket_middleware
+    async def look(websocket, call_next):
+        try:
+            await call_next(websocket)
+        finally:
+            codes.append(websocket.close_code)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        if message["type"] == "websocket.send":
+            raise OSError("gone")
+
+    app.mount("/in", foreign)
+    scope = {"type": "websocket", "path": "/in/ws", "headers": [], "query_string": b"", "asgi": {"spec_version": "2.4"}}
+    await app(scope, receive, send)
+
+    assert codes == ([None] if fails else [1006])
+    assert len(caplog.records) == int(fails)
+
+
 @pytest.mark.parametrize(("type", "start"), [("http", "http.response.start"), ("websocket", "websocket.accept")])
 async def test_what_a_foreign_app_holds_is_gone_when_its_client_has_left(type, start):
     class Connection:
@@ -1142,10 +1730,35 @@ async def test_what_a_foreign_app_holds_is_gone_when_its_client_has_left(type, s
     gc.disable()
     try:
         await app(scope, receive, send)
+        # Before the collector is back: it begins with the next object.
+        assert [reference() for reference in held if reference() is not None] == []
     finally:
         gc.enable()
 
-    assert [reference() for reference in held if reference() is not None] == []
+
+@pytest.mark.parametrize("errors", ["own", "bubble"])
+async def test_what_a_broken_view_of_a_mounted_app_held_is_gone_when_it_is_over(errors, caplog):
+    caplog.set_level("CRITICAL", "microweb")  # A record keeps its traceback.
+    inner, outer, held = App("inner"), App("outer"), []
+
+    @inner.websocket("/ws")
+    async def view(websocket: WebSocket):
+        held.append(weakref.ref(websocket))
+        await websocket.accept()
+        raise ExceptionGroup("of a task group", [ValueError()])
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message): ...
+
+    outer.mount("/in", inner, errors=errors)
+    gc.disable()
+    try:
+        await outer({"type": "websocket", "path": "/in/ws", "headers": [], "query_string": b""}, receive, send)
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("errors", ["own", "bubble"])
@@ -1307,8 +1920,9 @@ async def test_a_session_that_is_first_touched_after_accept_can_be_read(stored):
             pass
         async with client.websocket("/late") as ws:
             assert await ws.receive_json() == {"visits": 1}
-            with pytest.raises(WebSocketDisconnect):
+            with pytest.raises(WebSocketDisconnect) as closed:
                 await ws.receive()
+    assert closed.value.code == 1011
 
 
 async def test_a_session_that_is_changed_before_a_refusal_is_saved_with_it():
@@ -1346,7 +1960,24 @@ async def test_a_mounted_apps_websocket_saves_the_outer_session_too():
         async with client.websocket("/in/ws") as ws:
             names = {line.partition("=")[0] for line in ws.headers.get_list("set-cookie")}
         assert (await client.get("/")).json() == {"outer": 1}
+        assert not {"content-type", "content-length", "vary"} & set(ws.headers)
     assert names == {"session", "inner"}
+
+
+async def test_the_outer_session_cannot_be_changed_when_a_mounted_app_has_accepted(caplog):
+    outer, inner = app_that_remembers(stored=False), echoing()
+
+    @outer.websocket_middleware
+    async def remember(websocket, call_next):
+        await call_next(websocket)
+        websocket.session["late"] = 1
+
+    outer.mount("/in", inner)
+
+    async with connect(outer) as client, client.websocket("/in/ws"):
+        pass
+
+    assert "or before a websocket's accept()" in caplog.text
 
 
 async def test_over_tls_the_cookie_of_a_websocket_is_secure():
@@ -1354,6 +1985,24 @@ async def test_over_tls_the_cookie_of_a_websocket_is_secure():
 
     async with connect(app, base_url="https://testserver") as client, client.websocket("/ws") as ws:
         assert "Secure" in ws.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(("scheme", "is_secure"), [("wss", True), ("https", True), ("ws", False)])
+async def test_a_proxy_may_say_https_of_a_websocket(scheme, is_secure):
+    app, seen = App(__name__), []
+
+    @app.websocket("/ws")
+    async def view(websocket: WebSocket):
+        seen.append(websocket.is_secure)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message): ...
+
+    await app({"type": "websocket", "path": "/ws", "scheme": scheme, "headers": [], "query_string": b""}, receive, send)
+
+    assert seen == [is_secure]
 
 
 async def test_a_session_that_is_too_large_refuses_the_websocket(caplog):

@@ -97,7 +97,7 @@ class Crossing:
     async def leave(self, subscription: Subscription) -> None:
         """As ``Channels.leave``."""
         passage = self._passages.pop(subscription, None)
-        if passage is not None and self._portal is not None:
+        if passage is not None and self._portal is not None:  # The channels may have been closed meanwhile.
             with CancelScope(shield=True):
                 await self._run(self._hub.leave, passage)
 

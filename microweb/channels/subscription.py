@@ -87,8 +87,6 @@ class Subscription:
 
     async def __anext__(self) -> Any:
         while not self._queue:
-            if self._overrun:
-                break
             self._check_alone()
             loop = None if in_trio() else _get_running_loop()
             if loop is None:
@@ -120,12 +118,12 @@ class Subscription:
         if not self._overrun:
             self._queue.append(message)
         waiting = self._waiting
-        if waiting is not None:
-            self._waiting = None
-            if not isinstance(waiting, Future):
-                waiting.set()
-            elif not waiting.done():  # Whoever waited may have been cancelled.
-                waiting.set_result(None)
+        if waiting is None:
+            return
+        if not isinstance(waiting, Future):
+            waiting.set()
+        elif not waiting.done():  # Whoever waited may have been told, or cancelled.
+            waiting.set_result(None)
 
     def _check_alone(self) -> None:
         """Refuse to wait for what would never come.

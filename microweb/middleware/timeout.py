@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from microweb import Request, Response, SetupError
 from microweb.errors import GatewayTimeout
@@ -32,8 +33,10 @@ class Timeout:
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """The answer, if it comes in time."""
-        from anyio import move_on_after
+        from anyio import CancelScope, current_time
 
-        with move_on_after(self.seconds):
+        with CancelScope() as scope:
+            # asyncio keeps a cancelled timer until its time has come, and its context: not that with the request.
+            Context().run(setattr, scope, "deadline", current_time() + self.seconds)
             return await call_next(request)
         raise GatewayTimeout(f"No answer within {self.seconds:g} seconds.")

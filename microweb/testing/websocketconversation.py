@@ -29,6 +29,15 @@ class WebSocketConversation(Connection):
         self.where = f"websocket {scope.get('path')}"
         self.handshake = "none"
         self.disconnected = False
+        self.refused = False
+
+    async def send(self, message: Message) -> None:
+        """Check, and notice when the server says that the client is gone."""
+        try:
+            await super().send(message)
+        except OSError:
+            self.refused = True
+            raise
 
     def check_scope(self) -> None:
         """Check the offered subprotocols too; a websocket's scope may leave out more than a request's."""
@@ -45,8 +54,8 @@ class WebSocketConversation(Connection):
             self.app_fault("receive() was called after websocket.disconnect")
 
     def check_end(self) -> None:
-        """A handshake must be answered; a websocket left open is closed by the server with 1000."""
-        if self.handshake in ("none", "connecting", "denying") and not self.disconnected:
+        """A handshake must be answered, unless nobody is left; an open websocket is closed by the server with 1000."""
+        if self.handshake in ("none", "connecting", "denying") and not (self.disconnected or self.refused):
             self.app_fault("the app returned without answering the handshake")
 
     def received_websocket_connect(self, message: Message) -> None:

@@ -1,7 +1,9 @@
+import contextlib
+
 import pytest
 
-from microweb.testing import LintError
-from tests.testing.scripts import ACCEPT, CONNECT, RECEIVE, START, check, websocket_scope
+from microweb.testing import Lint, LintError
+from tests.testing.scripts import ACCEPT, CONNECT, RECEIVE, START, Server, check, websocket_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +105,20 @@ async def test_nothing_is_received_after_the_disconnect():
 
     with pytest.raises(LintError, match=r"after websocket\.disconnect"):
         await check(websocket_scope(), RECEIVE, RECEIVE, RECEIVE, server=server)
+
+
+async def test_a_denial_needs_no_end_when_the_client_is_gone():
+    class Gone(Server):
+        async def send(self, message):
+            raise OSError
+
+    async def app(scope, receive, send):
+        with contextlib.suppress(OSError):
+            await send(DENY)
+
+    server = Gone()
+
+    await Lint(app)(websocket_scope(extensions={"websocket.http.response": {}}), server.receive, server.send)
 
 
 async def test_a_handshake_needs_no_answer_after_the_disconnect():
