@@ -19,18 +19,17 @@ from microweb.proxies import (
     url_for,
     websocket,
 )
-from microweb.redirects import is_safe_redirect
 from microweb.requests import Request, SyncRequest
 from microweb.responses import JSONResponse, Response, jsonify, redirect
 from microweb.router import Router
 from microweb.streaming import StreamingResponse
-from microweb.url import URL
 
 if TYPE_CHECKING:
     from microweb.events import Event, EventStream
     from microweb.filenames import secure_filename
     from microweb.files import FileResponse
     from microweb.flashing import flash, get_flashed_messages
+    from microweb.redirects import is_safe_redirect
     from microweb.representations import MessagePack, Representation
     from microweb.sendfile import send_file, send_from_directory
     from microweb.static import StaticFiles
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         stream_template_string,
     )
     from microweb.uploads import SyncUploadFile, UploadFile
+    from microweb.url import URL
     from microweb.views import MethodView
     from microweb.websockets import WebSocket
 
@@ -109,10 +109,12 @@ LAZY = {
     "Representation": "representations",
     "StaticFiles": "static",
     "SyncUploadFile": "uploads",
+    "URL": "url",
     "UploadFile": "uploads",
     "WebSocket": "websockets",
     "flash": "flashing",
     "get_flashed_messages": "flashing",
+    "is_safe_redirect": "redirects",
     "render_template": "templating",
     "render_template_string": "templating",
     "stream_template": "templating",

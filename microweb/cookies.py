@@ -11,7 +11,6 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from microweb.conditional import http_date
 from microweb.grammar import Grammar
 from microweb.headers import encode_name
 from microweb.multidict import MultiDict
@@ -133,8 +132,12 @@ def dump_cookie(
     if domain:
         domain = _check_domain(domain)
         parts.append(f"Domain={domain}")
-    if expires is not None:
-        parts.append(f"Expires={_check_text(expires) if isinstance(expires, str) else http_date(expires)}")
+    if isinstance(expires, str):
+        parts.append(f"Expires={_check_text(expires)}")
+    elif expires is not None:
+        from microweb.conditional import http_date
+
+        parts.append(f"Expires={http_date(expires)}")
     if max_age is not None:
         lifetime: Any = max_age
         if not isinstance(lifetime, int | float):

@@ -21,13 +21,13 @@ from microweb.mediatype import parse_media_type
 from microweb.multidict import MultiDict
 from microweb.querystring import parse_query
 from microweb.quoting import PATH, quote_again, quote_path, quote_query, quote_raw_path, raw_is_other, unquote
-from microweb.url import URL
 
 if TYPE_CHECKING:
     from microweb.app import App
     from microweb.limits import Limits
     from microweb.registrations import Route
     from microweb.sessions import Session
+    from microweb.url import URL
     from microweb.workers import Worker
 
 __all__ = ["Authorization", "Incoming", "below_root"]
@@ -237,6 +237,8 @@ class Incoming:
             BadRequest: the Host header is malformed.
         """
         if self._url is None:
+            from microweb.url import URL
+
             query = quote_query(self.query_string)
             path = quote_whole_path(self.root_path, self.scope["path"], self.scope.get("raw_path"))
             if not path.startswith("/"):
@@ -258,11 +260,15 @@ class Incoming:
     @property
     def host_url(self) -> URL:
         """Scheme and host with a slash: ``"https://example.org/"``."""
+        from microweb.url import URL
+
         return URL(f"{self.scheme}://{self.host}/")
 
     @property
     def url_root(self) -> URL:
         """The URL that the app is served under, with a slash at its end."""
+        from microweb.url import URL
+
         return URL(f"{self.scheme}://{self.host}{self.quoted_root()}/")
 
     @property

@@ -47,7 +47,6 @@ from microweb.loops import (
     without_cancellation,
 )
 from microweb.shutdownevent import ShutdownEvent
-from microweb.stopsignals import StopSignals
 
 if TYPE_CHECKING:
     import anyio
@@ -136,6 +135,8 @@ class Lifespan:
             return
         run.holders += 1
         try:
+            from microweb.stopsignals import StopSignals
+
             with StopSignals(partial(self._begin_shutdown, run)):
                 await run.wait_until_started()
                 if run.state is not state:

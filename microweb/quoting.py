@@ -40,13 +40,17 @@ AUTHORITY = SEGMENT + b"[]"
 PARAMETER = UNRESERVED + b"!$'()*,/:;?@"
 """What a name or value in a query keeps: no ``& = + #``, which mean something there."""
 
-ESCAPES = [f"%{byte:02X}" for byte in range(256)]
-BYTES_BY_HEX = {
-    (high + low).encode(): bytes((int(high + low, 16),))
-    for high in "0123456789abcdefABCDEF"
-    for low in "0123456789abcdefABCDEF"
-}
+ESCAPES: list[str] = []
+"""How each byte is escaped; filled at first need, for an import would wait for it."""
+BYTES_BY_HEX: dict[bytes, bytes] = {}
+"""The byte of two hexadecimal digits in any case; filled likewise."""
 STRAY_PERCENT = r"%(?![0-9A-Fa-f]{2})"
+
+
+def fill_tables() -> None:
+    ESCAPES[:] = [f"%{byte:02X}" for byte in range(256)]
+    digits = "0123456789abcdefABCDEF"
+    BYTES_BY_HEX.update({(high + low).encode(): bytes((int(high + low, 16),)) for high in digits for low in digits})
 
 
 def to_utf8(text: str) -> bytes:
@@ -70,6 +74,8 @@ def quote_bytes(data: bytes, safe: bytes) -> str:
 
 
 def escape(data: bytes, safe: bytes) -> str:
+    if not ESCAPES:
+        fill_tables()
     return "".join([chr(byte) if byte in safe else ESCAPES[byte] for byte in data])
 
 
@@ -116,6 +122,8 @@ def unquote(value: str | bytes) -> str:
         value = to_utf8(value)
     elif b"%" not in value:
         return value.decode("utf-8", "replace")
+    if not BYTES_BY_HEX:
+        fill_tables()
     first, *rest = value.split(b"%")
     pieces = [first]
     for piece in rest:

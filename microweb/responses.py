@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from microweb import json
 from microweb.absences import OF_A_RESPONSE, without
 from microweb.asgi import Message, RawHeaders, Send
-from microweb.conditional import evaluate, generate_etag, http_date, parse_date, quote_etag
 from microweb.cookies import dump_cookie
 from microweb.errors import ClientDisconnect
 from microweb.framing import (
@@ -32,7 +31,6 @@ from microweb.framing import (
 from microweb.headers import Headers, encode_value
 from microweb.incoming import Incoming
 from microweb.mediatype import with_charset
-from microweb.redirects import location
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -205,6 +203,8 @@ class Response:
         if value is None:
             self.headers.remove("location")
         else:
+            from microweb.redirects import location
+
             self.headers["location"] = location(value)
 
     @property
@@ -305,16 +305,22 @@ class Response:
         Raises:
             ValueError: there are quotes, spaces or control characters in it.
         """
+        from microweb.conditional import quote_etag
+
         self.headers["etag"] = quote_etag(etag, weak=weak)
 
     def add_etag(self, *, overwrite: bool = False, weak: bool = False) -> None:
         """Set the ETag header from the body's bytes, unless there is one already."""
         if overwrite or "etag" not in self.headers:
+            from microweb.conditional import generate_etag
+
             self.set_etag(generate_etag(self._body), weak)
 
     @property
     def last_modified(self) -> datetime | None:
         """The Last-Modified header as a time in UTC; set it with a ``datetime``. None for none."""
+        from microweb.conditional import parse_date
+
         value = self.headers.get("last-modified")
         return parse_date(value) if value else None
 
@@ -323,6 +329,8 @@ class Response:
         if value is None:
             self.headers.remove("last-modified")
         else:
+            from microweb.conditional import http_date
+
             self.headers["last-modified"] = http_date(value)
 
     def make_conditional(self, request: Incoming) -> Response:
@@ -332,6 +340,8 @@ class Response:
         """
         if not 200 <= self._status < 300:
             return self
+        from microweb.conditional import evaluate
+
         asked = request.headers
         verdict = evaluate(
             request.scope["method"],
@@ -501,8 +511,11 @@ def redirect(
     status = status if code is None else code
     if status not in (300, 301, 302, 303, 305, 307, 308):
         raise ValueError(f"a redirect has status 300 to 303, 305, 307 or 308, not {status!r}")
-    address = location(target)
     from markupsafe import escape
+
+    from microweb.redirects import location
+
+    address = location(target)
 
     page = f'<!doctype html>\n<title>Redirecting</title>\n<p>See <a href="{escape(address)}">{escape(address)}</a>.\n'
     response = Response(page, status, headers)

@@ -12,7 +12,7 @@ it. Its other attributes are made by ``finish``; no node changes after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from microweb.converters import NO_MATCH, Convert, IntConverter, StringConverter
 from microweb.patterns import HostPattern, Pattern, Segment, Tail
@@ -39,18 +39,32 @@ WEBSOCKET = "websocket"
 """The one method of a websocket route, in trees of their own, where no HTTP method is looked up."""
 
 
-class Rule(NamedTuple, Generic[T, Owner]):
+class Rule(Generic[T, Owner]):
     """One entry of the table, as it was added; ``methods`` is None for a websocket route and a mount."""
 
-    kind: Literal["http", "websocket", "mount"]
-    pattern: Pattern
-    target: T
-    methods: frozenset[str] | None
-    owner: Owner
-    place: str
-    host: HostPattern | None
-    strict_slashes: bool
-    defaults: Mapping[str, Any] | None
+    __slots__ = ("defaults", "host", "kind", "methods", "owner", "pattern", "place", "strict_slashes", "target")
+
+    def __init__(
+        self,
+        kind: Literal["http", "websocket", "mount"],
+        pattern: Pattern,
+        target: T,
+        methods: frozenset[str] | None,
+        owner: Owner,
+        place: str,
+        host: HostPattern | None,
+        strict_slashes: bool,
+        defaults: Mapping[str, Any] | None,
+    ) -> None:
+        self.kind: Literal["http", "websocket", "mount"] = kind
+        self.pattern = pattern
+        self.target = target
+        self.methods = methods
+        self.owner = owner
+        self.place = place
+        self.host = host
+        self.strict_slashes = strict_slashes
+        self.defaults = defaults
 
 
 class Entry(Generic[T]):
