@@ -241,8 +241,9 @@ class Request(HTTPIncoming):
             if type is None and json.decode_any is not None:
                 # PERF(walk.echo): as `json.loads`, which finds the words for what is wrong. So short a text with
                 # so few arrays is not too deep: a level of array takes two bytes, one of object five (`check_depth`).
-                if len(body) > max_depth * 2 and (
-                    len(body) > max_depth * 4 or len(body) - len(body.replace(b"[", b"")) > max_depth // 3
+                size = len(body)
+                if size > max_depth * 2 and (
+                    size > max_depth * 4 or (size - len(body.replace(b"[", b""))) * 3 > max_depth
                 ):
                     json.check_depth(body, max_depth)
                 try:
