@@ -98,13 +98,14 @@ class Connection:
             return self.cached
         if self._reader:
             return await self._read_again(reader)
-        self._reader = reader
         if declared is None:
             declared, coding = find_body_headers(self._headers)
             if coding is not None:
+                self._reader = reader
                 return await self._read_coded(declared, coding)
         if declared is not None and len(declared) > 4:
-            self.check_declared(declared)
+            self.check_declared(declared)  # Refused so, nobody has taken it: the next reader is told the same.
+        self._reader = reader
         if not (self._busy or self._held or self.disconnected) and _get_running_loop() is not None:
             # PERF(walk.echo): nearly every body is there at once, in one message: its receive() is stepped by
             # hand, so that neither a timer nor a lock is needed. What suspends goes the long way round.
@@ -171,16 +172,16 @@ class Connection:
         """
         if self.cached is not None:
             return self._chunks({"type": "http.request", "body": self.cached})
+        if self._refusal is not None:
+            raise again(self._refusal)
         if self._reader:
             raise RuntimeError(self._taken_twice(reader))
-        self._reader = reader
         declared, coding = find_body_headers(self._headers)
         if declared is not None:
             self.check_declared(declared)
+        decoder = None if coding is None else self._make_decoder(coding)
+        self._reader = reader
         chunks = self._chunks(None)
-        if coding is None:
-            return chunks
-        decoder = self._make_decoder(coding)
         return chunks if decoder is None else self._decoded(chunks, decoder)
 
     async def receive(self, timeout: float | None = None) -> Message:

@@ -84,7 +84,9 @@ class LifespanState:
         if self._around is self._runtime:
             self._shared.update(given)
         else:
-            self._own.update(add_missing(self._shared, given))
+            add_missing(self._shared, given)
+            seen = self.state  # Apps in between may have something else under a name than all apps share.
+            self._own.update({name: value for name, value in given.items() if seen.get(name) is not value})
 
     def add_inner(self, app: object, inner: LifespanState) -> None:
         """Note a microweb app that is mounted in this one, and the state that it fills itself."""

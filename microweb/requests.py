@@ -42,7 +42,7 @@ class HTTPIncoming(Incoming):
     _connection: Connection | None = None
     _json_value: Any = None
     _whole_body: bytes | None = None
-    """The body, where it was read without a ``Connection``; nothing, once there is one."""
+    """The body, where it was read without a ``Connection``; ``b""`` once there is one, which is asked then."""
     _form: Form | None = None
     _read_form_of: ClassVar[Callable[[HTTPIncoming], Coroutine[Any, Any, Form]] | None] = None
     _run_sync: Callable[..., Any] | None = None

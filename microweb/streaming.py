@@ -234,6 +234,10 @@ class StreamingResponse(Response):
         raw = None if self.encodes_bytes and iterable is self._first_iterable else bytes
         try:
             await pump(request, body, send, raw, self.encode, ends=False)
+        except BaseException:
+            # Left in the middle it ends as it would by itself: before what it has opened on its way.
+            (self._inner or request).on_close(self.close)
+            raise
         finally:
             if body is not iterable:
                 await close_iterable(body)
@@ -284,7 +288,8 @@ def make_stream(generate: Callable[[Any], AsyncGenerator[Any, None]]) -> Stream:
                 del waiting_for  # It may hold the error of the body, whose traceback holds this frame.
                 await rest_until_disconnect(request, rest)
         except BaseException:
-            request.on_close(body.aclose)  # Within the shield of the request's end.
+            # Within the shield of the request's end, and there before what the body has opened on its way.
+            request.on_close(body.aclose)
             raise
 
     return stream
@@ -315,7 +320,7 @@ async def pump(
                 break
             else:
                 await take_turn()
-                turn = repeat(None, TURN)
+                turn = repeat(None, TURN - 1)  # This chunk is one of them.
             message = blank.copy()
             try:
                 message["body"] = chunk

@@ -190,6 +190,18 @@ async def test_of_two_lifespans_of_one_app_the_later_has_the_name():
     assert seen == ["the later of outer", "the later of inner"]
 
 
+async def test_an_app_has_what_it_yields_where_an_app_beside_it_yields_the_same_and_one_around_it_something_else():
+    app, around = App("outer"), make_app_with_state("around")
+    app.mount("/beside", make_app_with_state("the same"))
+    app.mount("/around", around)
+    around.mount("/inner", make_app_with_state("the same"))
+
+    async with Client(app) as client:
+        seen = [(await client.get(path)).text for path in ("/beside/", "/around/", "/around/inner/")]
+
+    assert seen == ["the same", "around", "the same"]
+
+
 @pytest.mark.parametrize("lifespan", [True, False])
 async def test_an_app_that_was_mounted_has_a_state_of_its_own_when_it_is_served_alone(lifespan):
     app, inner = make_app_with_state("outer"), make_app_with_state("inner")

@@ -25,6 +25,7 @@ from microweb import (
     render_template_string,
     request,
 )
+from microweb.errors import RequestEntityTooLarge
 from microweb.incoming import Authorization
 from microweb.testing import Client
 
@@ -341,6 +342,39 @@ async def test_the_limit_is_counted_on_the_stream(path):
 
     assert (declared.status_code, chunked.status_code) == (413, 413)
     assert "MAX_CONTENT_LENGTH" in declared.text
+
+
+@pytest.mark.parametrize("first", ["json", "stream"])
+async def test_a_body_that_is_declared_too_large_is_refused_to_each_who_reads_it(first):
+    app = App(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 10
+
+    @app.before_request
+    async def look(request: Request):
+        with pytest.raises(RequestEntityTooLarge):
+            await (request.json() if first == "json" else anext(request.stream()))
+
+    @app.post("/")
+    async def view(request: Request):
+        return await request.body()
+
+    assert (await post(app, "/", b"1" * 10000)).status_code == 413
+
+
+async def test_a_body_that_came_out_too_large_is_refused_to_who_would_stream_it():
+    app = App(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 10
+
+    @app.before_request
+    async def look(request: Request):
+        with pytest.raises(RequestEntityTooLarge):
+            await request.json()
+
+    @app.post("/")
+    async def view(request: Request):
+        return [len(chunk) async for chunk in request.stream()]
+
+    assert (await post(app, "/", chunks(b"123456", b"123456"))).status_code == 413
 
 
 async def test_a_route_may_have_a_limit_of_its_own():

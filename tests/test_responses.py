@@ -20,6 +20,7 @@ from microweb import (
     Request,
     Response,
     StreamingResponse,
+    current_app,
     g,
     jsonify,
     make_response,
@@ -531,6 +532,40 @@ async def test_a_generator_is_closed_before_teardown_sent_or_not(kind, method):
 
     # A generator that never began has nothing to close: its finally does not run.
     assert events == (["closed", "teardown"] if method == "GET" else ["teardown"])
+
+
+@pytest.mark.parametrize("around", ["nothing", "a layer", "an app"])
+async def test_a_generator_that_is_left_in_the_middle_is_closed_before_what_it_has_opened(around):
+    app, outer, events = App("inner"), App("outer"), []
+
+    @app.get("/")
+    async def view(request: Request):
+        async def close():
+            events.append("opened is closed")
+
+        request.on_close(close)
+        try:
+            yield "x"
+        finally:
+            events.append(f"body is closed in {current_app.import_name}")
+
+    if around == "a layer":
+
+        @app.middleware
+        async def layer(request, call_next):
+            return await call_next(request)
+
+    outer.mount("/inner", app)
+    served, path = (outer, "/inner/") if around == "an app" else (app, "/")
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError("the client left")
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}, "method": "GET", "path": path, "headers": []}
+    await served(scope, None, send)
+
+    assert events == ["body is closed in inner", "opened is closed"]
 
 
 async def test_a_generator_that_a_layer_replaced_is_closed():
