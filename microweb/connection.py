@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from microweb.contentcoding import Decoder
 
-__all__ = ["Answer", "Connection", "give_back", "resume", "within"]
+__all__ = ["Answer", "Connection", "give_back", "resume"]
 
 T = TypeVar("T")
 DISCONNECT: Message = {"type": "http.disconnect"}

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -104,8 +105,9 @@ class FileWatch:
         return {path for path in seen.keys() | before.keys() if seen.get(path) != before.get(path)}
 
     def _written_since(self, seen: dict[str, tuple[int, int]]) -> set[str]:
-        """Which of these files were written after the watch was made."""
-        return {path for path, (written_at, _) in seen.items() if written_at > self._made_at}
+        """Which of these files were written after the watch was made. A time that is yet to come says nothing."""
+        now = time.time_ns()
+        return {path for path, (written_at, _) in seen.items() if self._made_at < written_at <= now}
 
     def _look(self) -> dict[str, tuple[int, int]]:
         """The time and size of every file that counts."""
@@ -119,8 +121,9 @@ class FileWatch:
                             if not is_ignored(entry.name):
                                 waiting.append(entry.path)
                         elif self.accepts(entry.path):
-                            status = entry.stat()
-                            seen[entry.path] = (status.st_mtime_ns, status.st_size)
+                            with suppress(OSError):  # A link may lead nowhere, and what is beside it counts.
+                                status = entry.stat()
+                                seen[entry.path] = (status.st_mtime_ns, status.st_size)
             except OSError:
                 continue  # It went away meanwhile, or is not ours to read.
         return seen

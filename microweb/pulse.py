@@ -154,11 +154,26 @@ async def run_beside_pings(
 
 async def keep_alive(line: Line, seconds: float, shutting_down: ShutdownEvent) -> None:
     """Send a ping whenever nothing was sent for a while, until a moment after the app begins to shut down."""
-    from anyio import move_on_after, sleep
+    # Beside each other: a client that takes no ping keeps no stream from its end.
+    await run_until(partial(wait_farewell, shutting_down), partial(ping_on, line, seconds))
 
-    while not shutting_down.is_set():
-        with move_on_after(line.last_used + seconds - monotonic()):
-            await shutting_down.wait()
-        if monotonic() - line.last_used >= seconds:
-            await line.ping()
+
+async def wait_farewell(shutting_down: ShutdownEvent) -> None:
+    """Wait until a moment after the app begins to shut down."""
+    from anyio import sleep
+
+    await shutting_down.wait()
     await sleep(FAREWELL)
+
+
+async def ping_on(line: Line, seconds: float) -> None:
+    """Send a ping whenever nothing was sent for a while, for ever."""
+    from anyio import sleep
+
+    rest = seconds
+    while True:
+        await sleep(rest)
+        rest = line.last_used + seconds - monotonic()
+        if rest <= 0:
+            await line.ping()
+            rest = seconds

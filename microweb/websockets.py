@@ -11,6 +11,7 @@ State, and what the methods do in it::
 
 from __future__ import annotations
 
+from contextvars import Context
 from functools import partial
 from sys import maxsize
 from typing import Any, Literal, NoReturn, Self, TypeVar, overload
@@ -18,8 +19,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar, overload
 from microweb import json
 from microweb.absences import OF_A_WEBSOCKET, without
 from microweb.asgi import Message, RawHeaders, Receive, Scope, Send
-from microweb.connection import within
-from microweb.errors import RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType, WebSocketDisconnect
+from microweb.errors import RequestEntityTooLarge, UnsupportedMediaType, WebSocketDisconnect
 from microweb.headers import Headers
 from microweb.incoming import Incoming
 from microweb.requests import Request
@@ -340,10 +340,16 @@ class WebSocket(Incoming):
     # The state -----------------------------------------------------------------------------------
 
     async def _receive_within(self, receive: Receive, seconds: float) -> Message:
-        try:
-            return await within(receive(), seconds)
-        except RequestTimeout:
-            await self.close(1001, f"nothing came for {seconds:g} seconds")
+        if self.state_of_connection != "open":
+            return await receive()  # What is waited for while the handshake is refused is its end.
+        from anyio import CancelScope, current_time
+
+        # Not asyncio's timeout: that throws away a message that has come in the same turn of the loop.
+        with CancelScope() as scope:
+            # asyncio keeps a cancelled timer until its time has come, and its context: not that with the request.
+            Context().run(setattr, scope, "deadline", current_time() + seconds)
+            return await receive()
+        await self.close(1001, f"nothing came for {seconds:g} seconds")
         return {"type": "websocket.disconnect"}
 
     async def _pass(self, message: Message) -> None:

@@ -439,6 +439,55 @@ async def test_a_client_that_is_too_slow_for_one_ping_gets_no_other_meanwhile():
     assert sent.count(b": ping\n\n") < 5
 
 
+async def test_a_client_that_takes_no_ping_keeps_no_stream_from_its_end_at_the_shutdown():
+    app, pinging, closed = App(__name__), anyio.Event(), []
+
+    @app.get("/")
+    async def view():
+        async def items():
+            try:
+                yield "first"
+                await anyio.sleep_forever()
+            finally:
+                closed.append(True)
+
+        return EventStream(items(), ping=0.01)
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    async def send(message):
+        if message.get("body") == b": ping\n\n":
+            pinging.set()
+            await anyio.sleep_forever()
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, {**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+            await pinging.wait()
+            app.shutting_down.set()
+
+    assert closed == [True]
+
+
+async def test_a_ping_that_the_server_refuses_is_not_tried_again_at_once():
+    pings = []
+
+    async def items():
+        await anyio.sleep(0.1)  # ten pings are due
+        yield "late"
+
+    async def send(message):
+        if message.get("body") == b": ping\n\n":
+            pings.append(message)
+            raise OSError
+
+    await drive(items, send)
+
+    assert 1 <= len(pings) <= 20
+
+
 async def test_nothing_is_sent_behind_the_end_that_a_client_is_slow_to_take():
     ends = []
 
@@ -617,10 +666,10 @@ async def test_nothing_more_is_sent_to_a_client_that_left_whoever_says_so(is_tol
 
 async def test_no_pings_are_sent_while_something_happens():
     async def items():
-        for number in range(4):
-            await anyio.sleep(0.3)
+        for number in range(12):
+            await anyio.sleep(0.1)
             yield str(number)
 
-    response = await fetch(items, ping=0.6)
+    response = await fetch(items, ping=1.0)
 
     assert ": ping" not in response.text

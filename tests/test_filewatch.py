@@ -56,11 +56,27 @@ def test_what_was_written_before_the_watch_had_begun_is_told_once(tmp_path, poll
     write(tmp_path / "old.py", "old")
     watch = FileWatch([tmp_path], polls=polls)
     new = write(tmp_path / "new.py", "new")
-    # The system's clock for files is some milliseconds behind.
-    os.utime(new, ns=(time.time_ns() + 10**9,) * 2)
+    os.utime(new, ns=(time.time_ns(),) * 2)  # The system's clock for files is some milliseconds behind.
 
     assert watch.wait() == {str(new)}
     assert watch.wait() == set()
+
+
+def test_a_file_whose_time_is_ahead_was_not_written_meanwhile(tmp_path, polls):
+    path = write(tmp_path / "app.py", "from a machine with another clock")
+    os.utime(path, (time.time() + 3600,) * 2)
+
+    assert FileWatch([tmp_path], polls=polls).wait() == set()
+
+
+def test_a_link_that_leads_nowhere_hides_nothing_beside_it(tmp_path):
+    for number in range(20):
+        (tmp_path / f"broken{number}.py").symlink_to("nowhere")
+    watch = FileWatch([tmp_path], polls=True)
+    new = write(tmp_path / "new.py", "new")
+    os.utime(new, ns=(time.time_ns(),) * 2)
+
+    assert watch.wait() == {str(new)}
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Websockets: the handshake, messages, closing, hooks, errors and mounts, on both event loops."""
 
+import asyncio
 import contextlib
 import contextvars
 import gc
 import logging
+import time
 import weakref
 from dataclasses import dataclass
 from typing import Annotated
@@ -82,8 +84,8 @@ async def close_code(app, *messages, path="/ws"):
     return closed.value.code
 
 
-async def denial(app, path="/ws", **options):
-    async with connect(app) as client:
+async def denial(app, path="/ws", spec_version="2.5", **options):
+    async with connect(app, spec_version=spec_version) as client:
         with pytest.raises(WebSocketDenied) as denied:
             async with client.websocket(path, **options):
                 pass
@@ -266,6 +268,31 @@ async def test_an_idle_client_is_closed_with_1001_and_the_reason():
             await ws.receive()
 
     assert (closed.value.code, closed.value.reason) == (1001, "nothing came for 0.02 seconds")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_message_that_comes_as_the_time_is_up_is_not_lost():
+    app, seen, messages = App(__name__), [], asyncio.Queue()
+
+    @app.websocket("/ws", timeout=0.1)
+    async def view(websocket: WebSocket):
+        await websocket.accept()
+        async for message in websocket:
+            seen.append(message)
+        seen.append(websocket.close_code)
+
+    async def send(message): ...
+
+    messages.put_nowait({"type": "websocket.connect"})
+    scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": [], "asgi": {"spec_version": "2.4"}}
+    task = asyncio.create_task(app(scope, messages.get, send))
+    await anyio.wait_all_tasks_blocked()
+    # The loop stands still until both are due, and comes to them in the same turn.
+    asyncio.get_running_loop().call_later(0.05, messages.put_nowait, {"type": "websocket.receive", "text": "late"})
+    time.sleep(0.2)
+    await task
+
+    assert seen == ["late", 1001]
 
 
 async def test_whatever_is_text_or_bytes_may_be_sent():
@@ -491,6 +518,19 @@ async def test_a_denial_may_be_a_stream_and_is_closed():
 
     assert (await denial(app)).text == "ab"
     assert closed == [True]
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+async def test_a_denial_may_take_longer_than_a_client_may_be_silent(version):
+    app = App(__name__)
+
+    @app.websocket("/ws", timeout=0.02)
+    async def view():
+        yield "a"
+        await anyio.sleep(0.1)
+        yield "b"
+
+    assert (await denial(app, spec_version=version)).text == "ab"
 
 
 async def test_an_error_before_a_refusal_has_begun_is_answered_by_the_error_handlers(tmp_path):

@@ -185,9 +185,11 @@ def check_file(module: ModuleType, name: str) -> None:
     path = Path(name).resolve()
     if path.is_dir():
         path /= "__init__.py"
-    if module.__file__ is not None and Path(module.__file__).resolve() != path:
+    file = getattr(module, "__file__", "")
+    if file is not None and Path(file).resolve() != path:
         raise DiscoveryError(
-            f"{name!r} cannot be imported: {module.__name__!r} is {module.__file__} already; give the file another name"
+            f"{name!r} cannot be imported: {module.__name__!r} is {place_of(module)} already; "
+            "give the file another name"
         )
 
 
@@ -350,8 +352,9 @@ def missing(module: ModuleType, name: str) -> DiscoveryError:
 
 
 def place_of(module: ModuleType) -> str:
-    """The file of a module; a folder may be imported without one."""
-    return module.__file__ or "a folder without __init__.py"
+    """The file of a module; a folder may be imported without one, and some of Python's own have none."""
+    file: str | None = getattr(module, "__file__", "built into Python")
+    return file or "a folder without __init__.py"
 
 
 def wrong_type(where: str, found: Any) -> DiscoveryError:

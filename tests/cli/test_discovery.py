@@ -40,6 +40,19 @@ def test_a_file_under_a_name_that_is_taken_is_not_confused_with_the_other(projec
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("time.py", "'time.py' cannot be imported: 'time' is built into Python already; give the file another name"),
+        ("time", "'time' (built into Python) has no app: none of its names is a microweb.App"),
+    ],
+)
+def test_a_module_that_is_built_into_python_is_told_from_a_file_of_that_name(project, name, sentence):
+    project.write("time.py", APP)
+
+    assert sentence in failure(name).message
+
+
 def test_the_working_directory_comes_before_the_rest_of_the_path(project):
     project.write("app.py", APP)
     project.write("elsewhere/app.py", "raise LookupError")
