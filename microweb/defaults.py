@@ -8,6 +8,7 @@ they convert.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_origin
 
 from microweb.structs import LISTS, MAPPINGS, choices, find_fields, is_row, is_struct
@@ -94,6 +95,11 @@ ITEMS = LISTS | MAPPINGS
 
 def find_class_defaults(kind: Any) -> dict[str, Any]:
     """The fields of a dataclass whose default is an attribute of the class, by name."""
-    if not hasattr(kind, "__dataclass_fields__") or "__slots__" in kind.__dict__:
+    if not is_dataclass(kind) or "__slots__" in kind.__dict__:
         return {}
-    return {name: getattr(kind, name) for name in kind.__dataclass_fields__ if hasattr(kind, name)}
+    # Not those of a base with slots: there the class has the slot in the default's place.
+    return {
+        field.name: field.default
+        for field in fields(kind)
+        if field.default is not MISSING and getattr(kind, field.name, MISSING) is field.default
+    }

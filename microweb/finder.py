@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from microweb.asgi import Scope
 from microweb.assembly import Placement, Target
-from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge
+from microweb.errors import BadRequest, HTTPException, RequestHeaderFieldsTooLarge, RequestURITooLarge, SetupError
 from microweb.hosts import parse_host, write_idna
 from microweb.incoming import below_root
 from microweb.limits import Limits
@@ -59,7 +59,8 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
         if root:
             path, raw_path = below_root(root, path, raw_path)
         try:
-            return match(scope["method"], path, raw_path, find_host(scope) if uses_hosts else None)
+            # As guards see it: a converter that takes an empty text would make the two forms differ.
+            return match(scope["method"], path or "/", raw_path, find_host(scope) if uses_hosts else None)
         except AbsoluteTarget:
             return find_absolute(scope)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
@@ -88,7 +89,7 @@ def make_finder(table: RouteTable[Target, Placement], limits: Limits, refusals: 
             if answer is not None:
                 return answer
         try:
-            return descend(method, path)
+            return descend(method, path or "/")
         except AbsoluteTarget:
             return find_absolute(scope)
         except Exception as error:  # noqa: BLE001 - from a converter of the program's own
@@ -191,7 +192,14 @@ def make_host_check(trusted: Collection[str]) -> Callable[[Scope], bool]:
 
 
 def read_entry(entry: str) -> str:
-    """The host of an entry as Host headers write it; an IPv6 address may stand without its brackets."""
-    written = entry if entry.isascii() else write_idna(entry)
+    """The host of an entry as Host headers write it; an IPv6 address may stand without its brackets.
+
+    Raises:
+        SetupError: it is beyond ASCII and no host name.
+    """
+    try:
+        written = entry if entry.isascii() else write_idna(entry)
+    except ValueError as error:
+        raise SetupError(f"TRUSTED_HOSTS: {error}") from None
     found = parse_host(written)
     return written if found is None else found[0]

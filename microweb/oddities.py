@@ -14,7 +14,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -65,11 +65,20 @@ def refuse_oddities(read: Callable[[Any], Any], hint: Any, *, strict: bool) -> C
                 raise
             expected = "Expected a finite number" if "NaN" in said else "Expected values that a set can hold"
             raise msgspec.ValidationError(expected) from None
-        if is_odd is not None and is_odd(value):
+        if is_odd is not None and may_name_one(data) and is_odd(value):
             raise msgspec.ValidationError("Expected a finite number")
         return value
 
     return read_plain
+
+
+def may_name_one(data: Any) -> bool:
+    """Whether NaN or an infinity may be in ``data``: in JSON only where a text names one."""
+    if not isinstance(data, bytes):
+        return True
+    # To look costs a small part of the test. A letter may be escaped, and a Decimal passes over underscores.
+    text = data.lower().replace(b"_", b"")
+    return b"nan" in text or b"inf" in text or b"\\" in text
 
 
 def find_tests(hint: Any, strict: bool) -> tuple[Test | None, bool]:
@@ -155,8 +164,9 @@ def make_test(node: Any, numbers: tuple[type[Any], ...], known: dict[int, list[T
     if isinstance(node, inspect.DictType):
         test = make_dict_test(make_test(node.key_type, NUMBERS, known), make_test(node.value_type, numbers, known))
     elif isinstance(node, FIELDS):
-        tests = [(field.name, make_test(field.type, numbers, known)) for field in node.fields]
-        test = make_fields_test([(name, each) for name, each in tests if each is not None])
+        tests = [(field, make_test(field.type, numbers, known)) for field in node.fields]
+        kind = dict if isinstance(node, inspect.TypedDictType) else get_origin(node.cls) or node.cls
+        test = make_fields_test(kind, [(field, each) for field, each in tests if each is not None])
     elif isinstance(node, inspect.UnionType):
         test = make_union_test([each for part in node.types if (each := make_test(part, numbers, known)) is not None])
     elif isinstance(node, inspect.TupleType):
@@ -194,12 +204,23 @@ def make_dict_test(key: Test | None, item: Test | None) -> Test:
     return test
 
 
-def make_fields_test(tests: list[tuple[str, Test]]) -> Test:
+def make_fields_test(kind: Any, tests: list[tuple[inspect.Field, Test]]) -> Test:
     def test(value: Any) -> bool:
+        # None has no fields: it ends what holds itself.
+        if not isinstance(value, kind):
+            return False
         read: Any = value.get if isinstance(value, dict) else lambda name: getattr(value, name, None)
-        return any(each(read(name)) for name, each in tests)
+        return any(each(found := read(field.name)) and not is_default(found, field) for field, each in tests)
 
     return test
+
+
+def is_default(value: Any, field: inspect.Field) -> bool:
+    """Whether the program put this value there, not the client: ``highest: float = math.inf``."""
+    if field.default_factory is not msgspec.NODEFAULT:
+        # As text: sNaN cannot be compared, and NaN equals nothing.
+        return repr(value) == repr(field.default_factory())
+    return value is field.default
 
 
 def make_union_test(tests: list[Test]) -> Test:

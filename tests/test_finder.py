@@ -5,7 +5,7 @@ And what becomes of a request whose target is a whole URL.
 
 import pytest
 
-from microweb import App, Router, WebSocket, abort
+from microweb import App, Converter, Router, SetupError, WebSocket, abort
 from microweb.middleware import ProxyHeaders
 from microweb.quoting import unquote
 from microweb.requestcontext import make_receive, make_scope
@@ -300,6 +300,29 @@ async def test_what_is_escaped_in_a_whole_url_stays_in_its_segment():
     _, body = await ask_whole_url(make_site(), "http://named.example/names/a%2Fb%20c")
 
     assert body.startswith("a/b c /names/a/b c http://named.example/names/a%2Fb%20c ")
+
+
+@pytest.mark.parametrize("raw_path", [b"/", None])
+@pytest.mark.parametrize("path", ["", "/"])
+async def test_an_empty_path_is_the_root_for_a_converter_that_takes_an_empty_text(path, raw_path):
+    class Everything(Converter):
+        regex = ".*"
+
+    app = App(__name__, static_folder=None)
+    app.converters["everything"] = Everything
+
+    @app.get("/<everything:rest>")
+    async def page(request, rest):
+        return f"{request.path} {rest!r}"
+
+    assert (await ask_whole_url(app, "/", raw_path=raw_path, path=path))[1] == "/ ''"
+
+
+async def test_a_listed_host_that_can_have_no_name_is_an_error_of_the_set_up():
+    app = make_app(TRUSTED_HOSTS=["a..bücher.example"])
+
+    with pytest.raises(SetupError, match=r"TRUSTED_HOSTS: 'a\.\.bücher\.example' is no host name"):
+        await status_for(app, "a")
 
 
 @pytest.mark.parametrize("target", ["http://named.example", "http://named.example/"])

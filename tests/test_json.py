@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import attrs
 import msgspec
@@ -300,6 +300,28 @@ def test_the_defaults_of_dataclasses_are_part_of_the_value() -> None:
     read = json.loads(b'\xef\xbb\xbf{"a": [{"x": 1}], "b": [{"x": 3, "y": 4}]}', dict[str, list[Point] | None])
 
     assert json.dumps(read) == b'{"a":[{"x":1,"y":2}],"b":[{"x":3,"y":4}]}'
+
+
+def test_what_belongs_to_a_class_is_no_part_of_its_values() -> None:
+    @dataclasses.dataclass
+    class Item:
+        table: ClassVar[str] = "secret"
+        price: int = 0
+
+    assert json.dumps(json.loads(b"{}", Item)) == b'{"price":0}'
+
+
+def test_a_dataclass_may_be_made_of_one_with_slots() -> None:
+    @dataclasses.dataclass(slots=True)
+    class Base:
+        x: int
+        y: int = 1
+
+    @dataclasses.dataclass
+    class Point(Base):
+        z: int = 2
+
+    assert json.dumps(json.loads(b'{"x": 5}', Point)) == b'{"x":5,"y":1,"z":2}'
 
 
 def test_a_type_that_cannot_be_read_is_a_type_error() -> None:

@@ -1,5 +1,6 @@
 """NaN and the infinities for numbers, and what has no hash in sets."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,6 +34,19 @@ class Note(msgspec.Struct, tag=True):
 
 class Offer(msgspec.Struct):
     price: Price
+
+
+class Link(msgspec.Struct):
+    """A type that has itself behind an ``Optional``, and so ends in None."""
+
+    price: Decimal
+    following: "Link | None" = None
+
+
+class Span(msgspec.Struct):
+    lowest: float = -math.inf
+    highest: Decimal = Decimal("Infinity")
+    marks: list[float] = msgspec.field(default_factory=lambda: [math.nan])
 
 
 class Holder(msgspec.Struct, Generic[T]):
@@ -103,6 +117,55 @@ async def test_the_mistake_is_found_in_a_list_and_in_a_form():
         ("x", "expected a finite number"),
         ("y", "expected a finite number"),
     ]
+
+
+@pytest.mark.parametrize("text", ["n_aN", "I__NF", r"\u006ean", r"in\u0066inity", "_s_n_a_n_"])
+async def test_a_name_is_found_however_it_is_written(text):
+    async def view(price: Annotated[Decimal, Body("price")], offer: Annotated[Offer | None, Body("offer")] = None):
+        return "ok"
+
+    async def whole(offer: Offer):
+        return "ok"
+
+    content, headers = f'{{"price": "{text}"}}'.encode(), {"content-type": "application/json"}
+
+    assert await wrong(view, "POST", content=content, headers=headers) == [("price", "expected a finite number")]
+    assert await wrong(whole, "POST", content=content, headers=headers) == [("price", "expected a finite number")]
+
+
+async def test_a_default_without_an_end_stays_where_nothing_else_is_sent():
+    async def form(span: Annotated[Span, Form()]):
+        return str(span)
+
+    async def body(span: Span):
+        return str(span)
+
+    expected = "Span(lowest=-inf, highest=Decimal('Infinity'), marks=[nan])"
+
+    assert (await call(form, "POST", data={})).text == expected
+    assert (await call(body, "POST", json={})).text == expected
+
+
+async def test_the_default_of_a_field_lets_no_other_value_through():
+    async def form(span: Annotated[Span, Form()]):
+        return "ok"
+
+    assert await wrong(form, "POST", data={"lowest": "nan", "highest": "sNaN", "marks": ["1", "inf"]}) == [
+        ("lowest", "expected a finite number"),
+        ("highest", "expected a finite number"),
+        ("marks[1]", "expected a finite number"),
+    ]
+
+
+async def test_a_type_that_ends_in_none_is_read_to_its_end():
+    async def view(link: Link):
+        return link
+
+    body = {"price": "1", "following": {"price": "2", "following": None}}
+
+    assert (await call(view, "POST", json=body)).json() == body
+    body["following"]["price"] = "nan"
+    assert await wrong(view, "POST", json=body) == [("following.price", "expected a finite number")]
 
 
 async def test_a_text_may_be_called_nan():
