@@ -96,7 +96,8 @@ class Race:
 
     def __init__(self, frameworks: list[str], loop: str, folder: str = "") -> None:
         """``folder`` is where in `apps/` the frameworks are, with a dot at its end."""
-        self.processes = {framework: Process(folder + framework, loop) for framework in frameworks}
+        self.settings = {framework: (folder + framework, loop) for framework in frameworks}
+        self.processes = self.start()
         self.versions = {framework: process.ask(do="versions") for framework, process in self.processes.items()}
         self.failures: list[str] = []
 
@@ -106,20 +107,45 @@ class Race:
         turns = f"all on core {options.core}, {options.loop}, {options.rounds} rounds of {options.seconds} s"
         print(report.opening(benchmark, turns, *contestants))
 
+    def start(self) -> dict[str, Process]:
+        """A process for each contestant."""
+        return {framework: Process(*settings) for framework, settings in self.settings.items()}
+
     def run_all(
-        self, rows: list[str], rounds: int, seconds: float, *, bare: bool = False
+        self, rows: list[str], rounds: int, seconds: float, *, bare: bool = False, processes: int = 1
     ) -> Iterator[tuple[str, list[Times]]]:
-        """The times of one row after the other, without those that nobody could answer; then ends all processes."""
+        """The times of one row after the other, without those that nobody could answer; then ends all processes.
+
+        The rounds of a row are spread over so many ``processes`` of each contestant, one after the other.
+        """
         try:
             for row in rows:
-                times = self.run(row, rounds, seconds, bare)
+                times = self.run(row, rounds, seconds, bare, processes)
                 if times:
                     yield row, times
         finally:
             self.close()
 
-    def run(self, row: str, rounds: int, seconds: float, bare: bool) -> list[Times]:
+    def run(self, row: str, rounds: int, seconds: float, bare: bool, processes: int) -> list[Times]:
         """Checks, warms up, then times in interleaved rounds. Who fails the check is left out and noted."""
+        entrants = self.prepare(row)
+        for number in range(rounds):
+            if number and number * processes // rounds > (number - 1) * processes // rounds:
+                self.close()
+                self.processes = self.start()
+                for times in entrants:
+                    process = self.processes[times.framework]
+                    process.ask(do="prepare", row=row, variant=times.variant)
+            for times in random.sample(entrants, len(entrants)):
+                processor, clock = self.processes[times.framework].ask(
+                    do="round", row=row, variant=times.variant, seconds=seconds, bare=bare
+                )
+                times.rounds.append(processor / 1000)
+                times.clock.append(clock / 1000)
+        return entrants
+
+    def prepare(self, row: str) -> list[Times]:
+        """Those who answer a row right, checked and warm, with no times yet."""
         entrants = []
         for framework, process in self.processes.items():
             try:
@@ -128,13 +154,6 @@ class Race:
                     entrants.append(Times(framework, variant))
             except ContestantFailure as failure:
                 self.failures.append(f"{row}: {failure}")
-        for _ in range(rounds):
-            for times in random.sample(entrants, len(entrants)):
-                processor, clock = self.processes[times.framework].ask(
-                    do="round", row=row, variant=times.variant, seconds=seconds, bare=bare
-                )
-                times.rounds.append(processor / 1000)
-                times.clock.append(clock / 1000)
         return entrants
 
     def tell_failures(self, targets: report.Targets) -> None:
